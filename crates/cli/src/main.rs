@@ -1,0 +1,145 @@
+//! The command line of promptmill: flags, words, exit codes. One file a subcommand.
+
+mod check;
+mod output;
+mod plan;
+mod progress;
+mod reference;
+mod render;
+mod run;
+mod simulate;
+mod sql;
+mod stages;
+
+use std::io::IsTerminal;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use clap::{Args, CommandFactory, Parser, Subcommand};
+use promptmill_core::{Error, Pipeline, Registry, Result};
+
+// Millions of small texts come and go in several threads; the system's allocator spends a fifth of a run on it.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// Wrong usage or a wrong pipeline.
+const EXIT_INVALID: u8 = 2;
+
+/// Runs a language model over the rows of a data lake.
+#[derive(Debug, Parser)]
+#[command(
+    name = "promptmill",
+    version,
+    arg_required_else_help = true,
+    after_help = "Examples:\n  promptmill check pipelines/motions.toml\n  promptmill run pipelines/motions.toml\n  promptmill sql pipelines/motions.toml \"SELECT count(*) FROM results\"\n\nExit codes: 0 completed, 1 failed, 2 wrong usage or pipeline, 3 stopped by the budget,\n4 completed with more dead letters than allowed, 130/143 interrupted."
+)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Runs a pipeline, or carries on where its last run stopped
+    Run(run::Run),
+    /// Validates file, templates, SQL, columns and models without sending anything
+    Check(check::Check),
+    /// Shows what a run would do now: rows, requests, tokens, cost
+    Plan(plan::Plan),
+    /// SQL over `source`, `results`, `dead_letters`, `attempts` and `runs`
+    Sql(sql::Sql),
+    /// Lists the stages and steps, or explains one of them
+    Stages(stages::Stages),
+    /// Lists known models and their prices
+    Models,
+    /// Starts a simulated chat-completions server, or generates motions to ask about
+    Simulate(Box<simulate::Simulate>),
+    /// Prints the JSON Schema of the pipeline file, for editors
+    Schema,
+    /// Prints completions for a shell
+    Completions {
+        /// The shell
+        shell: clap_complete::Shell,
+    },
+    /// Writes the reference pages into a folder
+    #[command(hide = true)]
+    Reference {
+        /// The folder
+        folder: PathBuf,
+    },
+}
+
+/// A pipeline file and what changes it.
+#[derive(Debug, Args)]
+struct PipelineArgs {
+    /// The pipeline file
+    pipeline: PathBuf,
+    /// Overrides a value by its dotted path, as `stages.llm.concurrency.max=64`; may be repeated
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    settings: Vec<String>,
+}
+
+impl PipelineArgs {
+    fn read(&self, registry: &Registry) -> Result<Pipeline> {
+        Pipeline::read(Path::new(&self.pipeline), &self.settings, registry)
+    }
+}
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    tracing_subscriber::fmt()
+        .with_env_filter(tracing_subscriber::EnvFilter::try_from_env("PROMPTMILL_LOG").unwrap_or_else(|_| "warn".into()))
+        .with_writer(std::io::stderr)
+        .init();
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return fail(&Error::failed("the runtime cannot start").because(error)),
+    };
+    let result = runtime.block_on(dispatch(cli.command));
+    // A request that is still in flight after the last word has been settled by its reservation.
+    runtime.shutdown_background();
+    match result {
+        Ok(code) => code,
+        Err(error) => fail(&error),
+    }
+}
+
+async fn dispatch(command: Command) -> Result<ExitCode> {
+    let registry = promptmill_stages::registry();
+    match command {
+        Command::Run(run) => run.execute(&registry).await,
+        Command::Check(check) => check.execute(&registry).await,
+        Command::Plan(plan) => plan.execute(&registry).await,
+        Command::Sql(sql) => sql.execute(&registry).await,
+        Command::Stages(stages) => stages.execute(&registry),
+        Command::Models => output::line(&stages::models()).map(|()| ExitCode::SUCCESS),
+        Command::Simulate(simulate) => simulate.execute().await,
+        Command::Schema => {
+            let schema = promptmill_core::pipeline::json_schema(&registry);
+            let text = serde_json::to_string_pretty(&schema).map_err(|error| Error::failed("the schema cannot be printed").because(error))?;
+            output::line(&text).map(|()| ExitCode::SUCCESS)
+        }
+        Command::Completions { shell } => {
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Cli::command(), "promptmill", &mut script);
+            output::bytes(&script).map(|()| ExitCode::SUCCESS)
+        }
+        Command::Reference { folder } => reference::write(&folder, &registry, Cli::command()).map(|()| ExitCode::SUCCESS),
+    }
+}
+
+/// Says what went wrong and which exit code that is.
+fn fail(error: &Error) -> ExitCode {
+    let color = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
+    output::error(&render::error(error, color));
+    match error {
+        Error::Invalid(_) => ExitCode::from(EXIT_INVALID),
+        Error::Failed(_) => ExitCode::FAILURE,
+    }
+}
+
+/// A pipeline behind a pointer, as runs share it.
+fn shared(pipeline: Pipeline) -> Arc<Pipeline> {
+    Arc::new(pipeline)
+}

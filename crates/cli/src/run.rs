@@ -1,0 +1,151 @@
+//! `promptmill run`: runs a pipeline and reports how it went.
+
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use clap::{Args, ValueEnum};
+use promptmill_core::{Error, Meter, Money, Registry, Result, Stop, StopReason};
+use promptmill_engine::{Ended, RunOptions, Status, Summary};
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::progress::{self, Progress};
+use crate::{PipelineArgs, fail, output, shared};
+
+const EXIT_BUDGET: u8 = 3;
+const EXIT_DEAD_LETTERS: u8 = 4;
+/// A shell's exit code for a process that a signal ended: this and the signal's number.
+const EXIT_SIGNAL: i32 = 128;
+
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Examples:\n  promptmill run pipelines/motions.toml\n  promptmill run pipelines/motions.toml --limit 100 --budget-usd 0.50\n  promptmill run pipelines/motions.toml --set stages.llm.model=mistral-small --output json"
+)]
+pub(crate) struct Run {
+    #[command(flatten)]
+    pipeline: PipelineArgs,
+    /// Only the first N rows that pass the filters
+    #[arg(long, value_name = "N")]
+    limit: Option<u64>,
+    /// In place of the pipeline's `budget_usd`, over all its runs
+    #[arg(long, value_name = "X", value_parser = money)]
+    budget_usd: Option<Money>,
+    /// Asks rows again that are dead letters
+    #[arg(long)]
+    retry_dead_letters: bool,
+    /// What is printed at the end
+    #[arg(long, default_value = "text")]
+    output: OutputFormat,
+    /// How progress is shown
+    #[arg(long, default_value = "auto")]
+    progress: Progress,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum OutputFormat {
+    /// A few lines for people
+    Text,
+    /// One JSON object on standard output
+    Json,
+}
+
+fn money(text: &str) -> Result<Money, String> {
+    let money: Money = text.parse().map_err(|error: promptmill_core::ParseMoneyError| error.to_string())?;
+    if money < Money::ZERO { Err("a budget cannot be negative".to_owned()) } else { Ok(money) }
+}
+
+impl Run {
+    pub(crate) async fn execute(&self, registry: &Registry) -> Result<ExitCode> {
+        let pipeline = shared(self.pipeline.read(registry)?);
+        let (meter, stop) = (Arc::new(Meter::default()), Stop::default());
+        let signals = tokio::spawn(stop_on_signals(stop.clone()));
+        let shown = tokio::spawn(progress::show(self.progress, Arc::clone(&meter)));
+        let options = RunOptions { limit: self.limit, budget: self.budget_usd, retry_dead_letters: self.retry_dead_letters };
+        let ended = promptmill_engine::run(Arc::clone(&pipeline), registry, options, meter, stop.clone()).await;
+        shown.abort();
+        let _ = shown.await;
+        signals.abort();
+        let Ended { summary, dead_letters, error } = ended?;
+        match self.output {
+            OutputFormat::Json => {
+                let json = serde_json::to_string(&summary).map_err(|error| Error::failed("the summary cannot be printed").because(error))?;
+                output::line(&json)?;
+            }
+            OutputFormat::Text => output::line(&text(&summary))?,
+        }
+        if let Some(error) = error {
+            return Ok(fail(&error));
+        }
+        Ok(match (summary.status, stop.reason()) {
+            (Status::BudgetExhausted, _) => {
+                output::error("stopped by the budget: what was paid is kept; run again with a higher `--budget-usd` to carry on");
+                ExitCode::from(EXIT_BUDGET)
+            }
+            (Status::Interrupted, Some(StopReason::Interrupted(signal))) => {
+                output::error("interrupted: what was in flight is settled and committed; run again to carry on");
+                ExitCode::from(u8::try_from(EXIT_SIGNAL + signal).unwrap_or(1))
+            }
+            (Status::Completed, _) if pipeline.max_dead_letters.is_some_and(|most| dead_letters > most) => {
+                let most = pipeline.max_dead_letters.unwrap_or_default();
+                output::error(&format!("{dead_letters} dead letters, where `max_dead_letters` allows {most}"));
+                ExitCode::from(EXIT_DEAD_LETTERS)
+            }
+            (Status::Completed, _) => ExitCode::SUCCESS,
+            _ => ExitCode::FAILURE,
+        })
+    }
+}
+
+/// The first SIGINT or SIGTERM asks for a stop in good order; the second leaves at once.
+async fn stop_on_signals(stop: Stop) {
+    let (Ok(mut interrupt), Ok(mut terminate)) = (signal(SignalKind::interrupt()), signal(SignalKind::terminate())) else { return };
+    loop {
+        let number = tokio::select! {
+            _ = interrupt.recv() => SignalKind::interrupt().as_raw_value(),
+            _ = terminate.recv() => SignalKind::terminate().as_raw_value(),
+        };
+        if stop.is_requested() {
+            std::process::exit(EXIT_SIGNAL + number);
+        }
+        output::error("stopping: waiting for what is in flight (once more to leave at once)");
+        stop.request(StopReason::Interrupted(number));
+    }
+}
+
+/// A few lines for people.
+fn text(summary: &Summary) -> String {
+    let Summary { rows, requests, throughput, .. } = summary;
+    let status = match summary.status {
+        Status::Completed => "completed",
+        Status::BudgetExhausted => "stopped by the budget",
+        Status::Interrupted => "interrupted",
+        Status::Failed => "failed",
+    };
+    let mut lines = vec![format!(
+        "{status} in {}: {} answered, {} dead letters, {} unchanged, {} filtered out, {} remaining",
+        progress::duration(summary.seconds),
+        rows.answered,
+        rows.dead_letters,
+        rows.unchanged,
+        rows.filtered_out,
+        rows.remaining
+    )];
+    if requests.sent > 0 {
+        lines.push(format!(
+            "requests  {} sent, {} ok, {} rate limited, {} failed, {} retried; {:.1} rows each, {:.1} in flight (peak {})",
+            requests.sent, requests.ok, requests.rate_limited, requests.failed, requests.retried, throughput.rows_per_request, throughput.concurrency_mean, throughput.concurrency_peak
+        ));
+        lines.push(format!("tokens    {} in ({} cached), {} out", summary.tokens.input, summary.tokens.cached_input, summary.tokens.output));
+        let budget = summary.budget_usd.map(|budget| format!(" of ${budget}")).unwrap_or_default();
+        lines.push(format!("cost      ${}{budget}", summary.cost_usd));
+        lines.push(format!("speed     {:.1} rows a second", summary.rows_per_second));
+    }
+    if rows.from_journal > 0 {
+        lines.push(format!("journal   {} answers were there already and cost nothing", rows.from_journal));
+    }
+    if !summary.rejections.is_empty() {
+        let reasons: Vec<String> = summary.rejections.iter().map(|(reason, count)| format!("{reason} {count}")).collect();
+        lines.push(format!("rejected  {} (and asked again)", reasons.join(", ")));
+    }
+    lines.push(format!("results   {}", summary.results));
+    lines.join("\n")
+}

@@ -1,0 +1,117 @@
+//! The durable record of every attempt, and what is asked of whoever keeps it.
+//!
+//! Every received response is durable before anything downstream sees it, and it is stored as it was said,
+//! not as we judged it: acceptance is applied anew whenever a journalled response is read. Resuming,
+//! replaying and "only what changed" are then one thing: run again, and pay only for questions that have no
+//! journalled answer.
+
+use std::fmt::Debug;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
+
+use crate::{Fingerprint, Money, Result, RowId, Usage};
+
+/// An attempt that is about to be sent, with the most it can cost.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Begun {
+    /// Unique over all runs; sorts by time.
+    pub attempt_id: String,
+    /// The run that sends it.
+    pub run_id: String,
+    /// The model's name in the pipeline file.
+    pub model: String,
+    /// The provider's name in the pipeline file; `builtin` for those in this process.
+    pub provider: String,
+    /// The keys of the rows of the pack, in the order of their ids: the first is `r1`.
+    pub keys: Vec<String>,
+    /// What is asked about each of them.
+    pub questions: Vec<Fingerprint>,
+    /// When, in microseconds since 1970.
+    pub started_at: i64,
+    /// The most that it can cost. Counts as spent until the attempt has ended, also if the process dies.
+    pub reserved: Money,
+}
+
+/// Where an attempt's cost comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum CostSource {
+    /// The provider said so.
+    Provider,
+    /// Tokens times price.
+    Price,
+}
+
+/// An attempt that has ended, well or badly.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Attempt {
+    /// What was sent.
+    pub begun: Begun,
+    /// How long it took, in milliseconds.
+    pub latency_ms: f64,
+    /// `ok`, or the class of what went wrong: `rate-limited`, `timeout`, `malformed`, …
+    pub status: String,
+    /// What went wrong, in the provider's words.
+    pub error: Option<String>,
+    /// Why the model stopped, in the provider's word.
+    pub finish_reason: Option<String>,
+    /// Tokens, as reported or estimated; `None` if nothing was generated.
+    pub usage: Option<Usage>,
+    /// What it cost; `None` if the model has no known price.
+    pub cost: Option<Money>,
+    /// Where `cost` comes from.
+    pub cost_source: Option<CostSource>,
+    /// How many rows got an answer that was accepted at the time.
+    pub answered: u32,
+    /// The response's body as received, or what there was of it.
+    pub raw_response: Option<String>,
+}
+
+/// An earlier attempt about a row that is not yet in the results.
+#[derive(Clone, Debug)]
+pub struct Past {
+    /// The attempt.
+    pub attempt: Arc<Attempt>,
+    /// The row's place in its pack.
+    pub position: usize,
+}
+
+/// Keeps the attempts of a pipeline.
+#[async_trait]
+pub trait Journal: Debug + Send + Sync + 'static {
+    /// Returns when it is durable that this attempt is about to be sent.
+    ///
+    /// # Errors
+    /// When it cannot be made durable; nothing may be sent then.
+    async fn begin(&self, begun: &Begun) -> Result<()>;
+
+    /// Returns when it is durable how the attempt ended.
+    ///
+    /// # Errors
+    /// When it cannot be made durable; nothing downstream may see the response then.
+    async fn end(&self, attempt: &Attempt) -> Result<()>;
+
+    /// Earlier attempts about a row that is not yet in the results, oldest first. Handed out once.
+    fn past(&self, row: RowId) -> Vec<Past>;
+
+    /// What all attempts of earlier runs cost, with those of unknown outcome at the most they can have cost.
+    fn spent(&self) -> Money;
+}
+
+/// Says which rows are already in the results or in the dead letters.
+pub trait Answered: Debug + Send + Sync + 'static {
+    /// Whether this row has been settled with this very question.
+    fn contains(&self, row: RowId) -> bool;
+}
+
+/// The first run: nothing has been answered.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct NothingAnswered;
+
+impl Answered for NothingAnswered {
+    fn contains(&self, _row: RowId) -> bool {
+        false
+    }
+}

@@ -1,0 +1,31 @@
+//! The vocabulary of promptmill: what a stage, a pipeline, an amount of money and a journalled attempt are.
+//!
+//! A pipeline file declares a source, a sequence of [`Stage`]s and a sink. Rows flow through the stages as
+//! Arrow record batches; what a stage needs from the run it is part of is lent to it in a [`StageContext`].
+//! This crate knows Arrow and nothing of DataFusion, of storage or of any model provider, so that somebody
+//! who writes a stage compiles little.
+
+mod answer;
+mod diagnostic;
+mod error;
+mod fingerprint;
+mod journal;
+mod meter;
+mod money;
+pub mod pipeline;
+mod registry;
+mod stage;
+
+pub use answer::{AnswerShape, FieldType};
+pub use diagnostic::{Diagnostic, Diagnostics, Mistake, Origin, nearest};
+pub use error::{Error, Result};
+pub use fingerprint::{Fingerprint, RowId};
+pub use journal::{Answered, Attempt, Begun, CostSource, Journal, NothingAnswered, Past};
+pub use meter::{Meter, Reading};
+pub use money::{Money, ParseMoneyError, Price, Usage, share};
+pub use pipeline::{ModelSpec, Pipeline, ProviderSpec, StageSpec};
+pub use registry::{Registry, StageKind};
+pub use stage::{
+    Acceptance, Accepted, BatchStream, Declares, Extensions, Rejected, Stage, StageConfig, StageContext, Stop, StopReason,
+    columns,
+};

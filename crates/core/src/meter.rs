@@ -1,0 +1,190 @@
+//! What a run has done so far: counted by the stages, read by the progress line and the run record.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed};
+use std::sync::{Mutex, PoisonError};
+use std::time::Instant;
+
+use serde::{Deserialize, Serialize};
+
+use crate::{Money, Usage};
+
+/// Counters of one run. All of them may be read at any moment by anybody.
+#[derive(Debug, Default)]
+pub struct Meter {
+    /// Rows of the source.
+    pub source: AtomicU64,
+    /// Rows that the filters left out.
+    pub filtered_out: AtomicU64,
+    /// Rows that were settled before this run and ask nothing new.
+    pub unchanged: AtomicU64,
+    /// Rows answered from the journal, without asking again.
+    pub from_journal: AtomicU64,
+    /// Rows that got an answer in this run, those from the journal included.
+    pub answered: AtomicU64,
+    /// Rows that became dead letters in this run.
+    pub dead_letters: AtomicU64,
+    /// Requests that left.
+    pub sent: AtomicU64,
+    /// Requests that brought a usable response.
+    pub ok: AtomicU64,
+    /// Requests that a limit refused.
+    pub rate_limited: AtomicU64,
+    /// Requests that failed in another way.
+    pub failed: AtomicU64,
+    /// Requests that asked at least one row again.
+    pub retried: AtomicU64,
+    /// Rows in all the requests that left.
+    pub rows_sent: AtomicU64,
+    input_tokens: AtomicU64,
+    cached_input_tokens: AtomicU64,
+    output_tokens: AtomicU64,
+    cost: AtomicI64,
+    reserved: AtomicI64,
+    rejections: Mutex<BTreeMap<String, u64>>,
+    in_flight: Mutex<InFlight>,
+    limit: AtomicU64,
+}
+
+#[derive(Debug, Default)]
+struct InFlight {
+    now: u64,
+    peak: u64,
+    changed: Option<Instant>,
+    /// Request-seconds, and the seconds in which at least one request was in flight.
+    integral: f64,
+    busy: f64,
+}
+
+impl InFlight {
+    fn change(&mut self, now: u64) {
+        let instant = Instant::now();
+        if let Some(changed) = self.changed {
+            let seconds = instant.duration_since(changed).as_secs_f64();
+            self.integral += seconds * self.now as f64;
+            self.busy += if self.now > 0 { seconds } else { 0.0 };
+        }
+        self.changed = Some(instant);
+        self.now = now;
+        self.peak = self.peak.max(now);
+    }
+}
+
+impl Meter {
+    /// Adds to one of the counters.
+    pub fn add(&self, counter: impl FnOnce(&Self) -> &AtomicU64, count: u64) {
+        counter(self).fetch_add(count, Relaxed);
+    }
+
+    /// Counts tokens and money of one attempt.
+    pub fn spend(&self, usage: Usage, cost: Money) {
+        self.input_tokens.fetch_add(usage.input_tokens, Relaxed);
+        self.cached_input_tokens.fetch_add(usage.cached_input_tokens, Relaxed);
+        self.output_tokens.fetch_add(usage.output_tokens, Relaxed);
+        self.cost.fetch_add(cost.nano(), Relaxed);
+    }
+
+    /// Says how much is set aside now for requests in flight.
+    pub fn set_reserved(&self, reserved: Money) {
+        self.reserved.store(reserved.nano(), Relaxed);
+    }
+
+    /// Says how many requests may be in flight now.
+    pub fn set_limit(&self, limit: u64) {
+        self.limit.store(limit, Relaxed);
+    }
+
+    /// Counts a rejected answer under its reason.
+    pub fn reject(&self, reason: &str) {
+        let mut rejections = self.rejections.lock().unwrap_or_else(PoisonError::into_inner);
+        match rejections.get_mut(reason) {
+            Some(count) => *count += 1,
+            None => {
+                rejections.insert(reason.to_owned(), 1);
+            }
+        }
+    }
+
+    /// One request more is in flight.
+    pub fn took_off(&self) {
+        let mut in_flight = self.in_flight.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = in_flight.now + 1;
+        in_flight.change(now);
+    }
+
+    /// One request less is in flight.
+    pub fn landed(&self) {
+        let mut in_flight = self.in_flight.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = in_flight.now.saturating_sub(1);
+        in_flight.change(now);
+    }
+
+    /// All counters at this moment.
+    pub fn read(&self) -> Reading {
+        let mut in_flight = self.in_flight.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = in_flight.now;
+        in_flight.change(now);
+        let (peak, busy, integral) = (in_flight.peak, in_flight.busy, in_flight.integral);
+        drop(in_flight);
+        let get = |counter: &AtomicU64| counter.load(Relaxed);
+        Reading {
+            source: get(&self.source),
+            filtered_out: get(&self.filtered_out),
+            unchanged: get(&self.unchanged),
+            from_journal: get(&self.from_journal),
+            answered: get(&self.answered),
+            dead_letters: get(&self.dead_letters),
+            sent: get(&self.sent),
+            ok: get(&self.ok),
+            rate_limited: get(&self.rate_limited),
+            failed: get(&self.failed),
+            retried: get(&self.retried),
+            rows_sent: get(&self.rows_sent),
+            usage: Usage {
+                input_tokens: get(&self.input_tokens),
+                cached_input_tokens: get(&self.cached_input_tokens),
+                output_tokens: get(&self.output_tokens),
+            },
+            cost: Money::from_nano(self.cost.load(Relaxed)),
+            reserved: Money::from_nano(self.reserved.load(Relaxed)),
+            in_flight: now,
+            in_flight_peak: peak,
+            in_flight_mean: if busy > 0.0 { integral / busy } else { 0.0 },
+            limit: get(&self.limit),
+            rejections: self.rejections.lock().unwrap_or_else(PoisonError::into_inner).clone(),
+        }
+    }
+}
+
+/// The counters of a [`Meter`] at one moment.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "named and described as the counters of `Meter`")]
+pub struct Reading {
+    pub source: u64,
+    pub filtered_out: u64,
+    pub unchanged: u64,
+    pub from_journal: u64,
+    pub answered: u64,
+    pub dead_letters: u64,
+    pub sent: u64,
+    pub ok: u64,
+    pub rate_limited: u64,
+    pub failed: u64,
+    pub retried: u64,
+    pub rows_sent: u64,
+    pub usage: Usage,
+    pub cost: Money,
+    pub reserved: Money,
+    pub in_flight: u64,
+    pub in_flight_peak: u64,
+    pub in_flight_mean: f64,
+    pub limit: u64,
+    pub rejections: BTreeMap<String, u64>,
+}
+
+impl Reading {
+    /// Rows of the source that are neither filtered out nor settled, now or before.
+    pub fn remaining(&self) -> u64 {
+        self.source.saturating_sub(self.filtered_out + self.unchanged + self.answered + self.dead_letters)
+    }
+}

@@ -1,0 +1,220 @@
+//! The tables of a pipeline file, apart from the stages'. The doc comment of a field is its reference text.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::time::Duration;
+
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+use serde_json::{Map, Value};
+
+/// Where the rows come from.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SourceSpec {
+    /// A Parquet file, a folder, a glob or an `s3://` URL. Hive partitions (`year=2024/`) become columns.
+    #[schemars(length(min = 1), example = &"data/in.parquet")]
+    pub path: String,
+    /// The column that identifies a row: unique, not null, of any type that casts to text.
+    #[schemars(length(min = 1), example = &"id")]
+    pub key: String,
+}
+
+/// Where the results go.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SinkSpec {
+    /// The folder of the results, local or `s3://`.
+    #[schemars(length(min = 1), example = &"out/results")]
+    pub path: String,
+    /// Columns whose values become folders (`year=2024/`), outermost first.
+    #[serde(default)]
+    pub partition_by: Vec<String>,
+    /// The source's and the answer's columns that are kept; left out: every column.
+    #[serde(default)]
+    pub columns: Option<Vec<String>>,
+    /// The longest that an answered row waits before it is in the results.
+    #[serde(default = "thirty_seconds")]
+    pub commit_every: Period,
+    /// The results' format.
+    #[serde(default)]
+    pub format: SinkFormat,
+    /// Small files of a partition are merged up to this size, in megabytes, when a run ends.
+    #[serde(default = "default_target_file_mb")]
+    #[schemars(range(min = 1, max = 4096))]
+    pub target_file_mb: u32,
+}
+
+/// A format of results.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum SinkFormat {
+    /// Parquet files in Hive partitions.
+    #[default]
+    Parquet,
+}
+
+/// Where the journal, the commits, the dead letters and the run records are kept.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct StateSpec {
+    /// The folder; left out: `_promptmill/<name>` beside the sink.
+    #[serde(default)]
+    pub path: Option<String>,
+    /// On S3: the longest that a received response waits to be durable. A local journal is durable at once.
+    #[serde(default = "two_seconds")]
+    pub flush: Period,
+}
+
+/// A model, as stages name it.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ModelSpec {
+    /// The provider's name under `[providers]`.
+    pub provider: String,
+    /// The model's name at the provider.
+    pub model: String,
+    /// What its tokens cost; left out: the shipped price list, if the model is in it.
+    #[serde(default)]
+    pub price: Option<PriceSpec>,
+    /// The most tokens that prompt and answer may have together.
+    #[serde(default)]
+    #[schemars(range(min = 1))]
+    pub context: Option<u32>,
+    /// How the answer's shape is asked for.
+    #[serde(default)]
+    pub structured: Structured,
+    /// Merged into the body of every request as it stands.
+    #[serde(default)]
+    pub extra_body: Map<String, Value>,
+}
+
+/// Prices in US dollars per million tokens.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct PriceSpec {
+    /// Prompt tokens.
+    #[schemars(range(min = 0))]
+    pub input: f64,
+    /// Prompt tokens that came from the provider's cache; left out: as `input`.
+    #[serde(default)]
+    #[schemars(range(min = 0))]
+    pub cached_input: Option<f64>,
+    /// Answer tokens.
+    #[schemars(range(min = 0))]
+    pub output: f64,
+}
+
+/// How the answer's shape is asked for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Structured {
+    /// By a JSON Schema that names the ids of the pack; for servers that enforce one.
+    #[default]
+    JsonSchema,
+    /// By JSON mode and an instruction in the prompt.
+    JsonObject,
+    /// By an instruction in the prompt alone.
+    Text,
+}
+
+/// A server that models are called on.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ProviderSpec {
+    /// The interface it speaks: `openai` is any server with the chat completions API.
+    pub kind: String,
+    /// The URL in front of `/chat/completions`.
+    #[schemars(regex(pattern = r"^https?://[^/]"), example = &"https://openrouter.ai/api/v1")]
+    pub base_url: String,
+    /// The environment variable that holds the key; left out: no key is sent.
+    // Somebody will put the key itself here. What it is must not come back in a message.
+    #[serde(default)]
+    #[schemars(regex(pattern = "^[A-Za-z_][A-Za-z0-9_]*$"), extend("writeOnly" = true), example = &"OPENROUTER_API_KEY")]
+    pub api_key_env: Option<String>,
+    /// Headers sent with every request.
+    #[serde(default)]
+    pub headers: BTreeMap<String, String>,
+    /// Requests a minute that the server allows; limits that it announces are honoured without.
+    #[serde(default)]
+    #[schemars(range(min = 1))]
+    pub rpm: Option<u32>,
+    /// Tokens a minute that the server allows.
+    #[serde(default)]
+    #[schemars(range(min = 1))]
+    pub tpm: Option<u64>,
+}
+
+/// A length of time, written as `500ms`, `30s`, `2m` or `1h`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Period(pub Duration);
+
+fn thirty_seconds() -> Period {
+    Period(Duration::from_secs(30))
+}
+
+fn two_seconds() -> Period {
+    Period(Duration::from_secs(2))
+}
+
+fn default_target_file_mb() -> u32 {
+    128
+}
+
+impl Default for Period {
+    fn default() -> Self {
+        two_seconds()
+    }
+}
+
+impl fmt::Display for Period {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let millis = self.0.as_millis();
+        let units = [(3_600_000, "h"), (60_000, "m"), (1_000, "s")];
+        let (size, unit) = units.into_iter().find(|(size, _)| millis.is_multiple_of(*size)).unwrap_or((1, "ms"));
+        write!(f, "{}{unit}", millis / size)
+    }
+}
+
+impl Serialize for Period {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Period {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+        let (number, unit) = text.split_at(digits);
+        let millis = match unit {
+            "ms" => 1,
+            "s" => 1_000,
+            "m" => 60_000,
+            "h" => 3_600_000,
+            _ => 0,
+        };
+        match number.parse::<u64>().ok().and_then(|number| number.checked_mul(millis)) {
+            Some(millis) if millis > 0 => Ok(Self(Duration::from_millis(millis))),
+            _ => Err(de::Error::custom(format!("`{text}` is not a length of time such as `500ms`, `30s`, `2m` or `1h`"))),
+        }
+    }
+}
+
+impl JsonSchema for Period {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "Period".into()
+    }
+
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "type": "string",
+            "pattern": "^[0-9]+(ms|s|m|h)$",
+            "examples": ["500ms", "30s", "2m", "1h"],
+        })
+    }
+}

@@ -1,0 +1,94 @@
+//! What a run would do now, found out by doing everything up to the question.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+
+use async_trait::async_trait;
+use datafusion::arrow::array::{Array, AsArray};
+use datafusion::physical_plan::execute_stream;
+use futures::TryStreamExt;
+use promptmill_core::{Attempt, Begun, Extensions, Journal, Meter, Money, Past, Pipeline, Registry, Result, RowId, StageContext, Stop, columns};
+
+use crate::commit::CommitLog;
+use crate::node::from_datafusion;
+use crate::plan::{Plan, session};
+use crate::run::{count_rows, state_folder};
+use crate::source;
+
+/// What a run would do now.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Forecast {
+    /// Rows of the source.
+    pub source: u64,
+    /// Rows that the filters leave out.
+    pub filtered_out: u64,
+    /// Rows that are settled already.
+    pub unchanged: u64,
+    /// Rows that would be asked.
+    pub to_ask: u64,
+    /// Bytes of what the model would be shown of them.
+    pub item_bytes: u64,
+}
+
+/// Finds out what a run would do now, without sending or writing anything.
+///
+/// # Errors
+/// The pipeline's mistakes, or that its state cannot be read.
+pub async fn forecast(pipeline: Arc<Pipeline>, registry: &Registry) -> Result<Forecast> {
+    let planning = session(None);
+    let plan = Plan::new(&planning, &pipeline, registry).await?;
+    let meter = Arc::new(Meter::default());
+    count_rows(&planning, &plan, &pipeline, &meter).await?;
+    let settled = CommitLog::open(&state_folder(&pipeline)?).await?.settled(true).await?;
+    let context = StageContext {
+        question: plan.question(&pipeline).into(),
+        pipeline: Arc::clone(&pipeline),
+        run_id: "plan".into(),
+        answered: Arc::new(settled),
+        journal: Arc::new(NoJournal),
+        acceptance: Arc::new([]),
+        budget: None,
+        meter: Arc::clone(&meter),
+        stop: Stop::default(),
+        extensions: Arc::new(Extensions::default()),
+    };
+    let session = session(Some(context));
+    source::register(&session, &pipeline.source)?;
+    let state = session.state();
+    let physical = state.create_physical_plan(&plan.asked).await.map_err(from_datafusion)?;
+    let mut stream = execute_stream(physical, state.task_ctx()).map_err(from_datafusion)?;
+    let mut forecast = Forecast::default();
+    while let Some(batch) = stream.try_next().await.map_err(from_datafusion)? {
+        forecast.to_ask += batch.num_rows() as u64;
+        if let Some(items) = batch.column_by_name(columns::ITEM).and_then(|items| items.as_string_opt::<i32>()) {
+            forecast.item_bytes += (0..items.len()).map(|row| items.value_length(row) as u64).sum::<u64>();
+        }
+    }
+    forecast.source = meter.source.load(Relaxed);
+    forecast.filtered_out = meter.filtered_out.load(Relaxed);
+    forecast.unchanged = meter.unchanged.load(Relaxed);
+    Ok(forecast)
+}
+
+/// Where nothing is asked, nothing is journalled.
+#[derive(Debug)]
+struct NoJournal;
+
+#[async_trait]
+impl Journal for NoJournal {
+    async fn begin(&self, _begun: &Begun) -> Result<()> {
+        Ok(())
+    }
+
+    async fn end(&self, _attempt: &Attempt) -> Result<()> {
+        Ok(())
+    }
+
+    fn past(&self, _row: RowId) -> Vec<Past> {
+        Vec::new()
+    }
+
+    fn spent(&self) -> Money {
+        Money::ZERO
+    }
+}

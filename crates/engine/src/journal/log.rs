@@ -1,0 +1,126 @@
+//! One log file: the open one that is written to, and closed ones that are read.
+//!
+//! When to write and when to begin a new log is decided by [`super::writer`]; the bytes are [`super::frame`]'s.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use promptmill_core::{Error, Result};
+
+use super::folder::Folder;
+use super::frame::{self, Damage, Entry, Frames};
+use super::trouble::{FORSAKE, disk};
+
+/// The log that is written to.
+#[derive(Debug)]
+pub(super) struct OpenLog {
+    number: u64,
+    path: PathBuf,
+    file: File,
+    length: u64,
+}
+
+impl OpenLog {
+    /// Makes a log that starts with these frames. It is durable when this returns.
+    pub(super) fn create<'a>(folder: &Folder, number: u64, carried: impl Iterator<Item = &'a Vec<u8>>) -> Result<Self> {
+        let path = folder.log(number);
+        // Never an existing file: whatever it holds, it was paid for.
+        let opened = OpenOptions::new().write(true).create_new(true).open(&path);
+        let file = opened.map_err(|error| disk(&path, "made", error))?;
+        let mut log = Self { number, path, file, length: 0 };
+        let mut head = frame::HEADER.to_vec();
+        carried.for_each(|frame| head.extend(frame));
+        log.append(&head)?;
+        folder.sync()?;
+        Ok(log)
+    }
+
+    /// Writes bytes at the end; they are durable when this returns.
+    pub(super) fn append(&mut self, bytes: &[u8]) -> Result<()> {
+        let written = self.file.write_all(bytes).and_then(|()| self.file.sync_data());
+        written.map_err(|error| disk(&self.path, "written", error))?;
+        self.length += bytes.len() as u64;
+        Ok(())
+    }
+
+    /// Its number.
+    pub(super) fn number(&self) -> u64 {
+        self.number
+    }
+
+    /// Its length in bytes.
+    pub(super) fn length(&self) -> u64 {
+        self.length
+    }
+
+    /// A log on a file that was opened elsewhere.
+    #[cfg(test)]
+    pub(super) fn on(file: File, path: &Path) -> Self {
+        Self { number: 1, path: path.to_owned(), file, length: 0 }
+    }
+}
+
+/// A log that is read, or as much of one that somebody else is writing as there was.
+#[derive(Debug)]
+pub(super) struct Log {
+    path: PathBuf,
+    bytes: Vec<u8>,
+    frames: Frames,
+}
+
+impl Log {
+    /// Reads a log.
+    pub(super) fn read(path: &Path) -> Result<Self> {
+        Self::parse(path, fs::read(path).map_err(|error| disk(path, "read", error))?)
+    }
+
+    /// Takes what was read from `path` for a log.
+    pub(super) fn parse(path: &Path, bytes: Vec<u8>) -> Result<Self> {
+        let frames = frame::frames(&bytes).map_err(|damage| told(path, &damage))?;
+        Ok(Self { path: path.to_owned(), bytes, frames })
+    }
+
+    /// The same log, if all of it is there. A log that another one follows, or that was closed, had been durable to
+    /// its last byte: a torn end is damage there.
+    pub(super) fn whole(self) -> Result<Self> {
+        match self.frames.torn {
+            None => Ok(self),
+            Some((at, _)) => Err(told(&self.path, &Damage::Frame(at))),
+        }
+    }
+
+    /// How many bytes its process had not finished to write when it died; nobody was told that it had.
+    pub(super) fn torn(&self) -> usize {
+        self.frames.torn.map_or(0, |(_, bytes)| bytes)
+    }
+
+    /// The file.
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// What it records, in order.
+    pub(super) fn entries(&self) -> impl Iterator<Item = Result<Entry<'static>>> {
+        self.frames.payloads.iter().map(|payload| {
+            frame::decode(&self.bytes[payload.clone()]).map_err(|error| {
+                let message = format!("the journal entry at byte {} of `{}` could not be read", payload.start, self.path.display());
+                Error::failed(message).hint("run the version of promptmill that wrote it").because(error)
+            })
+        })
+    }
+}
+
+fn told(path: &Path, damage: &Damage) -> Error {
+    let path = path.display();
+    match damage {
+        Damage::Frame(offset) => {
+            Error::failed(format!("the journal `{path}` is damaged at byte {offset}: the entry there does not match its checksum"))
+                .hint(FORSAKE)
+        }
+        Damage::NotALog => Error::failed(format!("`{path}` is not a journal of promptmill, or its start is damaged")).hint(FORSAKE),
+        Damage::Version(line) => {
+            Error::failed(format!("`{path}` is a journal of another version: `{line}`")).hint("run the version of promptmill that wrote it")
+        }
+    }
+}

@@ -1,0 +1,90 @@
+//! Sealing: a closed log becomes the segment of its number, off the path of whoever writes.
+//!
+//! The order is: write, sync, rename, sync the folder, remove the log. A crash in between leaves either the
+//! log or the log and its segment, and where both are the log is a leftover.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::sync::mpsc::{self, Sender};
+use std::thread::{self, JoinHandle};
+
+use promptmill_core::{Attempt, Begun, CostSource, Result};
+
+use super::LOST;
+use super::folder::Folder;
+use super::frame::Entry;
+use super::log::Log;
+use super::segment::Unfinished;
+use super::trouble::{Health, disk};
+
+/// A log that is ready to be sealed.
+#[derive(Debug)]
+pub(super) enum Closed {
+    /// It is full, and what was in flight has been carried into the next one.
+    Full(u64),
+    /// It is the last of its run: what is still in flight in it is lost.
+    Last(u64),
+}
+
+/// Starts a thread that seals what it is sent, until the sender is gone or something fails.
+pub(super) fn start(folder: Folder, health: Health) -> std::io::Result<(Sender<Closed>, JoinHandle<()>)> {
+    let (sender, inbox) = mpsc::channel();
+    let thread = thread::Builder::new().name("journal-seal".to_owned()).spawn(move || {
+        for closed in inbox {
+            let (Closed::Full(number) | Closed::Last(number)) = closed;
+            let settles = |_: &str| matches!(closed, Closed::Last(_));
+            let log = Log::read(&folder.log(number)).and_then(Log::whole);
+            let sealed = log.and_then(|log| seal(&folder, number, &log, settles));
+            // What is not sealed is still in its log. But a disk that fails here is no place to go on paying.
+            if health.watch(sealed).is_err() {
+                break;
+            }
+        }
+    })?;
+    Ok((sender, thread))
+}
+
+/// Seals the log with this number. An attempt that it saw begin and not end is lost if `settles` says that no
+/// later log knows more about it. A log without attempts is removed and leaves no segment.
+pub(super) fn seal(folder: &Folder, number: u64, log: &Log, settles: impl Fn(&str) -> bool) -> Result<()> {
+    let mut segment = None;
+    // By id, which is by time.
+    let mut in_flight = BTreeMap::new();
+    let mut keep = |attempt| match &mut segment {
+        Some(segment) => Unfinished::push(segment, attempt),
+        None => segment.insert(Unfinished::create(folder, number)?).push(attempt),
+    };
+    for entry in log.entries() {
+        match entry? {
+            Entry::Durable => {}
+            Entry::Begun(begun) => {
+                in_flight.insert(begun.attempt_id.clone(), begun.into_owned());
+            }
+            Entry::Ended(attempt) => {
+                in_flight.remove(&attempt.begun.attempt_id);
+                keep(attempt.into_owned())?;
+            }
+        }
+    }
+    in_flight.into_iter().filter(|(id, _)| settles(id)).try_for_each(|(_, begun)| keep(lost(begun)))?;
+    if let Some(segment) = segment {
+        segment.finish()?;
+    }
+    fs::remove_file(log.path()).map_err(|error| disk(log.path(), "removed", error))
+}
+
+/// What is on record of an attempt whose end nobody saw: it may have cost all that was set aside for it.
+fn lost(begun: Begun) -> Attempt {
+    Attempt {
+        latency_ms: 0.0,
+        status: LOST.to_owned(),
+        error: Some("the process ended while this request was in flight".to_owned()),
+        finish_reason: None,
+        usage: None,
+        cost: Some(begun.reserved),
+        cost_source: Some(CostSource::Price),
+        answered: 0,
+        raw_response: None,
+        begun,
+    }
+}

@@ -1,0 +1,274 @@
+//! Segments: sealed attempts as Parquet, one row an attempt, written once and read by any engine.
+//!
+//! The columns of the table `attempts` come first; `questions` and `reserved` follow for the journal's own
+//! use. Which attempts become a segment is decided by [`super::seal`].
+
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, LazyLock};
+
+use arrow::array::{
+    Array, ArrayRef, Decimal128Array, FixedSizeBinaryArray, FixedSizeBinaryBuilder, Float64Array, Int32Array, Int64Array, ListArray,
+    ListBuilder, RecordBatch, StringArray, StringBuilder, TimestampMicrosecondArray,
+};
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
+use parquet::arrow::ArrowWriter;
+use parquet::arrow::ProjectionMask;
+use parquet::arrow::arrow_reader::{ArrowReaderOptions, ParquetRecordBatchReaderBuilder, RowSelection};
+use parquet::basic::{Compression, ZstdLevel};
+use parquet::file::metadata::PageIndexPolicy;
+use parquet::file::properties::{EnabledStatistics, WriterProperties};
+use promptmill_core::{Attempt, Begun, CostSource, Error, Fingerprint, Money, Result, Usage};
+
+use super::LOST;
+use super::folder::Folder;
+use super::trouble::{self, disk};
+
+/// How much response text becomes one record batch while a segment is written; keeps memory flat.
+const BATCH_BYTES: usize = 8 * 1024 * 1024;
+
+/// Rows of one record batch while a segment is read; with long responses some ten megabytes.
+const BATCH_ROWS: usize = 512;
+
+static COLUMNS: LazyLock<(SchemaRef, SchemaRef)> = LazyLock::new(|| {
+    let text = |name: &str, nullable| Field::new(name, DataType::Utf8, nullable);
+    let number = |name: &str| Field::new(name, DataType::Int64, true);
+    let list = |name: &str, item| Field::new_list(name, Field::new_list_field(item, true), false);
+    let mut fields = vec![
+        text("attempt_id", false),
+        text("run_id", false),
+        text("model", false),
+        text("provider", false),
+        list("keys", DataType::Utf8),
+        Field::new("started_at", DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into())), false),
+        Field::new("latency_ms", DataType::Float64, true),
+        text("status", false),
+        text("error", true),
+        text("finish_reason", true),
+        number("input_tokens"),
+        number("cached_input_tokens"),
+        number("output_tokens"),
+        Field::new("cost_usd", DataType::Decimal128(18, 9), true),
+        text("cost_source", true),
+        Field::new("answered", DataType::Int32, false),
+        text("raw_response", true),
+    ];
+    let attempts = Arc::new(Schema::new(fields.clone()));
+    fields.push(list("questions", DataType::FixedSizeBinary(16)));
+    fields.push(Field::new("reserved", DataType::Decimal128(18, 9), false));
+    (attempts, Arc::new(Schema::new(fields)))
+});
+
+/// The columns of the table `attempts`.
+pub fn attempts_schema() -> SchemaRef {
+    Arc::clone(&COLUMNS.0)
+}
+
+/// The columns of a segment: those of `attempts` and the journal's own.
+fn segment_schema() -> SchemaRef {
+    Arc::clone(&COLUMNS.1)
+}
+
+/// Attempts as rows of a segment.
+pub(super) fn to_batch(attempts: &[Attempt]) -> Result<RecordBatch> {
+    let begun = || attempts.iter().map(|attempt| &attempt.begun);
+    let tokens = |count: fn(Usage) -> u64| -> ArrayRef {
+        let counts = attempts.iter().map(|attempt| attempt.usage.map(|usage| i64::try_from(count(usage)).unwrap_or(i64::MAX)));
+        Arc::new(counts.collect::<Int64Array>())
+    };
+    let mut keys = ListBuilder::new(StringBuilder::new());
+    let mut questions = ListBuilder::new(FixedSizeBinaryBuilder::new(16));
+    for begun in begun() {
+        begun.keys.iter().for_each(|key| keys.values().append_value(key));
+        keys.append(true);
+        begun.questions.iter().try_for_each(|question| questions.values().append_value(question.as_bytes()))?;
+        questions.append(true);
+    }
+    let columns: Vec<ArrayRef> = vec![
+        Arc::new(StringArray::from_iter_values(begun().map(|begun| &begun.attempt_id))),
+        Arc::new(StringArray::from_iter_values(begun().map(|begun| &begun.run_id))),
+        Arc::new(StringArray::from_iter_values(begun().map(|begun| &begun.model))),
+        Arc::new(StringArray::from_iter_values(begun().map(|begun| &begun.provider))),
+        Arc::new(keys.finish()),
+        Arc::new(TimestampMicrosecondArray::from_iter_values(begun().map(|begun| begun.started_at)).with_timezone("UTC")),
+        // Of a lost attempt nobody knows how long it took, and averages are better without it.
+        Arc::new(attempts.iter().map(|attempt| (attempt.status != LOST).then_some(attempt.latency_ms)).collect::<Float64Array>()),
+        Arc::new(StringArray::from_iter_values(attempts.iter().map(|attempt| &attempt.status))),
+        Arc::new(attempts.iter().map(|attempt| attempt.error.as_deref()).collect::<StringArray>()),
+        Arc::new(attempts.iter().map(|attempt| attempt.finish_reason.as_deref()).collect::<StringArray>()),
+        tokens(|usage| usage.input_tokens),
+        tokens(|usage| usage.cached_input_tokens),
+        tokens(|usage| usage.output_tokens),
+        money(attempts.iter().map(|attempt| attempt.cost))?,
+        Arc::new(attempts.iter().map(|attempt| attempt.cost_source.map(source_name)).collect::<StringArray>()),
+        Arc::new(Int32Array::from_iter_values(attempts.iter().map(|attempt| i32::try_from(attempt.answered).unwrap_or(i32::MAX)))),
+        Arc::new(attempts.iter().map(|attempt| attempt.raw_response.as_deref()).collect::<StringArray>()),
+        Arc::new(questions.finish()),
+        money(begun().map(|begun| Some(begun.reserved)))?,
+    ];
+    Ok(RecordBatch::try_new(segment_schema(), columns)?)
+}
+
+fn money(amounts: impl Iterator<Item = Option<Money>>) -> Result<ArrayRef> {
+    let nano: Decimal128Array = amounts.map(|amount| amount.map(|amount| i128::from(amount.nano()))).collect();
+    Ok(Arc::new(nano.with_precision_and_scale(18, 9)?))
+}
+
+fn source_name(source: CostSource) -> &'static str {
+    match source {
+        CostSource::Provider => "provider",
+        CostSource::Price => "price",
+    }
+}
+
+/// A segment that is being written.
+#[derive(Debug)]
+pub(super) struct Unfinished {
+    folder: Folder,
+    number: u64,
+    path: PathBuf,
+    writer: ArrowWriter<File>,
+    attempts: Vec<Attempt>,
+    bytes: usize,
+}
+
+impl Unfinished {
+    /// Starts a segment, under a name by which nobody looks for one.
+    pub(super) fn create(folder: &Folder, number: u64) -> Result<Self> {
+        let path = folder.unfinished(number);
+        let file = File::create(&path).map_err(|error| disk(&path, "made", error))?;
+        let mut properties = WriterProperties::builder().set_compression(Compression::ZSTD(ZstdLevel::default()));
+        // Hardly any value occurs twice here, and nobody searches by range: neither would pay.
+        for column in ["attempt_id", "raw_response", "keys.list.item", "questions.list.item"] {
+            properties = properties.set_column_dictionary_enabled(column.split('.').map(str::to_owned).collect::<Vec<_>>().into(), false);
+        }
+        for column in ["raw_response", "error"] {
+            properties = properties.set_column_statistics_enabled(column.into(), EnabledStatistics::None);
+        }
+        let writer = ArrowWriter::try_new(file, segment_schema(), Some(properties.build()));
+        let writer = writer.map_err(|error| trouble::segment(&path, "written", error))?;
+        Ok(Self { folder: folder.clone(), number, path, writer, attempts: Vec::new(), bytes: 0 })
+    }
+
+    /// Adds an attempt.
+    pub(super) fn push(&mut self, attempt: Attempt) -> Result<()> {
+        self.bytes += attempt.raw_response.as_ref().map_or(0, String::len) + 1024;
+        self.attempts.push(attempt);
+        if self.bytes < BATCH_BYTES { Ok(()) } else { self.flush() }
+    }
+
+    fn flush(&mut self) -> Result<()> {
+        let batch = to_batch(&self.attempts)?;
+        self.attempts.clear();
+        self.bytes = 0;
+        self.writer.write(&batch).map_err(|error| trouble::segment(&self.path, "written", error))
+    }
+
+    /// Makes it durable, then gives it its name, then makes that durable.
+    pub(super) fn finish(mut self) -> Result<()> {
+        self.flush()?;
+        let file = self.writer.into_inner().map_err(|error| trouble::segment(&self.path, "written", error))?;
+        let segment = self.folder.segment(self.number);
+        let named = file.sync_all().and_then(|()| fs::rename(&self.path, &segment));
+        named.map_err(|error| disk(&segment, "written", error))?;
+        self.folder.sync()
+    }
+}
+
+/// Reads these columns of a segment, or all, in these rows, or all; `rows` in ascending order.
+pub(super) fn read(
+    path: &Path,
+    columns: Option<&[&str]>,
+    rows: Option<&[usize]>,
+) -> Result<impl Iterator<Item = Result<RecordBatch>> + use<>> {
+    let path = path.to_owned();
+    let failed = |error| trouble::segment(&path, "read", error);
+    let file = File::open(&path).map_err(|error| disk(&path, "read", error))?;
+    // The page index is what lets a reader skip the pages of rows that nobody asked for.
+    let options = ArrowReaderOptions::new().with_page_index_policy(PageIndexPolicy::Optional).with_schema(segment_schema());
+    let mut reader = ParquetRecordBatchReaderBuilder::try_new_with_options(file, options).map_err(failed)?.with_batch_size(BATCH_ROWS);
+    if let Some(columns) = columns {
+        let mask = ProjectionMask::columns(reader.parquet_schema(), columns.iter().copied());
+        reader = reader.with_projection(mask);
+    }
+    if let Some(rows) = rows {
+        let total = usize::try_from(reader.metadata().file_metadata().num_rows()).unwrap_or_default();
+        reader = reader.with_row_selection(RowSelection::from_consecutive_ranges(rows.iter().map(|&row| row..row + 1), total));
+    }
+    let batches = reader.build().map_err(failed)?;
+    Ok(batches.map(move |batch| batch.map_err(|error| trouble::segment(&path, "read", error.into()))))
+}
+
+/// The attempts in rows of a segment.
+pub(super) fn from_batch(batch: &RecordBatch) -> Result<Vec<Attempt>> {
+    (0..batch.num_rows()).map(|row| attempt(batch, row)).collect()
+}
+
+fn attempt(batch: &RecordBatch, row: usize) -> Result<Attempt> {
+    let text = |name| Ok::<_, Error>(column::<StringArray>(batch, name)?.value(row).to_owned());
+    let optional = |name| {
+        let texts = column::<StringArray>(batch, name)?;
+        Ok::<_, Error>(texts.is_valid(row).then(|| texts.value(row).to_owned()))
+    };
+    let tokens = |name| {
+        let counts = column::<Int64Array>(batch, name)?;
+        Ok::<_, Error>(counts.is_valid(row).then(|| u64::try_from(counts.value(row)).unwrap_or_default()))
+    };
+    let usage = match (tokens("input_tokens")?, tokens("cached_input_tokens")?, tokens("output_tokens")?) {
+        (Some(input_tokens), Some(cached_input_tokens), Some(output_tokens)) => {
+            Some(Usage { input_tokens, cached_input_tokens, output_tokens })
+        }
+        _ => None,
+    };
+    let latency = column::<Float64Array>(batch, "latency_ms")?;
+    Ok(Attempt {
+        begun: Begun {
+            attempt_id: text("attempt_id")?,
+            run_id: text("run_id")?,
+            model: text("model")?,
+            provider: text("provider")?,
+            keys: keys(batch, row)?,
+            questions: questions(batch, row)?,
+            started_at: column::<TimestampMicrosecondArray>(batch, "started_at")?.value(row),
+            reserved: amount(batch, "reserved", row)?.unwrap_or_default(),
+        },
+        latency_ms: if latency.is_valid(row) { latency.value(row) } else { 0.0 },
+        status: text("status")?,
+        error: optional("error")?,
+        finish_reason: optional("finish_reason")?,
+        usage,
+        cost: amount(batch, "cost_usd", row)?,
+        cost_source: optional("cost_source")?
+            .map(|name| if name == source_name(CostSource::Provider) { CostSource::Provider } else { CostSource::Price }),
+        answered: u32::try_from(column::<Int32Array>(batch, "answered")?.value(row)).unwrap_or_default(),
+        raw_response: optional("raw_response")?,
+    })
+}
+
+/// The keys of the attempt in a row.
+pub(super) fn keys(batch: &RecordBatch, row: usize) -> Result<Vec<String>> {
+    let keys = column::<ListArray>(batch, "keys")?.value(row);
+    let keys = keys.as_any().downcast_ref::<StringArray>().ok_or_else(|| lacks("keys"))?;
+    Ok(keys.iter().flatten().map(str::to_owned).collect())
+}
+
+/// What was asked about each of them.
+pub(super) fn questions(batch: &RecordBatch, row: usize) -> Result<Vec<Fingerprint>> {
+    let questions = column::<ListArray>(batch, "questions")?.value(row);
+    let questions = questions.as_any().downcast_ref::<FixedSizeBinaryArray>().ok_or_else(|| lacks("questions"))?;
+    questions.iter().flatten().map(|bytes| bytes.try_into().map(Fingerprint::from_bytes).map_err(|_| lacks("questions"))).collect()
+}
+
+/// The money in a row.
+pub(super) fn amount(batch: &RecordBatch, name: &'static str, row: usize) -> Result<Option<Money>> {
+    let nano = column::<Decimal128Array>(batch, name)?;
+    Ok(nano.is_valid(row).then(|| Money::from_nano(i64::try_from(nano.value(row)).unwrap_or(i64::MAX))))
+}
+
+fn column<'a, T: Array + 'static>(batch: &'a RecordBatch, name: &'static str) -> Result<&'a T> {
+    batch.column_by_name(name).and_then(|column| column.as_any().downcast_ref()).ok_or_else(|| lacks(name))
+}
+
+fn lacks(column: &'static str) -> Error {
+    Error::failed(format!("a journal segment has no usable column `{column}`")).hint("run the version of promptmill that wrote it")
+}

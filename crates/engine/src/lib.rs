@@ -1,0 +1,21 @@
+//! A pipeline as a DataFusion plan: planned, run, resumed, committed, queried. The only crate that knows
+//! DataFusion; it is handed a [`Registry`](promptmill_core::Registry) and does not know the stages.
+
+mod commit;
+pub mod journal;
+mod forecast;
+mod node;
+mod plan;
+mod record;
+mod run;
+mod sink;
+mod source;
+pub mod sql;
+mod storage;
+
+pub use commit::{Commit, CommitLog, DataFile};
+pub use forecast::{Forecast, forecast};
+pub use plan::{Plan, check, explain};
+pub use record::{RequestCounts, RowCounts, RunRecord, Sample, Status, Summary, Throughput, TokenCounts};
+pub use run::{Ended, RunOptions, run, state_folder};
+pub use storage::Folder;

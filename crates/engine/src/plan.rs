@@ -1,0 +1,354 @@
+//! From a pipeline to a plan, with every mistake that the source brings to light.
+//!
+//! SQL does what SQL can: the scan, the predicates, the projection to the columns that somebody reads. Then
+//! come the stages. Nothing here touches a model or writes a file.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use datafusion::arrow::datatypes::{DataType, SchemaRef};
+use datafusion::catalog::TableProvider;
+use datafusion::common::{Column, DFSchema, DataFusionError};
+use datafusion::datasource::provider_as_source;
+use datafusion::execution::SessionStateBuilder;
+use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, cast, ident};
+use datafusion::prelude::{SessionConfig, SessionContext};
+use promptmill_core::{Declares, Diagnostic, Mistake, Pipeline, Registry, Result, StageContext, columns, nearest};
+
+use crate::node::{StageNode, StageQueryPlanner, from_datafusion};
+use crate::source;
+
+/// A pipeline whose every name has been found.
+#[derive(Debug)]
+pub struct Plan {
+    /// The source, as it is.
+    pub source: Arc<dyn TableProvider>,
+    /// The rows that the stages see: key, and the columns that somebody reads.
+    pub(crate) rows: LogicalPlan,
+    /// The same, through all the stages.
+    pub(crate) answered: LogicalPlan,
+    /// The same, up to the question and no further.
+    pub(crate) asked: LogicalPlan,
+    /// What every stage says of itself, in order.
+    pub(crate) declares: Vec<Declares>,
+    /// The columns of the results, partitions last, in the order in which they are written.
+    pub results: SchemaRef,
+    /// The schema of the rows behind the last stage.
+    pub(crate) output: SchemaRef,
+}
+
+/// Rows that travel together: enough to be quick, few enough that a stage between two of them stays lively.
+const BATCH_ROWS: usize = 1024;
+
+/// A session for pipelines. What a run lends to its stages goes in here, not into the plan.
+pub(crate) fn session(context: Option<StageContext>) -> SessionContext {
+    let mut config = SessionConfig::new().with_batch_size(BATCH_ROWS).with_information_schema(true);
+    let options = config.options_mut();
+    options.execution.parquet.pushdown_filters = true;
+    options.execution.parquet.reorder_filters = true;
+    options.execution.parquet.schema_force_view_types = false;
+    options.sql_parser.map_string_types_to_utf8view = false;
+    if let Some(context) = context {
+        config = config.with_extension(Arc::new(context));
+    }
+    let state = SessionStateBuilder::new().with_config(config).with_default_features().with_query_planner(Arc::new(StageQueryPlanner)).build();
+    SessionContext::new_with_state(state)
+}
+
+impl Plan {
+    /// Plans a pipeline.
+    ///
+    /// # Errors
+    /// All its mistakes together.
+    pub async fn new(session: &SessionContext, pipeline: &Pipeline, registry: &Registry) -> Result<Self> {
+        let declares: Vec<Declares> = pipeline.stages.iter().map(|stage| stage.stage.declares()).collect();
+        let mut checker = Checker { pipeline, declares: &declares, list: Vec::new() };
+        checker.stages();
+        checker.providers(registry);
+        let source = source::open(session, &pipeline.source).await;
+        let source = source.map_err(|mistake| checker.wrong(&["source"], mistake)).ok();
+        let planned = match &source {
+            Some(source) => checker.plan(session, source)?,
+            None => None,
+        };
+        match (source, planned) {
+            (Some(source), Some(Planned { rows, asked, answered, results, output })) if checker.list.is_empty() => {
+                Ok(Self { source, rows, asked, answered, declares, results, output })
+            }
+            _ => Err(pipeline.diagnostics(checker.list).into()),
+        }
+    }
+
+    /// The budget that the stages declare.
+    pub(crate) fn budget(&self) -> Option<promptmill_core::Money> {
+        self.declares.iter().filter_map(|declares| declares.budget).min()
+    }
+
+    /// Everything that is part of the question, as one text: a change of it asks every row anew.
+    pub(crate) fn question(&self, pipeline: &Pipeline) -> String {
+        let parts: Vec<serde_json::Value> = self
+            .declares
+            .iter()
+            .filter(|declares| declares.question.is_some() || !declares.models.is_empty())
+            .map(|declares| {
+                // What a name stands for counts, not the name alone.
+                let models: Vec<_> = declares
+                    .models
+                    .iter()
+                    .map(|(_, name)| pipeline.models.get(name).map_or_else(|| serde_json::json!(name), |spec| serde_json::json!([spec.model, spec.extra_body])))
+                    .collect();
+                serde_json::json!([declares.question, models])
+            })
+            .collect();
+        serde_json::Value::Array(parts).to_string()
+    }
+}
+
+struct Planned {
+    rows: LogicalPlan,
+    asked: LogicalPlan,
+    answered: LogicalPlan,
+    results: SchemaRef,
+    output: SchemaRef,
+}
+
+struct Checker<'a> {
+    pipeline: &'a Pipeline,
+    declares: &'a [Declares],
+    list: Vec<Diagnostic>,
+}
+
+impl Checker<'_> {
+    fn wrong(&mut self, path: &[&str], mistake: Mistake) {
+        self.list.push(self.pipeline.diagnostic(path, mistake));
+    }
+
+    fn stage_wrong(&mut self, index: usize, mistake: Mistake) {
+        self.wrong(&["stages", &index.to_string()], mistake);
+    }
+
+    /// The order of the stages.
+    fn stages(&mut self) {
+        let asking: Vec<usize> = (0..self.declares.len()).filter(|index| !self.declares[*index].models.is_empty()).collect();
+        match asking.as_slice() {
+            [] => {
+                let mistake = Mistake::new("", "no stage asks a model").hint(Some("add a stage with `use = \"llm\"`"));
+                self.wrong(&["stages"], mistake);
+            }
+            [first, rest @ ..] => {
+                for index in rest {
+                    let mistake = Mistake::new("", "a second stage asks a model; a pipeline has one")
+                        .hint(Some("run two pipelines, the second with the first one's results as its source"));
+                    self.stage_wrong(*index, mistake);
+                }
+                for index in *first..self.declares.len() {
+                    if self.declares[index].predicate.is_some() {
+                        let mistake = Mistake::new("", "a filter behind `llm` would drop rows that have been paid for")
+                            .hint(Some("move it in front of `llm`, or filter the results with `promptmill sql`"));
+                        self.stage_wrong(index, mistake);
+                    }
+                }
+            }
+        }
+    }
+
+    /// The models that are used: keys that are there, prices where a budget needs them.
+    fn providers(&mut self, registry: &Registry) {
+        let budget = self.declares.iter().position(|declares| declares.budget.is_some());
+        let used: BTreeSet<&String> = self.declares.iter().flat_map(|declares| &declares.models).map(|(_, name)| name).collect();
+        let mut checked = BTreeSet::new();
+        for name in used {
+            let Some(spec) = self.pipeline.models.get(name) else { continue };
+            if budget.is_some() && (registry.price)(spec).is_none() {
+                let mistake = Mistake::new("", format!("model `{name}` has no known price, and a budget cannot be kept without one"))
+                    .hint(Some("add `price = { input = …, output = … }`, in US dollars per million tokens"));
+                self.wrong(&["models", name], mistake);
+            }
+            let Some(provider) = self.pipeline.providers.get(&spec.provider) else { continue };
+            if let Some(variable) = provider.api_key_env.as_ref().filter(|_| checked.insert(&spec.provider)) {
+                if std::env::var_os(variable).is_none_or(|value| value.is_empty()) {
+                    let mistake = Mistake::new("api_key_env", format!("the environment variable `{variable}` is not set"))
+                        .hint(Some(format!("export {variable}=…")));
+                    self.wrong(&["providers", &spec.provider], mistake);
+                }
+            }
+        }
+    }
+
+    /// Scan, predicates, projection, stages, sink.
+    fn plan(&mut self, session: &SessionContext, source: &Arc<dyn TableProvider>) -> Result<Option<Planned>> {
+        let internal = |error: DataFusionError| from_datafusion(error);
+        let schema = source.schema();
+        let known = source::visible(&schema);
+        for name in schema.fields().iter().map(|field| field.name()).filter(|name| name.starts_with("__")) {
+            let mistake = Mistake::new("path", format!("the source has a column `{name}`: names with two underscores in front are promptmill's own"));
+            self.wrong(&["source"], mistake);
+        }
+        let key = &self.pipeline.source.key;
+        if !known.contains(&key.as_str()) {
+            self.wrong(&["source"], unknown_column("key", key, &known));
+        }
+        let mut builder = LogicalPlanBuilder::scan("source", provider_as_source(Arc::clone(source)), None).map_err(internal)?;
+        let columns = DFSchema::try_from_qualified_schema("source", &schema).map_err(internal)?;
+        for (index, declares) in self.declares.iter().enumerate() {
+            let Some((at, predicate)) = &declares.predicate else { continue };
+            match session.parse_sql_expr(predicate, &columns).and_then(|expr| builder.clone().filter(expr)) {
+                Ok(filtered) => builder = filtered,
+                Err(error) => self.stage_wrong(index, sql_mistake(at, predicate, &error, &known)),
+            }
+        }
+        let visible = self.through_stages(&schema)?;
+        let Some(results) = visible.filter(|_| self.list.is_empty()) else { return Ok(None) };
+        let wanted = self.wanted(&schema, &results);
+        let projection = wanted.iter().map(|name| ident(*name)).chain([cast(ident(key.as_str()), DataType::Utf8).alias(columns::KEY)]);
+        let rows = builder.project(projection.collect::<Vec<Expr>>()).and_then(LogicalPlanBuilder::build).map_err(internal)?;
+        let (mut plan, mut asked) = (rows.clone(), rows.clone());
+        let mut emitted = Arc::new(plan.schema().as_arrow().clone());
+        for (index, stage) in self.pipeline.stages.iter().enumerate() {
+            if self.declares[index].predicate.is_some() {
+                continue;
+            }
+            if !self.declares[index].models.is_empty() {
+                asked = plan.clone();
+            }
+            match stage.stage.schema(&emitted) {
+                Ok(schema) => {
+                    plan = StageNode::plan(&stage.name, Arc::clone(&stage.stage), plan, &schema).map_err(internal)?;
+                    emitted = schema;
+                }
+                Err(mistakes) => mistakes.into_iter().for_each(|mistake| self.stage_wrong(index, mistake)),
+            }
+            // What only the question needed has done its work once the question is made.
+            let later: BTreeSet<&String> = self.declares[index + 1..].iter().flat_map(|declares| &declares.reads).collect();
+            let keep: Vec<&str> = emitted
+                .fields()
+                .iter()
+                .map(|field| field.name().as_str())
+                .filter(|name| name.starts_with("__") || results.field_with_name(name).is_ok() || later.contains(&(*name).to_owned()) || !known.contains(name))
+                .collect();
+            if keep.len() < emitted.fields().len() {
+                let expressions = keep.iter().map(|name| Expr::Column(Column::from_name(*name)));
+                plan = LogicalPlanBuilder::from(plan).project(expressions.collect::<Vec<_>>()).and_then(LogicalPlanBuilder::build).map_err(internal)?;
+                let metadata = emitted.metadata().clone();
+                emitted = Arc::new(plan.schema().as_arrow().clone().with_metadata(metadata));
+            }
+        }
+        Ok(Some(Planned { rows, asked, answered: plan, results, output: emitted }))
+    }
+
+    /// The schema of the results: what comes out behind the last stage if every source column travels along,
+    /// and the sink's choice of it.
+    fn through_stages(&mut self, source: &SchemaRef) -> Result<Option<SchemaRef>> {
+        let mut fields: Vec<_> = source.fields().iter().cloned().collect();
+        fields.push(Arc::new(datafusion::arrow::datatypes::Field::new(columns::KEY, DataType::Utf8, true)));
+        let mut schema = Arc::new(datafusion::arrow::datatypes::Schema::new(fields));
+        for (index, stage) in self.pipeline.stages.iter().enumerate() {
+            match stage.stage.schema(&schema) {
+                Ok(output) => schema = output,
+                Err(mistakes) => {
+                    mistakes.into_iter().for_each(|mistake| self.stage_wrong(index, mistake));
+                    return Ok(None);
+                }
+            }
+        }
+        let known = source::visible(&schema);
+        let sink = &self.pipeline.sink;
+        let mut bad = Vec::new();
+        for (index, name) in sink.partition_by.iter().enumerate().filter(|(_, name)| !known.contains(&name.as_str())) {
+            bad.push(unknown_column(&format!("partition_by.{index}"), name, &known));
+        }
+        for (index, name) in sink.columns.iter().flatten().enumerate().filter(|(_, name)| !known.contains(&name.as_str())) {
+            bad.push(unknown_column(&format!("columns.{index}"), name, &known));
+        }
+        if sink.columns.as_ref().is_some_and(|columns| !columns.contains(&self.pipeline.source.key)) {
+            let mistake = Mistake::new("columns", format!("`columns` leaves out the key `{}`", self.pipeline.source.key));
+            bad.push(mistake.hint(Some(format!("add \"{}\"", self.pipeline.source.key))));
+        }
+        let bad_sink = !bad.is_empty();
+        bad.into_iter().for_each(|mistake| self.wrong(&["sink"], mistake));
+        if bad_sink {
+            return Ok(None);
+        }
+        let source_columns: Vec<&str> = source::visible(source);
+        let chosen = |name: &str| match &sink.columns {
+            // Columns that promptmill adds are always there: they carry the money.
+            Some(columns) => columns.iter().any(|column| column == name) || (!source_columns.contains(&name) && !self.is_answer(&schema, name)),
+            None => true,
+        };
+        let is_partition = |name: &str| sink.partition_by.iter().any(|partition| partition == name);
+        let named: Vec<&str> = match &sink.columns {
+            Some(columns) => columns.iter().map(String::as_str).chain(known.iter().copied().filter(|name| !columns.iter().any(|column| column == name))).collect(),
+            None => known.clone(),
+        };
+        let plain = named.into_iter().filter(|name| chosen(name) && !is_partition(name));
+        let order: Vec<&str> = plain.chain(sink.partition_by.iter().map(String::as_str)).collect();
+        let fields: Vec<_> = order.iter().filter_map(|name| schema.field_with_name(name).ok()).map(|field| field.clone().with_metadata(Default::default())).collect();
+        let results = Arc::new(datafusion::arrow::datatypes::Schema::new(fields));
+        Ok(Some(results))
+    }
+
+    fn is_answer(&self, schema: &SchemaRef, name: &str) -> bool {
+        schema.field_with_name(name).is_ok_and(|field| field.metadata().contains_key(columns::ANSWER))
+    }
+
+    /// The source's columns that a stage or the sink reads.
+    fn wanted<'s>(&self, source: &'s SchemaRef, results: &SchemaRef) -> Vec<&'s str> {
+        let read: BTreeSet<&String> = self.declares.iter().flat_map(|declares| &declares.reads).collect();
+        let is_wanted = |name: &str| read.contains(&name.to_owned()) || results.field_with_name(name).is_ok() || name == self.pipeline.source.key;
+        source.fields().iter().map(|field| field.name().as_str()).filter(|name| is_wanted(name)).collect()
+    }
+}
+
+fn unknown_column(at: &str, name: &str, known: &[&str]) -> Mistake {
+    let hint = nearest(name, known.iter().copied()).map_or_else(|| format!("known columns: {}", known.join(", ")), |near| format!("did you mean `{near}`?"));
+    Mistake::new(at, format!("there is no column `{name}`")).hint(Some(hint))
+}
+
+/// What DataFusion says of a predicate, in our words and at its place.
+fn sql_mistake(at: &str, predicate: &str, error: &DataFusionError, known: &[&str]) -> Mistake {
+    let root = error.find_root();
+    if let DataFusionError::SchemaError(inner, _) = root {
+        if let datafusion::common::SchemaError::FieldNotFound { field, .. } = inner.as_ref() {
+            let place = predicate.to_lowercase().find(&field.name.to_lowercase()).map(|start| start..start + field.name.len());
+            return unknown_column(at, &field.name, known).range(place);
+        }
+    }
+    let message = root.strip_backtrace();
+    let message = message.lines().next().unwrap_or_default();
+    let short = ["SQL error: ParserError(\"", "Error during planning: ", "This feature is not implemented: "]
+        .iter()
+        .find_map(|prefix| message.strip_prefix(prefix))
+        .unwrap_or(message)
+        .trim_end_matches("\")");
+    // The parser counts characters of the predicate's own lines.
+    let place = short.rsplit_once(" at Line: ").and_then(|(_, place)| {
+        let (line, column) = place.split_once(", Column: ")?;
+        let (line, column): (usize, usize) = (line.trim().parse().ok()?, column.trim().parse().ok()?);
+        let line_start: usize = predicate.split_inclusive('\n').take(line.checked_sub(1)?).map(str::len).sum();
+        let start = predicate[line_start..].char_indices().nth(column.checked_sub(1)?).map_or(predicate.len(), |(offset, _)| line_start + offset);
+        Some(start..predicate.len().min(start + 1).max(start))
+    });
+    let short = short.rsplit_once(" at Line: ").map_or(short, |(message, _)| message);
+    Mistake::new(at, format!("`{at}` is not a valid SQL predicate: {short}"))
+        .range(place)
+        .hint(Some("any DataFusion SQL expression that is true or false, such as `length(body) > 0`"))
+}
+
+/// The physical plan of a pipeline, as text.
+///
+/// # Errors
+/// The pipeline's mistakes, or that no plan can be made.
+pub async fn explain(pipeline: &Pipeline, registry: &Registry) -> Result<String> {
+    let session = session(None);
+    let plan = Plan::new(&session, pipeline, registry).await?;
+    let physical = session.state().create_physical_plan(&plan.answered).await.map_err(from_datafusion)?;
+    Ok(datafusion::physical_plan::displayable(physical.as_ref()).indent(false).to_string())
+}
+
+/// Checks a pipeline against its source, without sending or writing anything.
+///
+/// # Errors
+/// All its mistakes together.
+pub async fn check(pipeline: &Pipeline, registry: &Registry) -> Result<Plan> {
+    Plan::new(&session(None), pipeline, registry).await
+}

@@ -1,0 +1,303 @@
+//! A run: from the pipeline to committed results, and the record of it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::{Duration, Instant};
+
+use chrono::{SecondsFormat, Utc};
+use datafusion::arrow::array::{Array, AsArray};
+use datafusion::logical_expr::{LogicalPlan, LogicalPlanBuilder, ident};
+use datafusion::physical_plan::execute_stream;
+use datafusion::prelude::SessionContext;
+use futures::{StreamExt, TryStreamExt};
+use promptmill_core::{Acceptance, Error, Extensions, Meter, Mistake, Money, Pipeline, Registry, Result, StageContext, Stop, StopReason, columns};
+
+use crate::commit::{CommitLog, key_hash};
+use crate::journal::LocalJournal;
+use crate::node::from_datafusion;
+use crate::plan::{Plan, session};
+use crate::record::{RunRecord, Status, Summary, Timeline};
+use crate::sink::{Layout, Sink};
+use crate::source;
+use crate::storage::Folder;
+
+/// Wrong keys that an error names.
+const NAMED_KEYS: usize = 5;
+
+/// What the command line says about one run.
+#[derive(Clone, Debug, Default)]
+pub struct RunOptions {
+    /// Only the first so many rows that pass the filters.
+    pub limit: Option<u64>,
+    /// In place of the pipeline's budget.
+    pub budget: Option<Money>,
+    /// Whether rows that are dead letters are asked again.
+    pub retry_dead_letters: bool,
+}
+
+/// A run that has ended, well or badly.
+#[derive(Debug)]
+pub struct Ended {
+    /// The summary.
+    pub summary: Summary,
+    /// Dead letters that there are now, those of earlier runs included.
+    pub dead_letters: u64,
+    /// What failed, if something did. What was received before is committed.
+    pub error: Option<Error>,
+}
+
+/// Runs a pipeline, or carries on where its last run stopped.
+///
+/// # Errors
+/// If the pipeline is wrong or the run could not begin; nothing has been sent then.
+pub async fn run(pipeline: Arc<Pipeline>, registry: &Registry, options: RunOptions, meter: Arc<Meter>, stop: Stop) -> Result<Ended> {
+    let (started, started_at) = (Instant::now(), now());
+    let run_id = new_run_id();
+    let planning = session(None);
+    let plan = Plan::new(&planning, &pipeline, registry).await?;
+    check_budget(&pipeline, registry, &options)?;
+    count_rows(&planning, &plan, &pipeline, &meter).await?;
+
+    let state = state_folder(&pipeline)?;
+    let local = state.local().ok_or_else(|| {
+        Error::failed(format!("state path `{state}` is not on a local disk")).hint("set `state.path` to a local folder; a journal on S3 is not built yet")
+    })?;
+    let (log, settled, journal) = loop {
+        let log = CommitLog::open(&state).await?;
+        let settled = Arc::new(log.settled(!options.retry_dead_letters).await?);
+        let journal = LocalJournal::open(local, &run_id, settled.as_ref())?;
+        // The lock is ours from here on. Whatever was committed while we waited for it has to be read first.
+        if CommitLog::open(&state).await?.len() == log.len() {
+            break (log, settled, Arc::new(journal));
+        }
+        journal.close().await?;
+    };
+
+    let budget = options.budget.or_else(|| plan.budget());
+    let acceptance: Vec<Arc<dyn Acceptance>> = plan.declares.iter().filter_map(|declares| declares.acceptance.clone()).collect();
+    let context = StageContext {
+        pipeline: Arc::clone(&pipeline),
+        run_id: run_id.as_str().into(),
+        question: plan.question(&pipeline).into(),
+        answered: settled.clone(),
+        journal: journal.clone(),
+        acceptance: acceptance.into(),
+        budget,
+        meter: Arc::clone(&meter),
+        stop: stop.clone(),
+        extensions: Arc::new(Extensions::default()),
+    };
+    let layout = Layout::new(&plan.results, &pipeline.sink.partition_by, &pipeline.source.key, &plan.output)?;
+    let results = Folder::open(&pipeline.sink.path)?;
+    let mut sink = Sink::open(results, &state, log, settled, layout, &run_id, pipeline.sink.target_file_mb).await?;
+
+    let mut timeline = Timeline::new();
+    let mut outcome = flow(&plan, context, &options, &mut sink, &mut timeline, &meter, pipeline.sink.commit_every.0).await;
+    // Whatever went wrong, what has been received is kept.
+    outcome = outcome.and(sink.commit().await);
+    if outcome.is_ok() && !stop.is_requested() {
+        outcome = sink.tidy().await;
+    }
+    outcome = outcome.and(journal.close().await).and(stop.clone().into_result());
+    timeline.sample(&meter);
+
+    let status = match (&outcome, stop.reason()) {
+        (Err(_), _) => Status::Failed,
+        (Ok(()), Some(StopReason::Budget)) => Status::BudgetExhausted,
+        (Ok(()), Some(_)) => Status::Interrupted,
+        (Ok(()), None) => Status::Completed,
+    };
+    let summary = Summary::new(&run_id, status, &meter.read(), budget, started.elapsed(), &pipeline.sink.path);
+    let error = outcome.err();
+    let record = RunRecord {
+        pipeline: pipeline.name.clone(),
+        started_at,
+        ended_at: now(),
+        versions: versions(),
+        configuration: without_header_values(pipeline.config().clone()),
+        summary: summary.clone(),
+        error: error.as_ref().map(ToString::to_string),
+        timeline: timeline.into_samples(),
+    };
+    let json = serde_json::to_vec_pretty(&record).map_err(|error| Error::failed("the run record cannot be written as JSON").because(error))?;
+    state.put(&format!("runs/{run_id}.json"), json).await?;
+    Ok(Ended { summary, dead_letters: sink.dead_letters_now(), error })
+}
+
+/// Sends the rows through the stages into the sink, with a commit every so often.
+async fn flow(
+    plan: &Plan,
+    context: StageContext,
+    options: &RunOptions,
+    sink: &mut Sink,
+    timeline: &mut Timeline,
+    meter: &Meter,
+    commit_every: Duration,
+) -> Result<()> {
+    let source = context.pipeline.source.clone();
+    let session = session(Some(context));
+    let mut rows = plan.answered.clone();
+    if let Some(limit) = options.limit {
+        rows = limited(&rows, &plan.rows, limit)?;
+        // With one partition the first rows are the first rows each time.
+        session.state_ref().write().config_mut().options_mut().execution.target_partitions = 1;
+    }
+    let state = session.state();
+    source::register(&session, &source)?;
+    let physical = state.create_physical_plan(&rows).await.map_err(from_datafusion)?;
+    let mut stream = execute_stream(physical, state.task_ctx()).map_err(from_datafusion)?;
+    let mut commit_at = Instant::now() + commit_every;
+    let mut sample_at = Instant::now() + timeline.every();
+    loop {
+        tokio::select! {
+            biased;
+            () = tokio::time::sleep_until(sample_at.into()) => {
+                timeline.sample(meter);
+                sample_at = Instant::now() + timeline.every();
+            }
+            () = tokio::time::sleep_until(commit_at.into()) => {
+                sink.commit().await?;
+                commit_at = Instant::now() + commit_every;
+            }
+            batch = stream.next() => match batch {
+                Some(batch) => sink.write(&batch.map_err(from_datafusion)?).await?,
+                None => return Ok(()),
+            },
+        }
+    }
+}
+
+/// The same plan over the first rows only.
+fn limited(plan: &LogicalPlan, rows: &LogicalPlan, limit: u64) -> Result<LogicalPlan> {
+    use datafusion::common::tree_node::{Transformed, TreeNode};
+    let limit = usize::try_from(limit).unwrap_or(usize::MAX);
+    let first = LogicalPlanBuilder::from(rows.clone()).limit(0, Some(limit)).and_then(LogicalPlanBuilder::build).map_err(from_datafusion)?;
+    let replaced = plan
+        .clone()
+        .transform_down(|node| {
+            Ok(if node == *rows {
+                Transformed::new(first.clone(), true, datafusion::common::tree_node::TreeNodeRecursion::Stop)
+            } else {
+                Transformed::no(node)
+            })
+        })
+        .map_err(from_datafusion)?;
+    Ok(replaced.data)
+}
+
+/// Counts the source's rows and those that pass the filters, and checks their keys: before anything is asked.
+pub(crate) async fn count_rows(session: &SessionContext, plan: &Plan, pipeline: &Pipeline, meter: &Meter) -> Result<()> {
+    let total = session.read_table(Arc::clone(&plan.source)).map_err(from_datafusion)?.count().await.map_err(from_datafusion)? as u64;
+    let keys = LogicalPlanBuilder::from(plan.rows.clone()).project([ident(columns::KEY)]).and_then(LogicalPlanBuilder::build).map_err(from_datafusion)?;
+    let (mut passed, mut nulls, mut hashes) = (0_u64, 0_u64, Vec::new());
+    each_key(session, &keys, |key| {
+        passed += 1;
+        match key {
+            Some(key) => hashes.push(key_hash(key)),
+            None => nulls += 1,
+        }
+    })
+    .await?;
+    meter.source.store(total, Relaxed);
+    meter.filtered_out.store(total.saturating_sub(passed), Relaxed);
+    hashes.sort_unstable();
+    let suspects: BTreeSet<u64> = hashes.windows(2).filter(|pair| pair[0] == pair[1]).map(|pair| pair[0]).collect();
+    drop(hashes);
+    let wrong = |message: String, hint: &str| {
+        let mistake = Mistake::new("key", message).hint(Some(hint));
+        Err(pipeline.diagnostics(vec![pipeline.diagnostic(&["source"], mistake)]).into())
+    };
+    if nulls > 0 {
+        let rows = if nulls == 1 { "1 row has".to_owned() } else { format!("{nulls} rows have") };
+        return wrong(format!("{rows} no value in the key column `{}`", pipeline.source.key), "choose another key, or leave these rows out with a `filter`");
+    }
+    if suspects.is_empty() {
+        return Ok(());
+    }
+    let mut counts: BTreeMap<String, u64> = BTreeMap::new();
+    each_key(session, &keys, |key| {
+        if let Some(key) = key.filter(|key| suspects.contains(&key_hash(key))) {
+            *counts.entry(key.to_owned()).or_default() += 1;
+        }
+    })
+    .await?;
+    let doubled: Vec<String> = counts.iter().filter(|(_, count)| **count > 1).map(|(key, count)| format!("`{key}` ({count} rows)")).collect();
+    if doubled.is_empty() {
+        return Ok(());
+    }
+    let named = doubled.iter().take(NAMED_KEYS).cloned().collect::<Vec<_>>().join(", ");
+    let more = doubled.len().saturating_sub(NAMED_KEYS);
+    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+    wrong(format!("the key column `{}` is not unique: {named}{more}", pipeline.source.key), "choose a key that identifies a row, or remove the doubles from the source")
+}
+
+async fn each_key(session: &SessionContext, keys: &LogicalPlan, mut each: impl FnMut(Option<&str>)) -> Result<()> {
+    let state = session.state();
+    let physical = state.create_physical_plan(keys).await.map_err(from_datafusion)?;
+    let mut stream = execute_stream(physical, state.task_ctx()).map_err(from_datafusion)?;
+    while let Some(batch) = stream.try_next().await.map_err(from_datafusion)? {
+        let keys = batch.column(0).as_string_opt::<i32>().ok_or_else(|| Error::failed("the key does not cast to text"))?;
+        (0..keys.len()).for_each(|row| each(keys.is_valid(row).then(|| keys.value(row))));
+    }
+    Ok(())
+}
+
+/// A budget from the command line needs known prices as well.
+fn check_budget(pipeline: &Pipeline, registry: &Registry, options: &RunOptions) -> Result<()> {
+    if options.budget.is_none() {
+        return Ok(());
+    }
+    let unpriced = pipeline
+        .stages
+        .iter()
+        .flat_map(|stage| stage.stage.declares().models)
+        .filter_map(|(_, name)| pipeline.models.get_key_value(&name))
+        .filter(|(_, spec)| (registry.price)(spec).is_none())
+        .map(|(name, _)| {
+            let mistake = Mistake::new("", format!("model `{name}` has no known price, and a budget cannot be kept without one"));
+            pipeline.diagnostic(&["models", name], mistake.hint(Some("add `price = { input = …, output = … }`, in US dollars per million tokens")))
+        });
+    let list: Vec<_> = unpriced.collect();
+    if list.is_empty() { Ok(()) } else { Err(pipeline.diagnostics(list).into()) }
+}
+
+/// Where a pipeline keeps its state: as configured, else beside the sink.
+///
+/// # Errors
+/// If it is no place that can be opened.
+pub fn state_folder(pipeline: &Pipeline) -> Result<Folder> {
+    if let Some(path) = &pipeline.state.path {
+        return Folder::open(path);
+    }
+    let sink = pipeline.sink.path.trim_end_matches('/');
+    let parent = match sink.rsplit_once('/') {
+        Some(("", _)) => "/",
+        Some((parent, _)) => parent,
+        None => ".",
+    };
+    Folder::open(&format!("{}/_promptmill/{}", parent.trim_end_matches('/'), pipeline.name))
+}
+
+fn now() -> String {
+    Utc::now().to_rfc3339_opts(SecondsFormat::Millis, true)
+}
+
+/// Sorts by time, and two runs that start together still differ.
+fn new_run_id() -> String {
+    let unique = uuid::Uuid::now_v7().simple().to_string();
+    format!("{}-{}", Utc::now().format("%Y%m%dT%H%M%S"), &unique[unique.len() - 8..])
+}
+
+fn versions() -> BTreeMap<String, String> {
+    [("promptmill", env!("CARGO_PKG_VERSION")), ("datafusion", datafusion::DATAFUSION_VERSION)].map(|(name, version)| (name.to_owned(), version.to_owned())).into()
+}
+
+/// Headers are where a secret from the environment may stand, so their values stay out of the record.
+fn without_header_values(mut config: serde_json::Value) -> serde_json::Value {
+    let providers = config.get_mut("providers").and_then(serde_json::Value::as_object_mut);
+    for headers in providers.into_iter().flat_map(|providers| providers.values_mut()).filter_map(|provider| provider.get_mut("headers")) {
+        headers.as_object_mut().into_iter().flat_map(|headers| headers.values_mut()).for_each(|value| *value = "…".into());
+    }
+    config
+}

@@ -1,0 +1,170 @@
+//! How many rows share a request.
+//!
+//! The number follows failures alone. Latency is affine in the number of rows, so every increase looks like
+//! a slowdown, and a rule that follows latency settles wherever noise leads it.
+
+/// The steps. Near the bottom one row more is much, near the top it is nothing.
+const LADDER: [usize; 18] = [1, 2, 3, 4, 5, 6, 8, 10, 12, 15, 20, 25, 32, 40, 50, 64, 80, 100];
+/// Requests on a step before the next one up is tried.
+const PATIENCE: u32 = 20;
+/// The share of rows without a usable answer that is still well.
+const ROW_FAILURES: f64 = 0.02;
+/// The share of requests whose answer is cut off or unreadable that is still well.
+const PACK_FAILURES: f64 = 0.05;
+/// Standard deviations of the interval around a measured share (95 %, one-sided on each side).
+const Z: f64 = 1.96;
+
+/// Rows per request of one lane: a pure state machine.
+#[derive(Debug)]
+pub struct Rows {
+    min: usize,
+    max: usize,
+    now: usize,
+    packs: u32,
+    bad_packs: u32,
+    rows: u32,
+    bad_rows: u32,
+    bad_in_a_row: u32,
+    /// Packs that a step which failed before is left alone for.
+    closed: u32,
+}
+
+/// What became of one request, as far as its size is concerned.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PackResult {
+    /// Rows in it.
+    pub rows: usize,
+    /// Rows without an answer of the right shape.
+    pub bad_rows: usize,
+    /// Whether the answer was cut off or unreadable as a whole.
+    pub broken: bool,
+}
+
+impl Rows {
+    /// Starts with `start` rows and stays between `min` and `max`; a fixed number if they are equal.
+    pub fn new(start: usize, min: usize, max: usize) -> Self {
+        let (min, max) = (min.max(1), max.max(min).max(1));
+        let now = start.clamp(min, max);
+        Self { min, max, now, packs: 0, bad_packs: 0, rows: 0, bad_rows: 0, bad_in_a_row: 0, closed: 0 }
+    }
+
+    /// The number of rows for the next request.
+    pub fn now(&self) -> usize {
+        self.now
+    }
+
+    /// Whether the number can change at all.
+    pub fn is_fixed(&self) -> bool {
+        self.min == self.max
+    }
+
+    /// Learns from a request of the present size; others say nothing about it.
+    pub fn observe(&mut self, result: PackResult) {
+        self.closed = self.closed.saturating_sub(1);
+        if result.rows != self.now || self.is_fixed() {
+            return;
+        }
+        self.packs += 1;
+        self.rows += result.rows as u32;
+        self.bad_packs += u32::from(result.broken);
+        self.bad_rows += result.bad_rows as u32;
+        self.bad_in_a_row = if result.broken { self.bad_in_a_row + 1 } else { 0 };
+        let (row_low, row_high) = interval(self.bad_rows, self.rows);
+        let (pack_low, pack_high) = interval(self.bad_packs, self.packs);
+        if self.bad_in_a_row >= 2 {
+            self.step_to(self.now / 2);
+            self.closed = 10 * PATIENCE;
+        } else if row_low > ROW_FAILURES || pack_low > PACK_FAILURES {
+            self.step_to(LADDER.iter().rev().copied().find(|step| *step < self.now).unwrap_or(1));
+            self.closed = 10 * PATIENCE;
+        } else if self.packs >= PATIENCE && self.closed == 0 && row_high < 2.0 * ROW_FAILURES && pack_high < 4.0 * PACK_FAILURES {
+            self.step_to(LADDER.iter().copied().find(|step| *step > self.now).unwrap_or(self.now));
+        }
+    }
+
+    /// The prompt and answer of so many rows were too long for the model or the quota.
+    pub fn too_long(&mut self, rows: usize) {
+        if rows <= self.now && !self.is_fixed() {
+            self.step_to(rows * 4 / 5);
+            self.max = self.max.min(self.now);
+        }
+    }
+
+    fn step_to(&mut self, rows: usize) {
+        self.now = rows.clamp(self.min, self.max.max(self.min));
+        (self.packs, self.bad_packs, self.rows, self.bad_rows, self.bad_in_a_row) = (0, 0, 0, 0, 0);
+    }
+}
+
+/// Wilson's interval for the share that `hits` of `count` stand for.
+fn interval(hits: u32, count: u32) -> (f64, f64) {
+    if count == 0 {
+        return (0.0, 1.0);
+    }
+    let n = f64::from(count);
+    let p = f64::from(hits) / n;
+    let centre = p + Z * Z / (2.0 * n);
+    let spread = Z * (p * (1.0 - p) / n + Z * Z / (4.0 * n * n)).sqrt();
+    let scale = 1.0 + Z * Z / n;
+    ((centre - spread) / scale, (centre + spread) / scale)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn run(rows: &mut Rows, packs: usize, bad: impl Fn(usize) -> PackResult) {
+        for _ in 0..packs {
+            let result = bad(rows.now());
+            rows.observe(result);
+        }
+    }
+
+    fn good(rows: usize) -> PackResult {
+        PackResult { rows, bad_rows: 0, broken: false }
+    }
+
+    #[test]
+    fn good_answers_lead_to_the_maximum() {
+        let mut rows = Rows::new(15, 1, 40);
+        run(&mut rows, 400, good);
+        assert_eq!(rows.now(), 40);
+    }
+
+    #[test]
+    fn a_size_that_breaks_is_left() {
+        let mut rows = Rows::new(15, 1, 100);
+        run(&mut rows, 2_000, |rows| PackResult { rows, bad_rows: if rows > 20 { rows } else { 0 }, broken: rows > 20 });
+        assert!((10..=25).contains(&rows.now()), "{}", rows.now());
+    }
+
+    #[test]
+    fn a_fixed_number_stays() {
+        let mut rows = Rows::new(20, 20, 20);
+        run(&mut rows, 100, |rows| PackResult { rows, bad_rows: rows, broken: true });
+        rows.too_long(20);
+        assert_eq!(rows.now(), 20);
+    }
+
+    #[test]
+    fn too_long_is_a_lasting_ceiling() {
+        let mut rows = Rows::new(20, 1, 40);
+        rows.too_long(20);
+        assert_eq!(rows.now(), 16);
+        run(&mut rows, 400, good);
+        assert_eq!(rows.now(), 16);
+    }
+
+    proptest! {
+        #[test]
+        fn the_bounds_hold(start in 0_usize..200, min in 0_usize..50, max in 0_usize..120, results in prop::collection::vec((any::<bool>(), 0_usize..100), 0..300)) {
+            let mut rows = Rows::new(start, min, max);
+            for (broken, bad_rows) in results {
+                let now = rows.now();
+                prop_assert!(now >= min.max(1) && now <= max.max(min).max(1));
+                rows.observe(PackResult { rows: now, bad_rows: bad_rows.min(now), broken });
+            }
+        }
+    }
+}

@@ -1,0 +1,27 @@
+//! Talks to language models: the only crate that does. Usable on its own.
+//!
+//! A [`Provider`] takes a [`Request`] about a pack of rows and brings back a [`Response`] or a [`CallError`]
+//! that says what to do about it. Around it stand the pieces that decide how much to send and what it may
+//! cost: the [`lane`], the [`Budget`] and the [`PriceList`].
+
+mod answers;
+mod budget;
+mod classify;
+mod headers;
+pub mod lane;
+mod models;
+mod price;
+mod prompt;
+mod provider;
+pub mod providers;
+mod tokens;
+
+pub use answers::{Reply, RowAnswer, read_answers};
+pub use budget::{Budget, Reservation};
+pub use classify::{Refusal, classify};
+pub use headers::{RateLimits, Window, read_rate_limits, read_retry_after};
+pub use models::{Model, Models};
+pub use price::{PRICES, PriceList};
+pub use prompt::{pack_schema, row_id, user_message};
+pub use provider::{CallError, Charge, Class, Finish, Item, Provider, Request, Response};
+pub use tokens::Tokens;

@@ -1,0 +1,94 @@
+//! The models of a pipeline, ready to be asked.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use promptmill_core::pipeline::Structured;
+use promptmill_core::{Error, Pipeline, Price, Result};
+use serde_json::{Map, Value};
+
+use crate::lane::Gate;
+use crate::providers::{self, builtin};
+use crate::{PriceList, Provider, Tokens};
+
+/// A model with everything that is known and learned of it.
+#[derive(Debug)]
+pub struct Model {
+    /// Its name in the pipeline file, or `builtin/…`.
+    pub name: Arc<str>,
+    /// Its provider's name in the pipeline file, or `builtin`.
+    pub provider_name: Arc<str>,
+    /// Its name at the provider.
+    pub model: Arc<str>,
+    /// Whom to ask.
+    pub provider: Arc<dyn Provider>,
+    /// How the answer's shape is asked for.
+    pub structured: Structured,
+    /// Merged into every request.
+    pub extra_body: Arc<Map<String, Value>>,
+    /// The most tokens that prompt and answer may have together.
+    pub context: Option<u32>,
+    /// What its tokens cost, if that is known.
+    pub price: Option<Price>,
+    /// Bytes per token, learned.
+    pub tokens: Tokens,
+    /// Where its requests pass: one lane for everybody in this process who uses the same URL, key and model.
+    pub gate: Arc<Gate>,
+}
+
+/// The lanes of this process, by base URL, key and model.
+#[derive(Default)]
+pub struct Models {
+    gates: Mutex<HashMap<(String, String, String), Arc<Gate>>>,
+}
+
+impl fmt::Debug for Models {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Models").finish_non_exhaustive()
+    }
+}
+
+impl Models {
+    /// The model that a stage calls `name`. The first to open a lane sets its bounds.
+    ///
+    /// # Errors
+    /// If its key is not in the environment, or the provider's settings cannot be used.
+    pub fn open(&self, pipeline: &Pipeline, name: &str, gate: impl FnOnce(Option<u32>, Option<u64>) -> Gate) -> Result<Model> {
+        if name == builtin::EXTRACTIVE {
+            return Ok(Model {
+                name: name.into(),
+                provider_name: "builtin".into(),
+                model: name.into(),
+                provider: Arc::new(builtin::Extractive),
+                structured: Structured::Text,
+                extra_body: Arc::default(),
+                context: None,
+                price: Some(Price::FREE),
+                tokens: Tokens::default(),
+                gate: self.gate(String::new(), String::new(), name.to_owned(), || gate(None, None)),
+            });
+        }
+        let unknown = |what: &str, name: &str| Error::failed(format!("{what} `{name}` is not declared"));
+        let spec = pipeline.models.get(name).ok_or_else(|| unknown("model", name))?;
+        let provider = pipeline.providers.get(&spec.provider).ok_or_else(|| unknown("provider", &spec.provider))?;
+        let key_name = provider.api_key_env.clone().unwrap_or_default();
+        Ok(Model {
+            name: name.into(),
+            provider_name: spec.provider.as_str().into(),
+            model: spec.model.as_str().into(),
+            provider: providers::open(&spec.provider, provider)?,
+            structured: spec.structured,
+            extra_body: Arc::new(spec.extra_body.clone()),
+            context: spec.context,
+            price: PriceList::price(spec),
+            tokens: Tokens::default(),
+            gate: self.gate(provider.base_url.clone(), key_name, spec.model.clone(), || gate(provider.rpm, provider.tpm)),
+        })
+    }
+
+    fn gate(&self, url: String, key: String, model: String, open: impl FnOnce() -> Gate) -> Arc<Gate> {
+        let mut gates = self.gates.lock().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(gates.entry((url, key, model)).or_insert_with(|| Arc::new(open())))
+    }
+}

@@ -1,0 +1,199 @@
+//! What a model provider is: a request in, a response or a reason out.
+
+use std::fmt::Debug;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use promptmill_core::pipeline::Structured;
+use promptmill_core::{AnswerShape, Money, Usage};
+use serde_json::{Map, Value};
+
+use crate::RateLimits;
+
+/// One row of a pack.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Item {
+    /// The row's id inside the request: short and ours, `r1`, `r2`, …
+    pub id: String,
+    /// What the model is shown of the row.
+    pub text: Arc<str>,
+}
+
+/// A question about a pack of rows.
+#[derive(Clone, Debug)]
+pub struct Request {
+    /// The model's name at the provider.
+    pub model: Arc<str>,
+    /// The system message.
+    pub system: Option<Arc<str>>,
+    /// What is asked about every row of the pack.
+    pub prompt: String,
+    /// The rows.
+    pub items: Vec<Item>,
+    /// The shape that the answer about each row has to have.
+    pub shape: Arc<AnswerShape>,
+    /// How that shape is asked for.
+    pub structured: Structured,
+    /// The most tokens that the whole answer may have.
+    pub max_tokens: Option<u32>,
+    /// The sampling temperature.
+    pub temperature: Option<f64>,
+    /// Merged into the body as it stands.
+    pub extra_body: Arc<Map<String, Value>>,
+    /// How long to wait for the whole response.
+    pub timeout: Duration,
+}
+
+/// Why the model stopped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Finish {
+    /// It had said everything.
+    Stop,
+    /// It ran into the output limit: complete rows count, the last one may be cut.
+    Truncated,
+    /// It, or a filter in front of it, would not answer.
+    Filtered,
+    /// Anything else.
+    Other,
+}
+
+/// What came back from a model, with the money it cost and the limits it announced.
+#[derive(Clone, Debug)]
+pub struct Response {
+    /// The body as received.
+    pub raw: String,
+    /// What the model said.
+    pub content: String,
+    /// Why it stopped.
+    pub finish: Finish,
+    /// The provider's own word for that.
+    pub finish_reason: Option<String>,
+    /// Tokens, if reported.
+    pub usage: Option<Usage>,
+    /// The cost, if reported.
+    pub cost: Option<Money>,
+    /// Limits, if announced.
+    pub limits: RateLimits,
+}
+
+/// What kind of failure a call met; each has its own treatment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Class {
+    /// The key is missing or wrong: ends the run.
+    Auth,
+    /// The key may not do this: ends the run.
+    Forbidden,
+    /// The model is not there: ends the run.
+    ModelMissing,
+    /// Credit or quota is exhausted: ends the run.
+    MoneyGone,
+    /// The request's form is wrong. Three in a row without a success end the run.
+    BadRequest,
+    /// The request is larger than the per-minute quota: split.
+    TooBigForQuota,
+    /// Prompt and answer do not fit into the context: split.
+    ContextTooLong,
+    /// The body is too large: split.
+    BodyTooLarge,
+    /// Too many requests or tokens a minute, or in flight: wait. Does not count as an attempt.
+    RateLimited,
+    /// The provider has no capacity now: wait longer. Does not count as an attempt.
+    NoCapacity,
+    /// The server failed: back off.
+    Overloaded,
+    /// No response in time, or the connection broke; whether it is billed is unknown: back off.
+    Timeout,
+    /// The model or a filter refused: bisect down to the row.
+    Filtered,
+    /// The response could not be read.
+    Malformed,
+}
+
+impl Class {
+    /// The class's name in `attempts.status`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Auth => "auth",
+            Self::Forbidden => "forbidden",
+            Self::ModelMissing => "model-missing",
+            Self::MoneyGone => "money-gone",
+            Self::BadRequest => "bad-request",
+            Self::TooBigForQuota => "too-big-for-quota",
+            Self::ContextTooLong => "context-too-long",
+            Self::BodyTooLarge => "body-too-large",
+            Self::RateLimited => "rate-limited",
+            Self::NoCapacity => "no-capacity",
+            Self::Overloaded => "overloaded",
+            Self::Timeout => "timeout",
+            Self::Filtered => "filtered",
+            Self::Malformed => "malformed",
+        }
+    }
+
+    /// Whether no retry can help, whatever the row.
+    pub fn is_fatal(self) -> bool {
+        matches!(self, Self::Auth | Self::Forbidden | Self::ModelMissing | Self::MoneyGone)
+    }
+
+    /// Whether a smaller pack can help.
+    pub fn wants_split(self) -> bool {
+        matches!(self, Self::TooBigForQuota | Self::ContextTooLong | Self::BodyTooLarge | Self::Filtered)
+    }
+
+    /// Whether a limit, and not a fault, turned the request away.
+    pub fn is_limit(self) -> bool {
+        matches!(self, Self::RateLimited | Self::NoCapacity)
+    }
+}
+
+/// What a failed call may have cost.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Charge {
+    /// Certainly nothing: it was refused before anything was generated.
+    Nothing,
+    /// It may have been billed in full.
+    Unknown,
+    /// Exactly this.
+    Known {
+        /// Tokens, if reported.
+        usage: Option<Usage>,
+        /// The cost, if reported.
+        cost: Option<Money>,
+    },
+}
+
+/// Why a call brought no response.
+#[derive(Clone, Debug)]
+pub struct CallError {
+    /// The kind of failure.
+    pub class: Class,
+    /// What happened, in the provider's words. Never holds a secret.
+    pub message: String,
+    /// The HTTP status, if there was one.
+    pub status: Option<u16>,
+    /// How long the provider asks to wait.
+    pub retry_after: Option<Duration>,
+    /// What it may have cost.
+    pub charge: Charge,
+    /// The body, or what there was of it.
+    pub raw: Option<String>,
+    /// Limits, if announced.
+    pub limits: RateLimits,
+}
+
+/// A model behind an interface.
+#[async_trait]
+pub trait Provider: Debug + Send + Sync + 'static {
+    /// Asks once. Retries, limits and money are the caller's.
+    ///
+    /// # Errors
+    /// The reason, with what it may have cost.
+    async fn complete(&self, request: &Request) -> Result<Response, CallError>;
+
+    /// Reads a body that was received earlier, as `complete` would have.
+    ///
+    /// # Errors
+    /// The reason, if it is no usable response.
+    fn read(&self, raw: &str) -> Result<Response, CallError>;
+}

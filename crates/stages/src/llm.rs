@@ -1,0 +1,167 @@
+//! `llm` asks a model about the rows, many requests at a time.
+//!
+//! The desk takes rows in, cuts packs whenever a slot is free and hands rows out again as they are answered,
+//! in whatever order that happens. A row that got no acceptable answer is asked again, then asked of the next
+//! model of the chain, and at last handed out as a dead letter with its reason. The four parts: the row
+//! and what it has been through (`row`), one request from reservation to judgement (`ask`), who waits for
+//! what (`queue`), and the loop that joins them (`desk`).
+
+mod ask;
+mod desk;
+mod queue;
+mod row;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use futures::StreamExt;
+use promptmill_core::pipeline::Period;
+use promptmill_core::{AnswerShape, BatchStream, Declares, FieldType, Mistake, Stage, StageConfig, StageContext, columns};
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use crate::prompt_pack::PackPlan;
+use crate::setting::Adaptive;
+
+/// Asks a model about the rows, many requests at a time. Answers are matched to rows by id alone; what is
+/// missing, doubled or rejected is asked again, and only that.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Llm {
+    /// The model: a name under `[models]`, or `builtin/extractive`.
+    model: String,
+    /// Models tried, in this order, for the rows that the models before could not answer.
+    #[serde(default)]
+    fallback: Vec<String>,
+    /// Requests in flight. As a table, the number follows what the provider admits; a plain number is fixed.
+    #[serde(default)]
+    concurrency: Adaptive<4, 1, 256>,
+    /// How long to wait for a whole response.
+    #[serde(default = "two_minutes")]
+    timeout: Period,
+    /// How often a row is asked, for each model; faults of the connection count, waits for a limit do not.
+    #[serde(default = "four")]
+    #[schemars(range(min = 1, max = 20))]
+    attempts: u32,
+    /// The most answer tokens that a row may take; a request may take this many times its rows.
+    #[serde(default = "four_hundred")]
+    #[schemars(range(min = 1, max = 100_000))]
+    max_tokens_per_row: u32,
+    /// The sampling temperature; left out: the provider's default.
+    #[serde(default)]
+    #[schemars(range(min = 0.0, max = 2.0))]
+    temperature: Option<f64>,
+}
+
+fn two_minutes() -> Period {
+    Period(Duration::from_secs(120))
+}
+
+fn four() -> u32 {
+    4
+}
+
+fn four_hundred() -> u32 {
+    400
+}
+
+impl StageConfig for Llm {
+    const NAME: &'static str = "llm";
+    const EXAMPLE: &'static str = r#"model = "mistral-small"
+fallback = ["gemma"]
+concurrency = { start = 4, min = 1, max = 256 }
+timeout = "120s"
+attempts = 4
+max_tokens_per_row = 200
+temperature = 0.2"#;
+}
+
+impl Stage for Llm {
+    fn schema(&self, input: &SchemaRef) -> Result<SchemaRef, Vec<Mistake>> {
+        let plan = pack_plan(input).ok_or_else(|| {
+            vec![Mistake::new("", "stage `llm` has no `prompt-pack` in front of it").hint(Some("add a stage with `use = \"prompt-pack\"`"))]
+        })?;
+        let added = added_fields(&plan.shape);
+        let taken: Vec<Mistake> = added
+            .iter()
+            .filter(|field| input.column_with_name(field.name()).is_some())
+            .map(|field| {
+                Mistake::new("", format!("the source already has a column `{}`, which `llm` would add", field.name()))
+                    .hint(Some("choose another name with `answer`, or rename the source's column"))
+            })
+            .collect();
+        if !taken.is_empty() {
+            return Err(taken);
+        }
+        let kept = input.fields().iter().filter(|field| field.name() != columns::ITEM).cloned();
+        Ok(Arc::new(Schema::new(kept.chain(added.into_iter().map(Arc::new)).collect::<Vec<_>>())))
+    }
+
+    fn run(self: Arc<Self>, input: BatchStream, context: StageContext) -> BatchStream {
+        desk::open(self, input, context).boxed()
+    }
+
+    fn declares(&self) -> Declares {
+        let mut models = vec![("model".to_owned(), self.model.clone())];
+        models.extend(self.fallback.iter().enumerate().map(|(index, name)| (format!("fallback.{index}"), name.clone())));
+        let question = serde_json::json!({"temperature": self.temperature});
+        Declares { models, question: Some(question), ..Declares::default() }
+    }
+}
+
+/// How to ask, as `prompt-pack` left it in the schema.
+fn pack_plan(input: &SchemaRef) -> Option<PackPlan> {
+    serde_json::from_str(input.metadata().get(columns::PACK)?).ok()
+}
+
+/// The columns that the stage adds.
+fn added_fields(shape: &AnswerShape) -> Vec<Field> {
+    let marked = |field: Field| field.with_metadata([(columns::ANSWER.to_owned(), "true".to_owned())].into());
+    let mut fields = Vec::new();
+    match shape {
+        AnswerShape::Text(name) => {
+            fields.push(marked(Field::new(name, DataType::Utf8, true)));
+            fields.push(Field::new(flags_column(name), flags_type(), true));
+        }
+        AnswerShape::Fields(answers) => {
+            for (name, answer) in answers {
+                fields.push(marked(Field::new(name, arrow_type(answer), true)));
+                if *answer == FieldType::String {
+                    fields.push(Field::new(flags_column(name), flags_type(), true));
+                }
+            }
+        }
+    }
+    fields.extend([
+        Field::new("llm_model", DataType::Utf8, true),
+        Field::new("llm_attempts", DataType::Int32, false),
+        Field::new("input_tokens", DataType::Int64, false),
+        Field::new("output_tokens", DataType::Int64, false),
+        Field::new("cost_usd", DataType::Decimal128(18, 9), true),
+        Field::new(columns::REASON, DataType::Utf8, true),
+        Field::new(columns::DETAIL, DataType::Utf8, true),
+        Field::new(columns::LAST_TEXT, DataType::Utf8, true),
+    ]);
+    fields
+}
+
+/// The column that holds the repairs of an answer's column.
+pub(crate) fn flags_column(answer: &str) -> String {
+    format!("{answer}_flags")
+}
+
+/// Its type.
+pub(crate) fn flags_type() -> DataType {
+    DataType::List(Arc::new(Field::new("item", DataType::Utf8, true)))
+}
+
+fn arrow_type(field: &FieldType) -> DataType {
+    match field {
+        FieldType::String | FieldType::Enum(_) => DataType::Utf8,
+        FieldType::Int => DataType::Int64,
+        FieldType::Float => DataType::Float64,
+        FieldType::Bool => DataType::Boolean,
+        FieldType::ListOfString => flags_type(),
+    }
+}

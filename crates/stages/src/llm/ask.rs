@@ -1,0 +1,243 @@
+//! One request: from the money set aside to the judgement of every row, durable before it is seen.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use chrono::Utc;
+use promptmill_core::{Acceptance, AnswerShape, Attempt, Begun, CostSource, Journal, Money, Price, Result, Usage};
+use promptmill_llm::lane::Outcome;
+use promptmill_llm::{
+    CallError, Charge, Class, Finish, Model, Reply, Request, Reservation, Response, RowAnswer, Tokens, read_answers,
+};
+use serde_json::Value;
+
+use super::row::{Answer, Fault};
+
+/// Everything that one request needs.
+#[derive(Debug)]
+pub(super) struct Question {
+    pub(super) model: Arc<Model>,
+    pub(super) request: Request,
+    pub(super) begun: Begun,
+    pub(super) reservation: Reservation,
+    pub(super) journal: Arc<dyn Journal>,
+    pub(super) acceptance: Arc<[Arc<dyn Acceptance>]>,
+}
+
+/// How a request ended.
+#[derive(Debug)]
+pub(super) struct Asked {
+    pub(super) attempt: Attempt,
+    /// One verdict a row, in the order of the pack.
+    pub(super) verdicts: Vec<Result<Answer, Fault>>,
+    /// What went wrong with the call as a whole.
+    pub(super) error: Option<(Class, String)>,
+    pub(super) retry_after: Option<Duration>,
+    /// Whether the answer was cut off or unreadable.
+    pub(super) broken: bool,
+    /// Rows without an answer of the right shape.
+    pub(super) bad_rows: usize,
+    /// Set aside for it, for the budget to replace by the real cost; released when it is dropped.
+    pub(super) spent: Money,
+}
+
+/// Asks, judges, settles.
+///
+/// # Errors
+/// When the journal cannot make it durable. Whatever was received is lost to this run then; its cost stays
+/// reserved.
+pub(super) async fn ask(question: Question) -> Result<Asked> {
+    let Question { model, request, begun, reservation, journal, acceptance } = question;
+    journal.begin(&begun).await?;
+    let started = Instant::now();
+    let result = model.provider.complete(&request).await;
+    let latency = started.elapsed();
+    let (limits, outcome) = match &result {
+        Ok(response) => (response.limits, Outcome::Answered),
+        Err(error) => (error.limits, outcome(error)),
+    };
+    // The slot is free as soon as the response is here; judging it and writing it down are our own time.
+    model.gate.leave(outcome, &limits);
+    let mut asked = match result {
+        Ok(response) => answered(&model, &request, response, begun, &acceptance),
+        Err(error) => failed(&model, &request, error, begun),
+    };
+    asked.attempt.latency_ms = latency.as_secs_f64() * 1e3;
+    journal.end(&asked.attempt).await?;
+    asked.spent = asked.attempt.cost.unwrap_or_default();
+    reservation.settle(asked.spent);
+    Ok(asked)
+}
+
+fn outcome(error: &CallError) -> Outcome {
+    match error.class {
+        class if class.is_limit() => Outcome::Limited { retry_after: error.retry_after },
+        Class::Overloaded | Class::Timeout => Outcome::Failed,
+        _ => Outcome::Answered,
+    }
+}
+
+fn answered(model: &Model, request: &Request, response: Response, begun: Begun, acceptance: &[Arc<dyn Acceptance>]) -> Asked {
+    let usage = response.usage.unwrap_or_else(|| Usage {
+        input_tokens: model.tokens.of_prompt(prompt_bytes(request)),
+        cached_input_tokens: 0,
+        output_tokens: model.tokens.of_output(response.content.len()),
+    });
+    if let Some(usage) = response.usage {
+        model.tokens.observe(prompt_bytes(request), usage.input_tokens, response.content.len(), usage.output_tokens);
+    }
+    let (cost, cost_source) = cost(model, usage, response.cost);
+    let reply = read_answers(&response.content, request.items.len(), &request.shape);
+    let truncated = response.finish == Finish::Truncated;
+    let verdicts: Vec<_> = reply.rows.iter().map(|row| verdict(row, &request.shape, truncated, acceptance)).collect();
+    let accepted = verdicts.iter().filter(|verdict| verdict.is_ok()).count();
+    let status = match &reply {
+        _ if truncated => "truncated",
+        reply if !reply.whole => "malformed",
+        reply if reply.given() < reply.rows.len() => "incomplete",
+        _ => "ok",
+    };
+    let attempt = Attempt {
+        begun,
+        latency_ms: 0.0,
+        status: status.to_owned(),
+        error: None,
+        finish_reason: response.finish_reason,
+        usage: Some(usage),
+        cost,
+        cost_source,
+        answered: accepted as u32,
+        raw_response: Some(response.raw),
+    };
+    let Reply { whole, .. } = reply;
+    let bad_rows = reply.rows.len() - reply.given();
+    Asked { attempt, verdicts, error: None, retry_after: None, broken: truncated || !whole, bad_rows, spent: Money::ZERO }
+}
+
+fn failed(model: &Model, request: &Request, error: CallError, begun: Begun) -> Asked {
+    let (usage, cost, cost_source) = match error.charge {
+        Charge::Nothing => (None, Some(Money::ZERO), None),
+        // A timeout is an unknown charge: it counts as the most that it can have been.
+        Charge::Unknown => (None, model.price.map(|_| begun.reserved), model.price.map(|_| CostSource::Price)),
+        Charge::Known { usage, cost: reported } => {
+            let (cost, source) = match usage {
+                Some(usage) => self::cost(model, usage, reported),
+                None => (reported.or(model.price.map(|_| begun.reserved)), reported.map(|_| CostSource::Provider)),
+            };
+            (usage, cost, source)
+        }
+    };
+    let fault = Fault { reason: error.class.name().to_owned(), detail: error.message.clone(), text: None, retry: true };
+    let rows = request.items.len();
+    let attempt = Attempt {
+        begun,
+        latency_ms: 0.0,
+        status: error.class.name().to_owned(),
+        error: Some(error.message.clone()),
+        finish_reason: None,
+        usage,
+        cost,
+        cost_source,
+        answered: 0,
+        raw_response: error.raw,
+    };
+    Asked {
+        attempt,
+        verdicts: vec![Err(fault); rows],
+        error: Some((error.class, error.message)),
+        retry_after: error.retry_after,
+        broken: error.class == Class::Malformed,
+        bad_rows: if error.class == Class::Malformed { rows } else { 0 },
+        spent: Money::ZERO,
+    }
+}
+
+fn cost(model: &Model, usage: Usage, reported: Option<Money>) -> (Option<Money>, Option<CostSource>) {
+    match (reported, model.price) {
+        (Some(reported), _) => (Some(reported), Some(CostSource::Provider)),
+        (None, Some(price)) => (Some(price.cost(usage)), Some(CostSource::Price)),
+        (None, None) => (None, None),
+    }
+}
+
+/// Reads a journalled attempt again and judges what it says about one row.
+pub(super) fn judge_again(
+    model: &Model,
+    attempt: &Attempt,
+    position: usize,
+    shape: &AnswerShape,
+    acceptance: &[Arc<dyn Acceptance>],
+) -> Option<Result<Answer, Fault>> {
+    let response = model.provider.read(attempt.raw_response.as_deref()?).ok()?;
+    let reply = read_answers(&response.content, attempt.begun.keys.len(), shape);
+    Some(verdict(reply.rows.get(position)?, shape, response.finish == Finish::Truncated, acceptance))
+}
+
+fn verdict(row: &RowAnswer, shape: &AnswerShape, truncated: bool, acceptance: &[Arc<dyn Acceptance>]) -> Result<Answer, Fault> {
+    let fault = |reason: &str, detail: String| Fault { reason: reason.to_owned(), detail, text: None, retry: true };
+    match row {
+        RowAnswer::Given(values) => judge(values.clone(), shape, acceptance),
+        RowAnswer::Missing if truncated => Err(fault("truncated", "the answer was cut off before this row".to_owned())),
+        RowAnswer::Missing => Err(fault("missing", "the answer does not name this row".to_owned())),
+        RowAnswer::Duplicate => Err(fault("duplicate", "the answer names this row twice, with different words".to_owned())),
+        RowAnswer::Invalid(detail) => Err(fault("invalid", detail.clone())),
+    }
+}
+
+fn judge(mut values: Vec<Value>, shape: &AnswerShape, acceptance: &[Arc<dyn Acceptance>]) -> Result<Answer, Fault> {
+    let names = shape.columns();
+    let mut flags = vec![Vec::new(); names.len()];
+    for stage in acceptance {
+        let Some(index) = names.iter().position(|name| *name == stage.column()) else { continue };
+        let Some(text) = values[index].as_str() else { continue };
+        match stage.judge(text) {
+            Ok(accepted) => {
+                flags[index].extend(accepted.flags);
+                values[index] = Value::String(accepted.text);
+            }
+            Err(rejected) => {
+                let text = Some(text.to_owned());
+                return Err(Fault { reason: rejected.reason, detail: rejected.detail, text, retry: rejected.retry });
+            }
+        }
+    }
+    Ok(Answer { values, flags })
+}
+
+/// Bytes of everything that the model reads.
+pub(super) fn prompt_bytes(request: &Request) -> usize {
+    // Around each item stand its id, its quotes and, in the instruction and the schema, its id again.
+    const AROUND_ITEM: usize = 80;
+    const INSTRUCTION: usize = 400;
+    let items: usize = request.items.iter().map(|item| escaped_len(&item.text) + AROUND_ITEM).sum();
+    let shape = match &*request.shape {
+        AnswerShape::Text(_) => 0,
+        AnswerShape::Fields(_) => request.shape.schema().to_string().len() * (request.items.len() + 1),
+    };
+    request.system.as_ref().map_or(0, |system| system.len()) + request.prompt.len() + INSTRUCTION + shape + items
+}
+
+/// The length of a text inside JSON quotes.
+fn escaped_len(text: &str) -> usize {
+    let extra = |byte: u8| match byte {
+        b'"' | b'\\' | b'\n' | b'\r' | b'\t' | 8 | 12 => 1,
+        0..=31 => 5,
+        _ => 0,
+    };
+    text.len() + text.bytes().map(extra).sum::<usize>()
+}
+
+/// The most that a request can cost.
+pub(super) fn worst_case(price: Option<Price>, request: &Request) -> Money {
+    let usage = Usage {
+        input_tokens: Tokens::bound(prompt_bytes(request), 2),
+        cached_input_tokens: 0,
+        output_tokens: u64::from(request.max_tokens.unwrap_or(u32::MAX)),
+    };
+    price.map_or(Money::ZERO, |price| price.cost(usage))
+}
+
+/// Now, in microseconds since 1970.
+pub(super) fn now_micros() -> i64 {
+    Utc::now().timestamp_micros()
+}

@@ -1,0 +1,571 @@
+//! The desk: the loop that takes rows in, lets packs leave when a slot is free, and hands rows out.
+//!
+//! Everything is decided in one task, so there is no lock around the queues; requests run in tasks of their
+//! own, so that reading and judging answers uses every core.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::time::{Duration, Instant};
+
+use arrow::array::{AsArray, RecordBatch};
+use arrow::datatypes::SchemaRef;
+use futures::stream::{self, BoxStream};
+use futures::{StreamExt, TryStreamExt};
+use minijinja::value::Value;
+use minijinja::{Environment, context};
+use promptmill_core::{
+    AnswerShape, BatchStream, Begun, Error, Fingerprint, Money, Past, Result, RowId, Stage, StageContext, StopReason, columns,
+};
+use promptmill_llm::lane::rows::{PackResult, Rows};
+use promptmill_llm::lane::{Bounds, Gate, Lane};
+use promptmill_llm::{Budget, Class, Item, Model, Models, Request, row_id};
+use tokio::sync::mpsc;
+use tokio::task::{JoinError, JoinSet};
+
+use super::ask::{Asked, Question, ask, judge_again, now_micros, prompt_bytes, worst_case};
+use super::queue::Queue;
+use super::row::{Answer, Bill, Done, Fault, Row, to_batch};
+use super::{Llm, pack_plan};
+use crate::prompt_pack::{PackPlan, environment};
+
+/// Rows that leave together, at the most …
+const OUTPUT_ROWS: usize = 1024;
+/// … and how long an answered row waits for others.
+const OUTPUT_WAIT: Duration = Duration::from_millis(200);
+/// Rows taken in beyond those that could leave at once, so that a slot never waits for the source.
+const ROWS_AHEAD: usize = 1024;
+/// A request may take this much more than its rows' tokens, for the JSON around them.
+const ENVELOPE_TOKENS: usize = 64;
+/// The share of the context that is used: estimates are not exact.
+const USE_OF_CONTEXT: f64 = 0.9;
+/// Malformed requests in a row, without a success, after which the mistake is ours and not a row's.
+const BAD_REQUESTS: u32 = 3;
+/// Backoff after a fault, and after a refusal that names no time: doubled per try up to the second.
+const BACKOFF: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(30));
+
+/// How often a lane that others have filled is looked at again.
+const LANE_POLL: Duration = Duration::from_millis(50);
+
+/// Numbers the attempts of a process.
+#[derive(Debug, Default)]
+struct Counter(AtomicU64);
+
+/// The stream of answered rows.
+pub(super) fn open(stage: Arc<Llm>, input: BatchStream, context: StageContext) -> BoxStream<'static, Result<RecordBatch>> {
+    let (sender, receiver) = mpsc::channel(4);
+    tokio::spawn(async move {
+        let result = match Desk::open(stage, context) {
+            Ok(desk) => desk.run(input, &sender).await,
+            Err(error) => Err(error),
+        };
+        if let Err(error) = result {
+            // Nobody listens any more if this fails: the run has ended already.
+            let _ = sender.send(Err(error)).await;
+        }
+    });
+    stream::unfold(receiver, |mut receiver| async move { receiver.recv().await.map(|batch| (batch, receiver)) }).boxed()
+}
+
+#[derive(Debug)]
+struct Desk {
+    stage: Arc<Llm>,
+    context: StageContext,
+    models: Vec<Arc<Model>>,
+    /// One of each per model of the chain.
+    queues: Vec<Queue>,
+    sizes: Vec<Rows>,
+    budget: Arc<Budget>,
+    counter: Arc<Counter>,
+    in_flight: JoinSet<Landing>,
+    done: Vec<Done>,
+    done_since: Option<Instant>,
+    input_open: bool,
+    /// When a lane lets the next request leave, where it says so.
+    again_at: Option<Instant>,
+    bad_requests: u32,
+    /// Known from the first batch on.
+    asking: Option<Asking>,
+}
+
+/// How to ask, as `prompt-pack` left it.
+#[derive(Debug)]
+struct Asking {
+    system: Option<Arc<str>>,
+    prompt: Prompt,
+    shape: Arc<AnswerShape>,
+    rows: (usize, usize, usize),
+    output: SchemaRef,
+}
+
+#[derive(Debug)]
+struct Landing {
+    model: usize,
+    rows: Vec<Row>,
+    asked: Result<Asked>,
+}
+
+impl Desk {
+    fn open(stage: Arc<Llm>, context: StageContext) -> Result<Self> {
+        let shared = context.extensions.get_or_init(Models::default);
+        let bounds = Bounds { start: stage.concurrency.start, min: stage.concurrency.min, max: stage.concurrency.max };
+        let models = std::iter::once(&stage.model)
+            .chain(&stage.fallback)
+            .map(|name| shared.open(&context.pipeline, name, |rpm, tpm| Gate::new(Lane::new(bounds, rpm, tpm))).map(Arc::new))
+            .collect::<Result<Vec<_>>>()?;
+        let spent = context.journal.spent();
+        Ok(Self {
+            queues: models.iter().map(|_| Queue::default()).collect(),
+            sizes: Vec::new(),
+            budget: context.extensions.get_or_init(|| Budget::new(context.budget, spent)),
+            counter: context.extensions.get_or_init(Counter::default),
+            models,
+            stage,
+            context,
+            in_flight: JoinSet::new(),
+            done: Vec::new(),
+            done_since: None,
+            input_open: true,
+            again_at: None,
+            bad_requests: 0,
+            asking: None,
+        })
+    }
+
+    async fn run(mut self, mut input: BatchStream, output: &mpsc::Sender<Result<RecordBatch>>) -> Result<()> {
+        loop {
+            let stopping = self.context.stop.is_requested() || output.is_closed();
+            if !stopping {
+                self.launch()?;
+            }
+            let flush_at = self.done_since.map(|since| since + OUTPUT_WAIT);
+            if self.done.len() >= OUTPUT_ROWS || flush_at.is_some_and(|at| at <= Instant::now()) {
+                self.flush(output).await?;
+                continue;
+            }
+            let idle = self.in_flight.is_empty();
+            if idle && (stopping || (!self.input_open && self.queues.iter().all(Queue::is_empty))) {
+                break;
+            }
+            let wants_rows = self.input_open && !stopping && self.queues[0].fresh() < self.rows_wanted();
+            let wake_at = [flush_at, self.again_at.filter(|_| !stopping), self.queues.iter().filter_map(Queue::next_wake).min()]
+                .into_iter()
+                .flatten()
+                .min();
+            tokio::select! {
+                Some(landing) = self.in_flight.join_next(), if !idle => {
+                    self.land(landing)?;
+                    while let Some(landing) = self.in_flight.try_join_next() {
+                        self.land(landing)?;
+                    }
+                }
+                batch = input.try_next(), if wants_rows => match batch? {
+                    Some(batch) => self.arrive(&batch)?,
+                    None => self.input_open = false,
+                },
+                () = tokio::time::sleep_until(wake_at.unwrap_or_else(Instant::now).into()), if wake_at.is_some() => {}
+                // Somebody else's request has landed in a lane that we share.
+                () = self.models[0].gate.landed(), if idle && !stopping => {}
+                () = self.context.stop.requested(), if !stopping => {}
+            }
+        }
+        self.flush(output).await
+    }
+
+    /// Rows to have at hand: enough for every free slot, and some.
+    fn rows_wanted(&self) -> usize {
+        let (limit, in_flight) = self.models[0].gate.level();
+        let size = self.sizes.first().map_or(1, Rows::now);
+        (limit.saturating_sub(in_flight) + 1) * size + ROWS_AHEAD
+    }
+
+    /// Takes in a batch of questions; those that the journal can answer leave at once.
+    fn arrive(&mut self, batch: &RecordBatch) -> Result<()> {
+        if self.asking.is_none() {
+            self.asking = Some(Asking::new(&self.stage, &batch.schema())?);
+            let (start, min, max) = self.asking()?.rows;
+            self.sizes = self.models.iter().map(|_| Rows::new(start, min, max)).collect();
+        }
+        let text = |name| {
+            let array = batch.column_by_name(name).and_then(|array| array.as_string_opt::<i32>());
+            array.ok_or_else(|| Error::failed(format!("column `{name}` is not in the plan")))
+        };
+        let (keys, items) = (text(columns::KEY)?, text(columns::ITEM)?);
+        let questions = batch
+            .column_by_name(columns::QUESTION)
+            .and_then(|array| array.as_fixed_size_binary_opt())
+            .ok_or_else(|| Error::failed(format!("column `{}` is not in the plan", columns::QUESTION)))?;
+        let kept: Vec<usize> =
+            batch.schema().fields().iter().enumerate().filter(|(_, field)| field.name() != columns::ITEM).map(|(index, _)| index).collect();
+        let rest = Arc::new(batch.project(&kept)?);
+        for index in 0..batch.num_rows() {
+            let question: [u8; 16] = questions.value(index).try_into().map_err(|_| Error::failed("a question is not 16 bytes long"))?;
+            let mut row = Row {
+                batch: Arc::clone(&rest),
+                index,
+                key: keys.value(index).into(),
+                item: items.value(index).into(),
+                question: Fingerprint::from_bytes(question),
+                model: 0,
+                tries: 0,
+                cap: usize::MAX,
+                bill: Bill::default(),
+                fault: None,
+            };
+            let past = self.context.journal.past(RowId::new(&row.key, row.question));
+            match self.recall(&mut row, &past) {
+                Some((model, answer)) => {
+                    self.context.meter.add(|meter| &meter.from_journal, 1);
+                    self.finish(row, model, Ok(answer));
+                }
+                None => self.queues[0].push_back(row),
+            }
+        }
+        Ok(())
+    }
+
+    /// Charges a row for what was asked about it earlier, and finds an answer that is acceptable now.
+    fn recall(&self, row: &mut Row, past: &[Past]) -> Option<(usize, Answer)> {
+        let shape = &self.asking.as_ref()?.shape;
+        let mut found = None;
+        for Past { attempt, position } in past {
+            let is_limit = [Class::RateLimited.name(), Class::NoCapacity.name()].contains(&attempt.status.as_str());
+            row.bill.add(attempt, *position, is_limit);
+            let model = self.models.iter().position(|model| *model.name == *attempt.begun.model);
+            let Some(model) = model.filter(|_| found.is_none()) else { continue };
+            match judge_again(&self.models[model], attempt, *position, shape, &self.context.acceptance) {
+                Some(Ok(answer)) => found = Some((model, answer)),
+                Some(Err(fault)) => row.fault = Some(fault),
+                None => {}
+            }
+        }
+        found
+    }
+
+    /// Lets every pack leave that can.
+    fn launch(&mut self) -> Result<()> {
+        let now = Instant::now();
+        self.again_at = None;
+        for model in 0..self.models.len() {
+            self.queues[model].wake(now);
+            while self.launch_one(model)? {}
+        }
+        Ok(())
+    }
+
+    fn launch_one(&mut self, model: usize) -> Result<bool> {
+        if self.queues[model].awake() == 0 {
+            return Ok(false);
+        }
+        if !self.models[model].gate.has_room() {
+            if self.in_flight.is_empty() {
+                // Others use the lane; a missed wake-up costs this much at the most.
+                self.again_at = Some(Instant::now() + LANE_POLL);
+            }
+            return Ok(false);
+        }
+        let mut size = self.size(model);
+        loop {
+            let pack = self.take_pack(model, size);
+            if pack.is_empty() {
+                return Ok(false);
+            }
+            let request = self.request(model, &pack)?;
+            let Some(reservation) = self.budget.reserve(worst_case(self.models[model].price, &request)) else {
+                let rows = pack.len();
+                self.queues[model].put_back(pack);
+                if !self.in_flight.is_empty() {
+                    // What is in flight will free the surplus of its reservation.
+                    return Ok(false);
+                }
+                if rows == 1 {
+                    self.context.stop.request(StopReason::Budget);
+                    return Ok(false);
+                }
+                size = rows / 2;
+                continue;
+            };
+            let tokens = self.models[model].tokens.of_prompt(prompt_bytes(&request)) + self.expected_output(model, &pack);
+            if let Err(again) = self.models[model].gate.enter(tokens) {
+                reservation.settle(Money::ZERO);
+                self.queues[model].put_back(pack);
+                self.again_at = [self.again_at, again].into_iter().flatten().min();
+                return Ok(false);
+            }
+            self.send(model, pack, request, reservation);
+            return Ok(true);
+        }
+    }
+
+    /// Rows for the next pack. At the end of the input the last rows are spread over all free slots.
+    fn size(&self, model: usize) -> usize {
+        let rows = &self.sizes[model];
+        if self.input_open || rows.is_fixed() {
+            return rows.now();
+        }
+        let (limit, in_flight) = self.models[model].gate.level();
+        let free = limit.saturating_sub(in_flight).max(1);
+        rows.now().min(self.queues[model].awake().div_ceil(free)).max(1)
+    }
+
+    fn take_pack(&mut self, model: usize, size: usize) -> Vec<Row> {
+        let tokens = &self.models[model].tokens;
+        let per_row = u64::from(self.stage.max_tokens_per_row);
+        let room = self.models[model].context.map_or(u64::MAX, |context| (f64::from(context) * USE_OF_CONTEXT) as u64);
+        let mut used = tokens.of_prompt(1024) + ENVELOPE_TOKENS as u64;
+        let partly = !self.input_open;
+        self.queues[model].take(size, partly, |row| {
+            used += tokens.of_prompt(row.item.len() + 80) + per_row;
+            used <= room
+        })
+    }
+
+    /// Answer tokens to expect, for pacing: learned from the answers, not the limit.
+    fn expected_output(&self, model: usize, pack: &[Row]) -> u64 {
+        let typical: usize = pack.iter().map(|row| row.item.len().min(300)).sum();
+        self.models[model].tokens.of_output(typical).min(u64::from(self.stage.max_tokens_per_row) * pack.len() as u64)
+    }
+
+    fn request(&self, model: usize, pack: &[Row]) -> Result<Request> {
+        let asking = self.asking()?;
+        let items: Vec<Item> =
+            pack.iter().enumerate().map(|(position, row)| Item { id: row_id(position), text: Arc::clone(&row.item) }).collect();
+        let prompt = asking.prompt.of(&items)?;
+        let tokens = self.stage.max_tokens_per_row as usize * pack.len() + ENVELOPE_TOKENS;
+        let model = &self.models[model];
+        Ok(Request {
+            model: Arc::clone(&model.model),
+            system: asking.system.clone(),
+            prompt,
+            items,
+            shape: Arc::clone(&asking.shape),
+            structured: model.structured,
+            max_tokens: Some(u32::try_from(tokens).unwrap_or(u32::MAX)),
+            temperature: self.stage.temperature,
+            extra_body: Arc::clone(&model.extra_body),
+            timeout: self.stage.timeout.0,
+        })
+    }
+
+    fn send(&mut self, model: usize, pack: Vec<Row>, request: Request, reservation: promptmill_llm::Reservation) {
+        let number = self.counter.0.fetch_add(1, Relaxed);
+        let begun = Begun {
+            attempt_id: format!("{}-{number:08}", self.context.run_id),
+            run_id: self.context.run_id.to_string(),
+            model: self.models[model].name.to_string(),
+            provider: self.models[model].provider_name.to_string(),
+            keys: pack.iter().map(|row| row.key.to_string()).collect(),
+            questions: pack.iter().map(|row| row.question).collect(),
+            started_at: now_micros(),
+            reserved: reservation.amount(),
+        };
+        let meter = &self.context.meter;
+        meter.add(|meter| &meter.sent, 1);
+        meter.add(|meter| &meter.rows_sent, pack.len() as u64);
+        meter.add(|meter| &meter.retried, u64::from(pack.iter().any(|row| row.tries > 0 || row.model > 0)));
+        meter.took_off();
+        meter.set_reserved(self.budget.reserved());
+        meter.set_limit(self.models[model].gate.level().0 as u64);
+        let question = Question {
+            model: Arc::clone(&self.models[model]),
+            request,
+            begun,
+            reservation,
+            journal: Arc::clone(&self.context.journal),
+            acceptance: Arc::clone(&self.context.acceptance),
+        };
+        self.in_flight.spawn(async move { Landing { model, rows: pack, asked: ask(question).await } });
+    }
+
+    fn land(&mut self, landing: Result<Landing, JoinError>) -> Result<()> {
+        self.context.meter.landed();
+        let Landing { model, rows, asked } = landing.map_err(|error| Error::failed("a request ended in a panic").because(error))?;
+        let asked = asked?;
+        let class = asked.error.as_ref().map(|(class, _)| *class);
+        self.count(&asked, class);
+        if class.is_none() || class == Some(Class::Malformed) {
+            self.sizes[model].observe(PackResult { rows: rows.len(), bad_rows: asked.bad_rows, broken: asked.broken });
+        }
+        match &asked.error {
+            Some((class, message)) if class.is_fatal() => {
+                self.context.stop.request(StopReason::Fatal { message: self.fatal(model, message), hint: self.fatal_hint(model, *class) });
+            }
+            Some((Class::BadRequest, message)) => {
+                self.bad_requests += 1;
+                if self.bad_requests >= BAD_REQUESTS {
+                    let hint = "see `promptmill sql PIPELINE \"SELECT error, raw_response FROM attempts\"`; a model that takes no schema needs `structured = \"json_object\"` or \"text\"";
+                    self.context.stop.request(StopReason::Fatal { message: self.fatal(model, message), hint: Some(hint.to_owned()) });
+                }
+            }
+            None => self.bad_requests = 0,
+            Some(_) => {}
+        }
+        let pack = rows.len();
+        for (position, (mut row, verdict)) in rows.into_iter().zip(asked.verdicts).enumerate() {
+            row.bill.add(&asked.attempt, position, class.is_some_and(Class::is_limit));
+            match verdict {
+                Ok(answer) => self.finish(row, model, Ok(answer)),
+                Err(fault) => self.again(row, pack, fault, class, asked.retry_after),
+            }
+        }
+        Ok(())
+    }
+
+    fn count(&self, asked: &Asked, class: Option<Class>) {
+        let meter = &self.context.meter;
+        match class {
+            None => meter.add(|meter| &meter.ok, 1),
+            Some(class) if class.is_limit() => meter.add(|meter| &meter.rate_limited, 1),
+            Some(_) => meter.add(|meter| &meter.failed, 1),
+        }
+        meter.spend(asked.attempt.usage.unwrap_or_default(), asked.spent);
+        meter.set_reserved(self.budget.reserved());
+        if class.is_none() {
+            asked.verdicts.iter().filter_map(|verdict| verdict.as_ref().err()).for_each(|fault| meter.reject(&fault.reason));
+        }
+    }
+
+    /// What becomes of a row that got no answer.
+    fn again(&mut self, mut row: Row, pack: usize, fault: Fault, class: Option<Class>, retry_after: Option<Duration>) {
+        let now = Instant::now();
+        match class {
+            Some(class) if class.is_fatal() => return self.queues[row.model].push_again(row),
+            Some(class) if class.is_limit() => {
+                let wait = retry_after.unwrap_or_else(|| backoff(0));
+                return self.queues[row.model].sleep(row, now + wait);
+            }
+            Some(class) if class.wants_split() && pack > 1 => {
+                if class != Class::Filtered {
+                    self.sizes[row.model].too_long(pack);
+                }
+                row.cap = pack / 2;
+                row.fault = Some(fault);
+                return self.queues[row.model].push_again(row);
+            }
+            Some(class) if class.wants_split() => row.tries = self.stage.attempts,
+            _ => row.tries += 1,
+        }
+        let retry = fault.retry;
+        row.fault = Some(Fault { text: fault.text.clone().or_else(|| row.fault.take().and_then(|earlier| earlier.text)), ..fault.clone() });
+        if !retry {
+            let model = row.model;
+            let fault = row.fault.take().unwrap_or(fault);
+            return self.finish(row, model, Err(fault));
+        }
+        if row.tries >= self.stage.attempts {
+            if row.model + 1 == self.models.len() {
+                let model = row.model;
+                let fault = row.fault.take().unwrap_or(fault);
+                return self.finish(row, model, Err(fault));
+            }
+            row.model += 1;
+            row.tries = 0;
+            row.cap = usize::MAX;
+            return self.queues[row.model].push_back(row);
+        }
+        // Twice is no accident: from then on in smaller company, and alone the last time.
+        if row.tries + 1 == self.stage.attempts {
+            row.cap = 1;
+        } else if row.tries > 1 {
+            row.cap = (pack / 2).max(1);
+        }
+        match class {
+            Some(Class::Overloaded | Class::Timeout) => {
+                let tries = row.tries;
+                self.queues[row.model].sleep(row, now + backoff(tries));
+            }
+            _ => self.queues[row.model].push_again(row),
+        }
+    }
+
+    fn finish(&mut self, row: Row, model: usize, result: Result<Answer, Fault>) {
+        match &result {
+            Ok(_) => self.context.meter.add(|meter| &meter.answered, 1),
+            Err(_) => self.context.meter.add(|meter| &meter.dead_letters, 1),
+        }
+        self.done_since.get_or_insert_with(Instant::now);
+        self.done.push(Done { row, model: Arc::clone(&self.models[model].name), result });
+    }
+
+    /// Hands the finished rows out.
+    async fn flush(&mut self, output: &mpsc::Sender<Result<RecordBatch>>) -> Result<()> {
+        self.done_since = None;
+        if self.done.is_empty() {
+            return Ok(());
+        }
+        let done = std::mem::take(&mut self.done);
+        let asking = self.asking()?;
+        for rows in done.chunks(OUTPUT_ROWS) {
+            // A consumer that has gone has nothing to lose: the journal has every answer.
+            let _ = output.send(to_batch(rows, &asking.shape, &asking.output)).await;
+        }
+        Ok(())
+    }
+
+    fn asking(&self) -> Result<&Asking> {
+        self.asking.as_ref().ok_or_else(|| Error::failed("rows were asked for before the first batch"))
+    }
+
+    fn fatal(&self, model: usize, message: &str) -> String {
+        let model = &self.models[model];
+        format!("provider `{}` turned model `{}` away: {message}", model.provider_name, model.name)
+    }
+
+    fn fatal_hint(&self, model: usize, class: Class) -> Option<String> {
+        let provider = self.context.pipeline.providers.get(&*self.models[model].provider_name)?;
+        Some(match (class, &provider.api_key_env) {
+            (Class::Auth, Some(variable)) => format!("check the key in `{variable}`"),
+            (Class::Auth, None) => "name the variable that holds the key with `api_key_env`".to_owned(),
+            (Class::ModelMissing, _) => format!("check `models.{}.model`", self.models[model].name),
+            (Class::MoneyGone, _) => "add credit at the provider; what was paid is kept, and `run` carries on from there".to_owned(),
+            _ => format!("check what the key may do at {}", provider.base_url),
+        })
+    }
+}
+
+impl Asking {
+    fn new(stage: &Llm, input: &SchemaRef) -> Result<Self> {
+        let output = stage.schema(input).map_err(|mistakes| Error::failed(mistakes[0].message.clone()))?;
+        let PackPlan { system, prompt, rows, shape } =
+            pack_plan(input).ok_or_else(|| Error::failed("the rows have passed no `prompt-pack`"))?;
+        Ok(Self { system: system.map(Into::into), prompt: Prompt::new(prompt)?, shape: Arc::new(shape), rows, output })
+    }
+}
+
+/// What is asked of each pack.
+#[derive(Debug)]
+enum Prompt {
+    /// The same of every pack: the usual case, and nothing to render.
+    Same(String),
+    /// A template that names something of the pack.
+    Template(Environment<'static>),
+}
+
+impl Prompt {
+    fn new(source: String) -> Result<Self> {
+        let failed = |error| Error::failed("the template `prompt` cannot be used").because(error);
+        let mut environment = environment();
+        environment.add_template_owned("prompt", source).map_err(failed)?;
+        let template = environment.get_template("prompt").map_err(failed)?;
+        if template.undeclared_variables(false).is_empty() {
+            return template.render(()).map(Self::Same).map_err(failed);
+        }
+        Ok(Self::Template(environment))
+    }
+
+    fn of(&self, items: &[Item]) -> Result<String> {
+        let environment = match self {
+            Self::Same(prompt) => return Ok(prompt.clone()),
+            Self::Template(environment) => environment,
+        };
+        let ids: Value = items.iter().map(|item| Value::from(item.id.as_str())).collect();
+        let texts: Value = items.iter().map(|item| Value::from(&*item.text)).collect();
+        let rendered = environment.get_template("prompt").and_then(|template| template.render(context! { count => items.len(), ids, items => texts }));
+        rendered.map_err(|error| Error::failed("the template `prompt` cannot be rendered").because(error))
+    }
+}
+
+/// Full jitter: a random wait up to the doubled step, so that rows which failed together do not return together.
+fn backoff(tries: u32) -> Duration {
+    let (first, longest) = BACKOFF;
+    first.saturating_mul(1 << tries.min(10)).min(longest).mul_f64(rand::random_range(0.1..1.0))
+}

@@ -1,0 +1,191 @@
+//! A row on its way through the models, and the record batches that rows leave in.
+
+use std::sync::Arc;
+
+use arrow::array::{
+    ArrayRef, BooleanBuilder, Decimal128Builder, Float64Builder, Int32Builder, Int64Builder, ListBuilder, RecordBatch, StringBuilder,
+};
+use arrow::compute::interleave_record_batch;
+use arrow::datatypes::SchemaRef;
+use promptmill_core::{AnswerShape, Attempt, FieldType, Fingerprint, Result, share};
+use serde_json::Value;
+
+/// A row that waits for its answer.
+#[derive(Debug)]
+pub(super) struct Row {
+    /// The batch it came in, and its place there.
+    pub(super) batch: Arc<RecordBatch>,
+    pub(super) index: usize,
+    pub(super) key: Arc<str>,
+    pub(super) item: Arc<str>,
+    pub(super) question: Fingerprint,
+    /// The model of the chain whose turn it is.
+    pub(super) model: usize,
+    /// Failed tries with that model.
+    pub(super) tries: u32,
+    /// The most rows that may share its next request: halved by every failure, so that it ends alone.
+    pub(super) cap: usize,
+    pub(super) bill: Bill,
+    /// Why the last try failed.
+    pub(super) fault: Option<Fault>,
+}
+
+/// What a row has cost so far: its shares of the attempts that it was part of.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Bill {
+    attempts: i32,
+    input_tokens: i64,
+    output_tokens: i64,
+    nano_usd: i64,
+    /// Whether some attempt has no known price.
+    unpriced: bool,
+}
+
+impl Bill {
+    /// Adds the share of the row at `position` of an attempt. It follows from the journalled attempt alone, so
+    /// that a resumed run comes to the same sums.
+    pub(super) fn add(&mut self, attempt: &Attempt, position: usize, is_limit: bool) {
+        let count = attempt.begun.keys.len();
+        self.attempts += i32::from(!is_limit);
+        if let Some(usage) = attempt.usage {
+            self.input_tokens += share(usage.input_tokens as i64, position, count);
+            self.output_tokens += share(usage.output_tokens as i64, position, count);
+        }
+        match attempt.cost {
+            Some(cost) => self.nano_usd += share(cost.nano(), position, count),
+            None => self.unpriced = true,
+        }
+    }
+}
+
+/// Why a row got no answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Fault {
+    /// A stable name: `missing`, `timeout`, `wrong-language`, …
+    pub(super) reason: String,
+    pub(super) detail: String,
+    /// What the model said, if it said anything.
+    pub(super) text: Option<String>,
+    /// Whether asking again may help.
+    pub(super) retry: bool,
+}
+
+/// An accepted answer: a value for each column of the shape, and the repairs made to each.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Answer {
+    pub(super) values: Vec<Value>,
+    pub(super) flags: Vec<Vec<String>>,
+}
+
+/// A row that leaves, with its answer or as a dead letter.
+#[derive(Debug)]
+pub(super) struct Done {
+    pub(super) row: Row,
+    pub(super) model: Arc<str>,
+    pub(super) result: Result<Answer, Fault>,
+}
+
+/// The rows as one record batch of the stage's output schema.
+pub(super) fn to_batch(done: &[Done], shape: &AnswerShape, schema: &SchemaRef) -> Result<RecordBatch> {
+    let mut batches: Vec<&Arc<RecordBatch>> = Vec::new();
+    let picks: Vec<(usize, usize)> = done
+        .iter()
+        .map(|done| {
+            // Rows of one batch mostly leave together, so the search is short from the end.
+            let place = batches.iter().rposition(|batch| Arc::ptr_eq(batch, &done.row.batch)).unwrap_or_else(|| {
+                batches.push(&done.row.batch);
+                batches.len() - 1
+            });
+            (place, done.row.index)
+        })
+        .collect();
+    let batches: Vec<&RecordBatch> = batches.into_iter().map(Arc::as_ref).collect();
+    let mut arrays = interleave_record_batch(&batches, &picks)?.columns().to_vec();
+    match shape {
+        AnswerShape::Text(_) => push_answer(&mut arrays, done, 0, &FieldType::String)?,
+        AnswerShape::Fields(fields) => {
+            for (index, (_, field)) in fields.iter().enumerate() {
+                push_answer(&mut arrays, done, index, field)?;
+            }
+        }
+    }
+    let mut model = StringBuilder::new();
+    let mut attempts = Int32Builder::with_capacity(done.len());
+    let mut input_tokens = Int64Builder::with_capacity(done.len());
+    let mut output_tokens = Int64Builder::with_capacity(done.len());
+    let mut cost = Decimal128Builder::with_capacity(done.len()).with_precision_and_scale(18, 9)?;
+    let (mut reason, mut detail, mut last_text) = (StringBuilder::new(), StringBuilder::new(), StringBuilder::new());
+    for done in done {
+        let bill = &done.row.bill;
+        model.append_value(&done.model);
+        attempts.append_value(bill.attempts);
+        input_tokens.append_value(bill.input_tokens);
+        output_tokens.append_value(bill.output_tokens);
+        cost.append_option((!bill.unpriced).then_some(i128::from(bill.nano_usd)));
+        let fault = done.result.as_ref().err();
+        reason.append_option(fault.map(|fault| &fault.reason));
+        detail.append_option(fault.map(|fault| &fault.detail));
+        last_text.append_option(fault.and_then(|fault| fault.text.as_ref()));
+    }
+    arrays.extend([
+        Arc::new(model.finish()) as ArrayRef,
+        Arc::new(attempts.finish()),
+        Arc::new(input_tokens.finish()),
+        Arc::new(output_tokens.finish()),
+        Arc::new(cost.finish()),
+        Arc::new(reason.finish()),
+        Arc::new(detail.finish()),
+        Arc::new(last_text.finish()),
+    ]);
+    Ok(RecordBatch::try_new(Arc::clone(schema), arrays)?)
+}
+
+/// Adds one column of the answer and, for a text, the column of its repairs.
+fn push_answer(arrays: &mut Vec<ArrayRef>, done: &[Done], index: usize, field: &FieldType) -> Result<()> {
+    let values = || done.iter().map(|done| done.result.as_ref().ok().map(|answer| &answer.values[index]));
+    arrays.push(match field {
+        FieldType::String | FieldType::Enum(_) => {
+            let mut builder = StringBuilder::with_capacity(done.len(), done.len() * 256);
+            values().for_each(|value| builder.append_option(value.and_then(Value::as_str)));
+            Arc::new(builder.finish())
+        }
+        FieldType::Int => {
+            let mut builder = Int64Builder::with_capacity(done.len());
+            values().for_each(|value| builder.append_option(value.and_then(Value::as_i64)));
+            Arc::new(builder.finish())
+        }
+        FieldType::Float => {
+            let mut builder = Float64Builder::with_capacity(done.len());
+            values().for_each(|value| builder.append_option(value.and_then(Value::as_f64)));
+            Arc::new(builder.finish())
+        }
+        FieldType::Bool => {
+            let mut builder = BooleanBuilder::with_capacity(done.len());
+            values().for_each(|value| builder.append_option(value.and_then(Value::as_bool)));
+            Arc::new(builder.finish())
+        }
+        FieldType::ListOfString => {
+            let mut builder = ListBuilder::new(StringBuilder::new());
+            for value in values() {
+                let items = value.and_then(Value::as_array);
+                items.into_iter().flatten().for_each(|item| builder.values().append_option(item.as_str()));
+                builder.append(items.is_some());
+            }
+            Arc::new(builder.finish())
+        }
+    });
+    if *field == FieldType::String {
+        let mut builder = ListBuilder::new(StringBuilder::new());
+        for done in done {
+            match &done.result {
+                Ok(answer) => {
+                    answer.flags[index].iter().for_each(|flag| builder.values().append_value(flag));
+                    builder.append(true);
+                }
+                Err(_) => builder.append(false),
+            }
+        }
+        arrays.push(Arc::new(builder.finish()));
+    }
+    Ok(())
+}

@@ -1,0 +1,164 @@
+//! `reject-words`: answers with too many words of a list, such as English ones in a Dutch text. Whether a
+//! text as a whole is in another language is `reject_language`'s.
+
+use std::borrow::Cow;
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use super::phrases::Phrases;
+use super::words::{Lowered, WordMap, list, words};
+use super::{Rejection, Step, StepConfig, StepContext};
+
+/// Rejects answers in which the words of a list occur too often, every occurrence counted: for
+/// `english-words` with the built-in list, for `banned-words` with words of your own.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RejectWords {
+    /// A built-in list. Give this or `words`.
+    #[serde(default)]
+    list: Option<WordList>,
+    /// Words and phrases of your own: whole words, whatever their case. Give this or `list`.
+    #[serde(default)]
+    words: Option<Vec<String>>,
+    /// How many occurrences are still accepted. Left out: 10 with `list`, none at all with `words`.
+    #[serde(default)]
+    more_than: Option<usize>,
+}
+
+/// A list of words that comes with promptmill.
+#[derive(Debug, Clone, Copy, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+enum WordList {
+    /// Some 430 frequent English words that are not Dutch words as well and hardly ever occur in Dutch texts.
+    /// Acronyms (`WHO`) and parts of compounds (`check-in`) are not counted.
+    EnglishCommon,
+}
+
+impl StepConfig for RejectWords {
+    const NAME: &'static str = "reject-words";
+    const EXAMPLE: &'static str = r#"list = "english-common", more_than = 10"#;
+    const SUMMARY: &'static str = "Rejects answers that have too many words of a list.";
+
+    fn compile(self, _: &StepContext) -> Result<Box<dyn Step>, String> {
+        match (self.list, self.words) {
+            (Some(WordList::EnglishCommon), None) => Ok(Box::new(EnglishWords {
+                words: list(include_str!("words/english-common.txt")).map(|word| (word, ())).collect(),
+                more_than: self.more_than.unwrap_or(10),
+            })),
+            (None, Some(words)) => Ok(Box::new(BannedWords {
+                phrases: Phrases::new(words.iter().map(String::as_str)).map_err(|error| format!("`words`: {error}"))?,
+                more_than: self.more_than.unwrap_or(0),
+            })),
+            (None, None) => Err("give a `list` (`english-common`) or `words` of your own".to_owned()),
+            (Some(_), Some(_)) => Err("give `list` or `words`, not both; two steps can check two lists".to_owned()),
+        }
+    }
+}
+
+#[derive(Debug)]
+struct EnglishWords {
+    words: WordMap<()>,
+    more_than: usize,
+}
+
+impl Step for EnglishWords {
+    fn apply<'t>(&self, text: &'t str) -> Result<Cow<'t, str>, Rejection> {
+        let mut lowered = Lowered::new(text);
+        let found = words(text)
+            // `WHO` and `check-in` are at home in a Dutch text.
+            .filter(|word| !word.is_acronym && !word.in_compound && word.text.len() <= LONGEST)
+            .filter(|word| self.words.contains_key(lowered.get(word)))
+            .map(|word| word.text);
+        check(found, "english-words", self.more_than).map(|()| Cow::Borrowed(text))
+    }
+}
+
+/// No listed word is longer, which saves looking up the long words that Dutch has many of.
+const LONGEST: usize = 12;
+
+#[derive(Debug)]
+struct BannedWords {
+    phrases: Phrases,
+    more_than: usize,
+}
+
+impl Step for BannedWords {
+    fn apply<'t>(&self, text: &'t str) -> Result<Cow<'t, str>, Rejection> {
+        let found = self.phrases.find(text);
+        check(found.into_iter().map(|found| &text[found.range]), "banned-words", self.more_than)
+            .map(|()| Cow::Borrowed(text))
+    }
+}
+
+fn check<'t>(found: impl Iterator<Item = &'t str>, reason: &'static str, more_than: usize) -> Result<(), Rejection> {
+    const SHOWN: usize = 8;
+    let mut first: Vec<&str> = Vec::new();
+    let mut count = 0;
+    for word in found {
+        count += 1;
+        if first.len() < SHOWN && !first.contains(&word) {
+            first.push(word);
+        }
+    }
+    if count <= more_than {
+        return Ok(());
+    }
+    Err(Rejection::new(reason, format!("{count}, more than {more_than}: {}", first.join(", "))))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn step(list: Option<WordList>, words: Option<&[&str]>, more_than: Option<usize>) -> Result<Box<dyn Step>, String> {
+        let words = words.map(|words| words.iter().map(|word| (*word).to_owned()).collect());
+        RejectWords { list, words, more_than }.compile(&StepContext::default())
+    }
+
+    fn reason(step: &dyn Step, text: &str) -> Option<String> {
+        step.apply(text).err().map(|rejection| rejection.to_string())
+    }
+
+    #[test]
+    fn english_words_are_counted() {
+        let english = |more_than| step(Some(WordList::EnglishCommon), None, more_than).expect("compiles");
+        let text = "The motion asks the government to do more for people with the lowest incomes, and soon.";
+        assert_eq!(
+            reason(english(None).as_ref(), text).expect("rejected"),
+            "english-words: 14, more than 10: The, motion, asks, the, government, to, do, more"
+        );
+        assert_eq!(reason(english(Some(14)).as_ref(), text), None);
+        let dutch = "De WHO wil in New York een check-in, to-do en start-up: “Build Back Better” en Housing First.";
+        assert_eq!(reason(english(Some(6)).as_ref(), dutch), None);
+    }
+
+    #[test]
+    fn own_words_are_banned() {
+        type Case = (&'static [&'static str], Option<usize>, &'static str, Option<&'static str>);
+        let table: &[Case] = &[
+            (&["als AI"], None, "Als AI kan ik dit niet", Some("banned-words: 1, more than 0: Als AI")),
+            (&["als AI"], None, "Als AI’er kan ik dit wel", None),
+            (&["ja", "nee"], Some(1), "Ja, ja", Some("banned-words: 2, more than 1: Ja, ja")),
+            (&["ja", "nee"], Some(2), "Ja, nee", None),
+        ];
+        for (words, more_than, text, expected) in table {
+            let step = step(None, Some(words), *more_than).expect("compiles");
+            assert_eq!(reason(step.as_ref(), text).as_deref(), *expected, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn one_kind_of_list_is_needed() {
+        assert!(step(None, None, None).expect_err("refused").starts_with("give a `list`"));
+        assert!(step(Some(WordList::EnglishCommon), Some(&["x"]), None).expect_err("refused").contains("not both"));
+        assert_eq!(step(None, Some(&[]), None).expect_err("refused"), "`words`: the list is empty");
+    }
+
+    #[test]
+    fn the_list_is_lower_case_and_short_enough() {
+        for word in list(include_str!("words/english-common.txt")) {
+            assert!(word.len() <= LONGEST && word.bytes().all(|byte| byte.is_ascii_lowercase()), "{word}");
+        }
+    }
+}

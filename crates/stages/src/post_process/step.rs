@@ -1,0 +1,110 @@
+//! What a post-processing step is: a pure function from an answer to an answer, or to the reason it is
+//! turned away, made from a typed config. Which steps there are is the business of [`steps`](super::steps());
+//! the order they run in, the flags they leave and what happens to a rejected row belong to the stage.
+
+use std::borrow::Cow;
+use std::fmt::{self, Debug};
+
+use schemars::generate::SchemaSettings;
+use schemars::{JsonSchema, Schema};
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+use super::Language;
+
+/// Why a step turned an answer away.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rejection {
+    /// Stable and kebab-case: runs count their rejections by it.
+    pub reason: &'static str,
+    /// What was seen, for a person who reads the dead letter.
+    pub detail: String,
+}
+
+impl Rejection {
+    /// A rejection for `reason`, with what was seen.
+    pub fn new(reason: &'static str, detail: impl Into<String>) -> Self {
+        Self { reason, detail: detail.into() }
+    }
+}
+
+impl fmt::Display for Rejection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.reason, self.detail)
+    }
+}
+
+/// One step, ready to run. It holds no clock, socket or file, so the same answer always fares alike.
+pub trait Step: Debug + Send + Sync {
+    /// Keeps the text (`Cow::Borrowed`), repairs it (`Cow::Owned`, and then it differs: the step's name
+    /// becomes a flag of the row) or turns it away.
+    fn apply<'t>(&self, text: &'t str) -> Result<Cow<'t, str>, Rejection>;
+}
+
+/// What a step needs to be listed: the config struct as it is written in the pipeline file.
+pub trait StepConfig: DeserializeOwned + JsonSchema {
+    /// What `use` says in the pipeline file, and the flag on the rows that the step repaired.
+    const NAME: &'static str;
+    /// The rest of an inline table that uses it, as TOML: shown in the reference, compiled by a test.
+    const EXAMPLE: &'static str;
+    /// One sentence for the catalogue.
+    const SUMMARY: &'static str;
+
+    /// Checks the config and makes the step. The message says which value is wrong and what would be right.
+    fn compile(self, context: &StepContext) -> Result<Box<dyn Step>, String>;
+}
+
+/// What the stage tells its steps.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct StepContext {
+    /// The language that the answers are meant to be in: the stage's `language`.
+    pub language: Option<Language>,
+}
+
+/// A step in the catalogue, its config type erased.
+#[derive(Debug, Clone, Copy)]
+pub struct StepKind {
+    /// See [`StepConfig::NAME`].
+    pub name: &'static str,
+    /// See [`StepConfig::EXAMPLE`].
+    pub example: &'static str,
+    /// See [`StepConfig::SUMMARY`].
+    pub summary: &'static str,
+    /// The JSON Schema of everything but `use`; self-contained, so it can be put inside another.
+    pub schema: fn() -> Schema,
+    /// Reads the config (without `use`) and makes the step.
+    pub compile: Compile,
+}
+
+type Compile = fn(Value, &StepContext) -> Result<Box<dyn Step>, String>;
+
+impl StepKind {
+    /// The catalogue entry of `T`.
+    #[must_use]
+    pub const fn of<T: StepConfig>() -> Self {
+        Self { name: T::NAME, example: T::EXAMPLE, summary: T::SUMMARY, schema: schema::<T>, compile: compile::<T> }
+    }
+}
+
+fn schema<T: StepConfig>() -> Schema {
+    let settings = SchemaSettings::draft2020_12().with(|settings| {
+        settings.inline_subschemas = true;
+        settings.meta_schema = None;
+    });
+    settings.into_generator().into_root_schema_for::<T>()
+}
+
+fn compile<T: StepConfig>(value: Value, context: &StepContext) -> Result<Box<dyn Step>, String> {
+    let config: T = serde_json::from_value(value).map_err(|error| error.to_string())?;
+    config.compile(context)
+}
+
+/// The start of a text, for a rejection's detail: whole characters, on one line.
+pub(super) fn excerpt(text: &str) -> String {
+    const LONGEST: usize = 60;
+    let mut short: String = text.trim().chars().take(LONGEST).map(|c| if c.is_control() { ' ' } else { c }).collect();
+    if text.trim().chars().nth(LONGEST).is_some() {
+        short.push('…');
+    }
+    short
+}

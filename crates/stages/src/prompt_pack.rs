@@ -1,0 +1,341 @@
+//! `prompt-pack` turns rows into questions.
+//!
+//! It renders what the model is shown of each row, gives the question its fingerprint, and lets go of rows
+//! that are settled already. How to ask goes along as metadata of the schema. The packs themselves are cut
+//! by `llm`, at the moment a slot is free: only there are leftover rows, the size that works and the lane
+//! known.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use arrow::array::{Array, AsArray, BooleanArray, FixedSizeBinaryBuilder, RecordBatch, StringBuilder};
+use arrow::compute::{cast, filter_record_batch};
+use arrow::datatypes::{DataType, Field, Float64Type, Int64Type, Schema, SchemaRef, UInt64Type};
+use arrow::util::display::{ArrayFormatter, FormatOptions};
+use async_stream::try_stream;
+use futures::{StreamExt, TryStreamExt};
+use minijinja::value::{Enumerator, Object, Value};
+use minijinja::{Environment, UndefinedBehavior};
+use promptmill_core::{
+    AnswerShape, BatchStream, Declares, Error, FieldType, Fingerprint, Mistake, Result, RowId, Stage, StageConfig,
+    StageContext, columns, nearest,
+};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::setting::Adaptive;
+
+/// Turns rows into questions, several to a request. Each row is shown to the model as one item with a short
+/// id of its own; the answer has to name the ids.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct PromptPack {
+    /// The system message.
+    #[serde(default)]
+    system: Option<String>,
+    /// What is asked, once a request: a Jinja template over the pack, with `count`, `ids` and `items`.
+    #[serde(default)]
+    prompt: String,
+    /// What the model is shown of a row: a Jinja template over the row's columns.
+    item: String,
+    /// Rows that share a request. As a table, the number adapts to failures between `min` and `max`; a plain
+    /// number is fixed.
+    #[serde(default)]
+    rows: Adaptive<15, 1, 40>,
+    /// The answer's column; or a table of typed fields, each of which becomes a column.
+    #[serde(default = "default_answer")]
+    answer: AnswerSetting,
+}
+
+/// A text column's name, or a table of typed fields.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(untagged)]
+enum AnswerSetting {
+    /// The name of the text column.
+    Name(String),
+    /// Names and types of the columns.
+    Fields(serde_json::Map<String, serde_json::Value>),
+}
+
+fn default_answer() -> AnswerSetting {
+    AnswerSetting::Name("answer".to_owned())
+}
+
+/// How `llm` has to ask: what `prompt-pack` leaves in the schema's metadata.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PackPlan {
+    /// The system message.
+    pub system: Option<String>,
+    /// The template over the pack.
+    pub prompt: String,
+    /// Rows per request: start, min, max.
+    pub rows: (usize, usize, usize),
+    /// The shape of an answer.
+    pub shape: AnswerShape,
+}
+
+/// What a prompt template may name.
+pub(crate) const PACK_VARIABLES: [&str; 3] = ["count", "ids", "items"];
+
+impl StageConfig for PromptPack {
+    const NAME: &'static str = "prompt-pack";
+    const EXAMPLE: &'static str = r#"system = "Je legt moties uit in eenvoudig Nederlands."
+prompt = "Schrijf voor elke motie twee tot drie zinnen uitleg."
+item = "{{ title }}\n\n{{ body }}"
+rows = { start = 15, min = 1, max = 40 }
+answer = "summary""#;
+}
+
+impl Stage for PromptPack {
+    fn schema(&self, input: &SchemaRef) -> Result<SchemaRef, Vec<Mistake>> {
+        let mut mistakes = Vec::new();
+        let known: Vec<&str> = input.fields().iter().map(|field| field.name().as_str()).filter(|name| !name.starts_with("__")).collect();
+        check_template("item", &self.item, &known, "column", &mut mistakes);
+        check_template("prompt", &self.prompt, &PACK_VARIABLES, "variable", &mut mistakes);
+        let shape = self.shape().map_err(|mistake| mistakes.push(mistake)).ok();
+        let (Some(shape), true) = (shape, mistakes.is_empty()) else { return Err(mistakes) };
+        let plan = PackPlan {
+            system: self.system.clone(),
+            prompt: self.prompt.clone(),
+            rows: (self.rows.start, self.rows.min, self.rows.max),
+            shape,
+        };
+        let plan = serde_json::to_string(&plan).map_err(|error| vec![Mistake::new("", error.to_string())])?;
+        let mut metadata = input.metadata().clone();
+        metadata.insert(columns::PACK.to_owned(), plan);
+        let added = [
+            Arc::new(Field::new(columns::ITEM, DataType::Utf8, false)),
+            Arc::new(Field::new(columns::QUESTION, DataType::FixedSizeBinary(16), false)),
+        ];
+        Ok(Arc::new(Schema::new_with_metadata(input.fields().iter().cloned().chain(added).collect::<Vec<_>>(), metadata)))
+    }
+
+    fn run(self: Arc<Self>, mut input: BatchStream, context: StageContext) -> BatchStream {
+        try_stream! {
+            let renderer = Renderer::new(&self.item)?;
+            let asked = Fingerprint::of([context.question.as_bytes()]);
+            let mut schema: Option<SchemaRef> = None;
+            while let Some(batch) = input.try_next().await? {
+                let schema = match &schema {
+                    Some(schema) => Arc::clone(schema),
+                    None => {
+                        let output = self.schema(&batch.schema()).map_err(|mistakes| Error::failed(mistakes[0].message.clone()))?;
+                        Arc::clone(schema.insert(output))
+                    }
+                };
+                let batch = renderer.questions(&batch, schema, asked, &context)?;
+                if batch.num_rows() > 0 {
+                    yield batch;
+                }
+            }
+        }
+        .boxed()
+    }
+
+    fn declares(&self) -> Declares {
+        let mut environment = environment();
+        let reads = match environment.add_template("item", &self.item).and_then(|()| environment.get_template("item")) {
+            Ok(template) => template.undeclared_variables(false).into_iter().collect(),
+            Err(_) => BTreeSet::new(),
+        };
+        let shape = self.shape().ok().map(|shape| serde_json::json!(shape));
+        let question = serde_json::json!({"system": self.system, "prompt": self.prompt, "answer": shape});
+        Declares { reads, question: Some(question), ..Declares::default() }
+    }
+}
+
+impl PromptPack {
+    fn shape(&self) -> Result<AnswerShape, Mistake> {
+        match &self.answer {
+            AnswerSetting::Name(name) => column_name("answer", name).map(|()| AnswerShape::Text(name.clone())),
+            AnswerSetting::Fields(fields) if fields.is_empty() => Err(Mistake::new("answer", "`answer` has no fields")),
+            AnswerSetting::Fields(fields) => fields
+                .iter()
+                .map(|(name, field)| {
+                    let at = format!("answer.{name}");
+                    column_name(&at, name)?;
+                    Ok((name.clone(), field_type(&at, field)?))
+                })
+                .collect::<Result<_, Mistake>>()
+                .map(AnswerShape::Fields),
+        }
+    }
+}
+
+fn column_name(at: &str, name: &str) -> Result<(), Mistake> {
+    if name.is_empty() || name.starts_with("__") {
+        return Err(Mistake::new(at, format!("`{name}` cannot be the name of a column")));
+    }
+    Ok(())
+}
+
+fn field_type(at: &str, field: &serde_json::Value) -> Result<FieldType, Mistake> {
+    const TYPES: [&str; 5] = ["string", "int", "float", "bool", "list<string>"];
+    match field {
+        serde_json::Value::String(name) => match name.as_str() {
+            "string" => Ok(FieldType::String),
+            "int" => Ok(FieldType::Int),
+            "float" => Ok(FieldType::Float),
+            "bool" => Ok(FieldType::Bool),
+            "list<string>" => Ok(FieldType::ListOfString),
+            other => {
+                let hint = nearest(other, TYPES).map_or_else(
+                    || "`string`, `int`, `float`, `bool`, `list<string>` or `{ enum = [\"a\", \"b\"] }`".to_owned(),
+                    |near| format!("did you mean `{near}`?"),
+                );
+                Err(Mistake::new(at, format!("unknown type `{other}`")).hint(Some(hint)))
+            }
+        },
+        serde_json::Value::Object(table) if table.len() == 1 => match table.get("enum").and_then(serde_json::Value::as_array) {
+            Some(values) if !values.is_empty() && values.iter().all(serde_json::Value::is_string) => {
+                Ok(FieldType::Enum(values.iter().filter_map(|value| value.as_str().map(str::to_owned)).collect()))
+            }
+            _ => Err(Mistake::new(at, "expected `{ enum = [\"a\", \"b\"] }`")),
+        },
+        _ => Err(Mistake::new(at, "expected a type's name or `{ enum = [\"a\", \"b\"] }`")),
+    }
+}
+
+/// Checks that a template can be parsed and names only what is there.
+fn check_template(at: &str, source: &str, known: &[&str], what: &str, mistakes: &mut Vec<Mistake>) {
+    let mut environment = environment();
+    if let Err(error) = environment.add_template("template", source) {
+        let detail = error.detail().unwrap_or("it cannot be parsed");
+        mistakes.push(Mistake::new(at, format!("`{at}` is not a valid template: {detail}")).range(error.range()));
+        return;
+    }
+    let Ok(template) = environment.get_template("template") else { return };
+    let mut unknown: Vec<String> = template.undeclared_variables(false).into_iter().filter(|name| !known.contains(&name.as_str())).collect();
+    unknown.sort();
+    for name in unknown {
+        let hint = nearest(&name, known.iter().copied())
+            .map_or_else(|| format!("known {what}s: {}", known.join(", ")), |near| format!("did you mean `{near}`?"));
+        let range = source.find(&name).map(|start| start..start + name.len());
+        mistakes.push(Mistake::new(at, format!("template `{at}` names `{name}`, which is no {what}")).range(range).hint(Some(hint)));
+    }
+}
+
+/// Templates as a writer of prompts expects them: a null is nothing, not the word `none`.
+pub(crate) fn environment() -> Environment<'static> {
+    let mut environment = Environment::new();
+    environment.set_undefined_behavior(UndefinedBehavior::Lenient);
+    environment.set_formatter(|out, state, value| {
+        if value.is_none() { Ok(()) } else { minijinja::escape_formatter(out, state, value) }
+    });
+    environment
+}
+
+/// Renders the items of a batch.
+struct Renderer {
+    environment: Environment<'static>,
+    reads: Vec<String>,
+}
+
+impl Renderer {
+    fn new(item: &str) -> Result<Self> {
+        let failed = |error| Error::failed("the template `item` cannot be used").because(error);
+        let mut environment = environment();
+        environment.add_template_owned("item", item.to_owned()).map_err(failed)?;
+        let reads = environment.get_template("item").map_err(failed)?.undeclared_variables(false).into_iter().collect();
+        Ok(Self { environment, reads })
+    }
+
+    /// The batch with item and question, without the rows that are settled.
+    fn questions(&self, batch: &RecordBatch, schema: SchemaRef, asked: Fingerprint, context: &StageContext) -> Result<RecordBatch> {
+        let rows = batch.num_rows();
+        let template = self.environment.get_template("item").map_err(|error| Error::failed("no template").because(error))?;
+        let columns = self
+            .reads
+            .iter()
+            .filter_map(|name| Some((name.as_str().into(), batch.column_by_name(name)?)))
+            .map(|(name, array)| Ok((name, Column::new(array)?)))
+            .collect::<Result<Arc<[(Box<str>, Column)]>>>()?;
+        let keys = batch
+            .column_by_name(columns::KEY)
+            .and_then(|keys| keys.as_string_opt::<i32>())
+            .ok_or_else(|| Error::failed(format!("column `{}` is not in the plan", columns::KEY)))?;
+        let mut items = StringBuilder::with_capacity(rows, rows * 1024);
+        let mut questions = FixedSizeBinaryBuilder::with_capacity(rows, 16);
+        let mut open = Vec::with_capacity(rows);
+        for row in 0..rows {
+            let item = template
+                .render(Value::from_object(Row { columns: Arc::clone(&columns), row }))
+                .map_err(|error| Error::failed(format!("the item of row `{}` cannot be rendered", keys.value(row))).because(error))?;
+            let question = Fingerprint::of([asked.as_bytes().as_slice(), item.as_bytes()]);
+            open.push(!context.answered.contains(RowId::new(keys.value(row), question)));
+            items.append_value(item);
+            questions.append_value(question.as_bytes())?;
+        }
+        let mut arrays = batch.columns().to_vec();
+        arrays.push(Arc::new(items.finish()));
+        arrays.push(Arc::new(questions.finish()));
+        let whole = RecordBatch::try_new(schema, arrays)?;
+        let kept = open.iter().filter(|open| **open).count();
+        context.meter.add(|meter| &meter.unchanged, (rows - kept) as u64);
+        if kept == rows { Ok(whole) } else { Ok(filter_record_batch(&whole, &BooleanArray::from(open))?) }
+    }
+}
+
+/// A column in a form from which templates can read values.
+#[derive(Debug)]
+enum Column {
+    Text(arrow::array::StringArray),
+    Int(arrow::array::Int64Array),
+    UInt(arrow::array::UInt64Array),
+    Float(arrow::array::Float64Array),
+    Bool(BooleanArray),
+    /// Anything else, as its display text: dates as `2024-03-05`, lists as `[a, b]`.
+    Shown(Vec<Option<String>>),
+}
+
+impl Column {
+    fn new(array: &Arc<dyn Array>) -> Result<Self> {
+        use DataType::{
+            Boolean, Dictionary, Float16, Float32, Float64, Int8, Int16, Int32, Int64, LargeUtf8, UInt8, UInt16, UInt32, UInt64, Utf8, Utf8View,
+        };
+        Ok(match array.data_type() {
+            Utf8 | LargeUtf8 | Utf8View => Self::Text(cast(array, &Utf8)?.as_string().clone()),
+            Dictionary(_, value) if value.is_string() => Self::Text(cast(array, &Utf8)?.as_string().clone()),
+            Int8 | Int16 | Int32 | Int64 => Self::Int(cast(array, &Int64)?.as_primitive::<Int64Type>().clone()),
+            UInt8 | UInt16 | UInt32 | UInt64 => Self::UInt(cast(array, &UInt64)?.as_primitive::<UInt64Type>().clone()),
+            Float16 | Float32 | Float64 => Self::Float(cast(array, &Float64)?.as_primitive::<Float64Type>().clone()),
+            Boolean => Self::Bool(array.as_boolean().clone()),
+            _ => {
+                let options = FormatOptions::default();
+                let shown = ArrayFormatter::try_new(array, &options)?;
+                Self::Shown((0..array.len()).map(|row| array.is_valid(row).then(|| shown.value(row).to_string())).collect())
+            }
+        })
+    }
+
+    fn value(&self, row: usize) -> Value {
+        let none = || Value::from(());
+        match self {
+            Self::Text(array) => if array.is_null(row) { none() } else { Value::from(array.value(row)) },
+            Self::Int(array) => if array.is_null(row) { none() } else { Value::from(array.value(row)) },
+            Self::UInt(array) => if array.is_null(row) { none() } else { Value::from(array.value(row)) },
+            Self::Float(array) => if array.is_null(row) { none() } else { Value::from(array.value(row)) },
+            Self::Bool(array) => if array.is_null(row) { none() } else { Value::from(array.value(row)) },
+            Self::Shown(texts) => texts[row].as_deref().map_or_else(none, Value::from),
+        }
+    }
+}
+
+/// One row, as a template sees it.
+#[derive(Debug)]
+struct Row {
+    columns: Arc<[(Box<str>, Column)]>,
+    row: usize,
+}
+
+impl Object for Row {
+    fn get_value(self: &Arc<Self>, key: &Value) -> Option<Value> {
+        let name = key.as_str()?;
+        let (_, column) = self.columns.iter().find(|(column, _)| **column == *name)?;
+        Some(column.value(self.row))
+    }
+
+    fn enumerate(self: &Arc<Self>) -> Enumerator {
+        Enumerator::Values(self.columns.iter().map(|(name, _)| Value::from(&**name)).collect())
+    }
+}

@@ -1,0 +1,15 @@
+//! Runs promptmill as a user would: the built binary, real sockets, real files, real signals.
+//!
+//! One binary for all of it, so that it links once. It is a target of the command line's crate, because cargo
+//! hands the path of the built binary only to tests of the crate that builds it.
+
+mod faults;
+mod first_run;
+mod lockfile;
+mod pipeline_file;
+mod real_motions;
+mod resume;
+mod settings;
+mod source;
+mod sql;
+mod support;

@@ -1,0 +1,81 @@
+//! SQL over what a pipeline leaves behind, as query files with their expected rows.
+//!
+//! The queries run against one pipeline with a seeded provider, so that the rows are always the same.
+
+use std::process::Command;
+
+use promptmill_sim::SimConfig;
+use sqllogictest::{DBOutput, DefaultColumnType, Runner};
+
+use crate::support::{Project, root};
+
+struct Binary<'a>(&'a Project);
+
+#[derive(Debug)]
+struct Failed(String);
+
+impl std::fmt::Display for Failed {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for Failed {}
+
+impl sqllogictest::DB for Binary<'_> {
+    type Error = Failed;
+    type ColumnType = DefaultColumnType;
+
+    fn run(&mut self, sql: &str) -> Result<DBOutput<DefaultColumnType>, Failed> {
+        let mut command: Command = self.0.command(&["sql", "pipeline.toml", sql, "--output", "csv"]);
+        let output = command.output().map_err(|error| Failed(error.to_string()))?;
+        if !output.status.success() {
+            return Err(Failed(String::from_utf8_lossy(&output.stderr).into_owned()));
+        }
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        let mut lines = text.lines();
+        let columns = lines.next().map_or(0, |header| header.split(',').count());
+        let rows = lines.map(|line| line.split(',').map(|cell| if cell.is_empty() { "NULL".to_owned() } else { cell.to_owned() }).collect()).collect();
+        Ok(DBOutput::Rows { types: vec![DefaultColumnType::Any; columns], rows })
+    }
+}
+
+#[test]
+fn queries_over_results_attempts_and_dead_letters() {
+    let mut config = SimConfig::instant();
+    config.seed = 5;
+    config.faults.set("missing-ids", 0.1).expect("a fault");
+    config.faults.set("english", 0.1).expect("a fault");
+    let project = Project::simulated(200, config);
+    project.write("pipeline.toml", &project.simulated_pipeline("concurrency = 1\nattempts = 2"));
+    project.run_pipeline(&[]).expect(0);
+    for file in ["results", "dead_letters", "attempts"] {
+        let mut runner = Runner::new(|| async { Ok(Binary(&project)) });
+        let path = root().join(format!("tests/sql/{file}.slt"));
+        runner.run_file(&path).unwrap_or_else(|error| panic!("{}", error.display(false)));
+    }
+}
+
+#[test]
+fn rows_are_printed_as_table_json_and_csv() {
+    let project = Project::simulated(10, SimConfig::instant());
+    project.run_pipeline(&[]).expect(0);
+    let query = "SELECT count(*) AS n, 'a,b' AS text FROM results";
+    let print = |format: &str| project.run(&["sql", "pipeline.toml", query, "--output", format]).expect(0).stdout;
+    assert_eq!(print("json").trim(), r#"[{"n":10,"text":"a,b"}]"#);
+    assert_eq!(print("csv"), "n,text\n10,\"a,b\"\n");
+    assert!(print("table").contains("| 10 | a,b  |"), "{}", print("table"));
+}
+
+#[test]
+fn queries_only_and_clear_errors() {
+    let project = Project::simulated(10, SimConfig::instant());
+    let ran = project.run(&["sql", "pipeline.toml", "SELECT nothing FROM results"]).expect(1);
+    assert!(ran.stderr.contains("nothing"), "{}", ran.stderr);
+    project.run(&["sql", "pipeline.toml", "DROP TABLE results"]).expect(1);
+    let empty = project.run(&["sql", "pipeline.toml", "SELECT * FROM results", "--output", "json"]).expect(0);
+    assert_eq!(empty.stdout.trim(), "[]", "a pipeline that has not run has no results");
+    for table in ["source", "results", "dead_letters", "attempts", "runs"] {
+        project.run(&["sql", "pipeline.toml", &format!("SELECT count(*) FROM {table}")]).expect(0);
+    }
+}
