@@ -73,7 +73,7 @@ fn settings_and_variables_take_effect_or_say_why_not() {
     let project = project(|text| text);
     project.run(&["check", "pipeline.toml"]).expect(0);
     let ran = project.run(&["check", "pipeline.toml", "--set", "stages.lm.attempts=2"]).expect(2);
-    assert!(ran.stderr.contains("`lm`") && ran.stderr.contains("`llm`"), "{}", ran.stderr);
+    assert!(ran.stderr.contains("`lm`") && ran.stderr.contains("did you mean `stages.llm`?"), "{}", ran.stderr);
     let ran = project.run(&["check", "pipeline.toml", "--set", "stages.llm.attempts=many"]).expect(2);
     assert!(ran.stderr.contains("--set stages.llm.attempts=many"), "{}", ran.stderr);
     let ran = project.run(&["check", "pipeline.toml", "--set", "source.path=${NOT_SET_ANYWHERE}"]).expect(2);

@@ -115,15 +115,22 @@ impl fmt::Display for Diagnostics {
     }
 }
 
-/// The name among `known` that somebody who wrote `name` most likely meant.
+/// The name among `known` that somebody who wrote `name` most likely meant: the one it is the beginning of, one
+/// slip away from, or most like.
 pub fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    let lower = name.to_lowercase();
-    known
-        .into_iter()
-        .map(|candidate| (strsim::jaro_winkler(&lower, &candidate.to_lowercase()), candidate))
-        .filter(|(similarity, _)| *similarity > 0.75)
-        .max_by(|(a, _), (b, _)| a.total_cmp(b))
-        .map(|(_, candidate)| candidate)
+    let name = name.to_lowercase();
+    let likeness = |candidate: &str| {
+        let candidate = candidate.to_lowercase();
+        if name.len() > 2 && candidate.starts_with(&name) {
+            1.0
+        } else if strsim::osa_distance(&name, &candidate) == 1 {
+            0.99
+        } else {
+            strsim::jaro_winkler(&name, &candidate)
+        }
+    };
+    let scored = known.into_iter().map(|candidate| (likeness(candidate), candidate));
+    scored.filter(|(likeness, _)| *likeness > 0.75).max_by(|(a, _), (b, _)| a.total_cmp(b)).map(|(_, candidate)| candidate)
 }
 
 #[cfg(test)]
@@ -136,6 +143,8 @@ mod tests {
         assert_eq!(nearest("concurency", known), Some("concurrency"));
         assert_eq!(nearest("modle", known), Some("model"));
         assert_eq!(nearest("zzz", known), None);
+        assert_eq!(nearest("lm", ["llm", "cost"]), Some("llm"));
+        assert_eq!(nearest("reject-lang", ["reject-blank", "reject-language"]), Some("reject-language"));
     }
 
     #[test]

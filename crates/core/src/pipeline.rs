@@ -30,7 +30,7 @@ pub use schema::{json_schema, schema_generator};
 use crate::registry::dotted;
 use crate::{Diagnostic, Diagnostics, Error, Mistake, Origin, Registry, Result, Stage, nearest};
 use document::{Document, Found, Node, Tree, shown};
-use validate::{as_name, did_you_mean, is_name, listed, meant};
+use validate::{as_name, did_you_mean, is_name, listed};
 
 /// A pipeline, as its file, the command line and the environment declare it.
 pub struct Pipeline {
@@ -230,7 +230,7 @@ impl Reader<'_> {
             let path = ["models", model, "provider"];
             let Some(provider) = self.document.get(&path).and_then(Node::as_str) else { continue };
             if !keys(&self.document, "providers").any(|known| known == provider) {
-                let hint = match meant(provider, keys(&self.document, "providers")) {
+                let hint = match nearest(provider, keys(&self.document, "providers")) {
                     Some(known) => did_you_mean(known),
                     None => format!("add `[providers.{}]`", bare(provider)),
                 };
@@ -292,7 +292,7 @@ impl Reader<'_> {
             return None;
         }
         let table = format!("`[models.{}]`", bare(model));
-        let hint = match meant(model, known()) {
+        let hint = match nearest(model, known()) {
             Some(known) => did_you_mean(known),
             None if known().next().is_none() => format!("add {table}"),
             None => format!("add {table}, or write {}", listed(known(), "or")),

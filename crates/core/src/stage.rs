@@ -33,6 +33,10 @@ pub mod columns {
     /// Utf8: the last thing a model said about a dead letter.
     pub const LAST_TEXT: &str = "__last_text";
 
+    /// The columns in which `llm` accounts for a row. A source that is another pipeline's results has them too;
+    /// they do not travel along.
+    pub const ACCOUNTING: [&str; 5] = ["llm_model", "llm_attempts", "input_tokens", "output_tokens", "cost_usd"];
+
     /// Key of the schema metadata in which `prompt-pack` tells `llm` how to ask, as JSON.
     pub const PACK: &str = "promptmill.pack";
     /// Key of the field metadata that marks a column as a model's answer, already judged by the acceptance.

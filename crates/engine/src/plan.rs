@@ -44,6 +44,8 @@ const BATCH_ROWS: usize = 1024;
 pub(crate) fn session(context: Option<StageContext>) -> SessionContext {
     let mut config = SessionConfig::new().with_batch_size(BATCH_ROWS).with_information_schema(true);
     let options = config.options_mut();
+    // A folder is everything below it, as for every other reader of folders.
+    options.execution.listing_table_ignore_subdirectory = false;
     options.execution.parquet.pushdown_filters = true;
     options.execution.parquet.reorder_filters = true;
     options.execution.parquet.schema_force_view_types = false;
@@ -239,7 +241,8 @@ impl Checker<'_> {
     /// The schema of the results: what comes out behind the last stage if every source column travels along,
     /// and the sink's choice of it.
     fn through_stages(&mut self, source: &SchemaRef) -> Result<Option<SchemaRef>> {
-        let mut fields: Vec<_> = source.fields().iter().cloned().collect();
+        let travels = |name: &str| !columns::ACCOUNTING.contains(&name);
+        let mut fields: Vec<_> = source.fields().iter().filter(|field| travels(field.name())).cloned().collect();
         fields.push(Arc::new(datafusion::arrow::datatypes::Field::new(columns::KEY, DataType::Utf8, true)));
         let mut schema = Arc::new(datafusion::arrow::datatypes::Schema::new(fields));
         for (index, stage) in self.pipeline.stages.iter().enumerate() {
@@ -260,7 +263,8 @@ impl Checker<'_> {
         for (index, name) in sink.columns.iter().flatten().enumerate().filter(|(_, name)| !known.contains(&name.as_str())) {
             bad.push(unknown_column(&format!("columns.{index}"), name, &known));
         }
-        if sink.columns.as_ref().is_some_and(|columns| !columns.contains(&self.pipeline.source.key)) {
+        let key_is_known = source.field_with_name(&self.pipeline.source.key).is_ok();
+        if key_is_known && sink.columns.as_ref().is_some_and(|columns| !columns.contains(&self.pipeline.source.key)) {
             let mistake = Mistake::new("columns", format!("`columns` leaves out the key `{}`", self.pipeline.source.key));
             bad.push(mistake.hint(Some(format!("add \"{}\"", self.pipeline.source.key))));
         }
@@ -269,7 +273,7 @@ impl Checker<'_> {
         if bad_sink {
             return Ok(None);
         }
-        let source_columns: Vec<&str> = source::visible(source);
+        let source_columns: Vec<&str> = source::visible(source).into_iter().filter(|name| travels(name)).collect();
         let chosen = |name: &str| match &sink.columns {
             // Columns that promptmill adds are always there: they carry the money.
             Some(columns) => columns.iter().any(|column| column == name) || (!source_columns.contains(&name) && !self.is_answer(&schema, name)),
@@ -294,7 +298,8 @@ impl Checker<'_> {
     /// The source's columns that a stage or the sink reads.
     fn wanted<'s>(&self, source: &'s SchemaRef, results: &SchemaRef) -> Vec<&'s str> {
         let read: BTreeSet<&String> = self.declares.iter().flat_map(|declares| &declares.reads).collect();
-        let is_wanted = |name: &str| read.contains(&name.to_owned()) || results.field_with_name(name).is_ok() || name == self.pipeline.source.key;
+        let travels = |name: &str| !columns::ACCOUNTING.contains(&name);
+        let is_wanted = |name: &str| travels(name) && (read.contains(&name.to_owned()) || results.field_with_name(name).is_ok() || name == self.pipeline.source.key);
         source.fields().iter().map(|field| field.name().as_str()).filter(|name| is_wanted(name)).collect()
     }
 }

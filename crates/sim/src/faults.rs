@@ -75,7 +75,7 @@ const fn info(fault: Fault, name: &'static str, scope: Scope, billed: bool, summ
 /// Every fault, in the order of [`Fault`].
 #[rustfmt::skip]
 pub const FAULTS: [FaultInfo; Fault::COUNT] = [
-    info(Fault::ServerError, "server-error", Scope::Request, false, "500, 502, 503, 520 or 529, some with an HTML body"),
+    info(Fault::ServerError, "server-error", Scope::Request, false, "500, 502, 503, 521 or 529, some with an HTML body"),
     info(Fault::RateLimit, "rate-limit", Scope::Request, false, "429 that does not say which limit was met"),
     info(Fault::Quota, "quota", Scope::Request, false, "429 `insufficient_quota`: the money is gone"),
     info(Fault::Auth, "auth", Scope::Request, false, "401 `invalid_api_key`"),

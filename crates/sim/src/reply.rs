@@ -160,9 +160,9 @@ pub(crate) fn server_error(detail: u64) -> (u16, &'static str, &'static str) {
             r#"{"error":{"message":"The engine is currently overloaded, please try again later","type":"server_error","param":null,"code":null}}"#,
         ),
         (
-            520,
+            521,
             HTML,
-            "<!DOCTYPE html>\n<html lang=\"en-US\">\n<head><title>simulated | 520: Web server is returning an unknown error</title></head>\n<body><h1>Error 520</h1></body>\n</html>\n",
+            "<!DOCTYPE html>\n<html lang=\"en-US\">\n<head><title>simulated | 521: Web server is down</title></head>\n<body><h1>Error 521</h1></body>\n</html>\n",
         ),
         (529, JSON, r#"{"type":"error","error":{"type":"overloaded_error","message":"Overloaded"},"request_id":null}"#),
     ][Dice::new(detail).below(5)]

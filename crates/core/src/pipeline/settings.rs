@@ -7,7 +7,8 @@ use toml::de::DeValue;
 use crate::Origin;
 
 use super::document::{Document, Found, Node, Tree, convert, parts_of_key, shown};
-use super::validate::{did_you_mean, listed, meant};
+use super::validate::{did_you_mean, listed};
+use crate::nearest;
 
 /// The deepest that a key may reach; TOML itself ends at as much.
 const DEEPEST: usize = 80;
@@ -133,7 +134,7 @@ fn position(items: &[Node], rest: &[String], stages: bool) -> Result<(usize, usi
     });
     let by_index = index.filter(|index| *index < items.len()).map(|index| (index, 1));
     by_name.or(by_index).ok_or_else(|| {
-        let hint = match meant(&rest[0], names.iter().copied()) {
+        let hint = match nearest(&rest[0], names.iter().copied()) {
             Some(name) => Some(did_you_mean(&format!("stages.{name}"))),
             None if names.is_empty() => None,
             None => Some(format!("the stages are {}", listed(names.iter().copied(), "and"))),

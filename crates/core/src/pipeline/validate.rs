@@ -146,7 +146,7 @@ impl Validator<'_> {
             Some(kind) => format!("unknown {kind} `{told}`"),
             None => format!("unknown value `{told}` for `{}`", self.leaf()),
         };
-        let hint = match (meant(word, words.iter().copied()), words) {
+        let hint = match (nearest(word, words.iter().copied()), words) {
             (Some(word), _) => Some(did_you_mean(word)),
             (None, []) => None,
             (None, [only]) => Some(self.write(node, &quoted(only))),
@@ -274,7 +274,7 @@ impl Validator<'_> {
 
     /// Reports the key; returns the key that was meant.
     fn unknown_key<'s>(&mut self, key: &str, entry: &Node, entries: &[(String, Node)], known: &'s Map<String, Value>) -> Option<&'s str> {
-        let meant = meant(key, known.keys().map(String::as_str));
+        let meant = nearest(key, known.keys().map(String::as_str));
         let free: Vec<&str> = known.keys().map(String::as_str).filter(|key| !entries.iter().any(|(there, _)| there == key)).collect();
         let top = self.schema.get("properties").is_some_and(|top| top.get(key).is_some());
         let hint = match meant {
@@ -588,13 +588,6 @@ fn entries(count: u64) -> &'static str {
 
 fn one_of(words: &[&str]) -> String {
     format!("one of {}", listed(words.iter().copied(), "or"))
-}
-
-/// The name that was most likely meant. In a short name one slip is much, so that counts apart.
-pub(super) fn meant<'n>(name: &str, known: impl IntoIterator<Item = &'n str>) -> Option<&'n str> {
-    let known: Vec<&str> = known.into_iter().collect();
-    let one_slip = |known: &&&str| strsim::damerau_levenshtein(name, known) == 1 && known.len() > 1;
-    nearest(name, known.iter().copied()).or_else(|| known.iter().find(one_slip).copied())
 }
 
 pub(super) fn did_you_mean(name: &str) -> String {

@@ -58,7 +58,7 @@ async fn server_errors_are_of_five_kinds() {
         assert_eq!(html, reply.text().starts_with('<'));
         seen.insert((reply.status, html));
     }
-    assert_eq!(seen, HashSet::from([(500, false), (502, true), (503, false), (520, true), (529, false)]));
+    assert_eq!(seen, HashSet::from([(500, false), (502, true), (503, false), (521, true), (529, false)]));
 }
 
 #[tokio::test]

@@ -193,11 +193,11 @@ fn is_greek(c: char) -> bool {
     c.script() == Script::Greek
 }
 
+/// The Latin letter that a Cyrillic one is drawn like.
 fn latin_twin(cyrillic: char) -> Option<char> {
-    const CYRILLIC: &str = "авсеһіјкорѕтухАВСЕНІЈКМОРЅТУХ";
-    const LATIN: &str = "aвceһijкopѕтyxABCEHIJKMOPSTYX";
-    let at = CYRILLIC.chars().position(|c| c == cyrillic)?;
-    LATIN.chars().nth(at).filter(char::is_ascii)
+    const CYRILLIC: &str = "аеорсухіјѕһкАВЕКМНОРСТУХІЈЅ";
+    const LATIN: &str = "aeopcyxijshkABEKMHOPCTYXIJS";
+    CYRILLIC.chars().zip(LATIN.chars()).find_map(|(twin, latin)| (twin == cyrillic).then_some(latin))
 }
 
 fn latin() -> Vec<String> {
@@ -210,16 +210,14 @@ fn script(name: &str) -> Result<Script, String> {
         .split([' ', '_', '-'])
         .map(|part| {
             let mut letters = part.chars();
-            letters.next().map_or_else(String::new, |first| {
-                first.to_uppercase().chain(letters.flat_map(char::to_lowercase)).collect()
-            })
+            letters.next().map_or_else(String::new, |first| first.to_uppercase().chain(letters.flat_map(char::to_lowercase)).collect())
         })
         .collect::<Vec<_>>()
         .join("_");
     let shared = [Script::Common, Script::Inherited, Script::Unknown];
-    Script::from_full_name(&spelled).or_else(|| Script::from_short_name(&spelled)).filter(|script| !shared.contains(script)).ok_or_else(|| {
-        format!("`{name}` is no script that Unicode names; examples are `Latin`, `Greek`, `Cyrillic`, `Arabic`, `Hebrew`, `Han`")
-    })
+    Script::from_full_name(&spelled).or_else(|| Script::from_short_name(&spelled)).filter(|script| !shared.contains(script)).ok_or_else(
+        || format!("`{name}` is no script that Unicode names; examples are `Latin`, `Greek`, `Cyrillic`, `Arabic`, `Hebrew`, `Han`"),
+    )
 }
 
 #[cfg(test)]
@@ -255,10 +253,7 @@ mod tests {
             ("Een αβγ-blokker", "Een -blokker"),
             ("π", "π"),
             // Nothing foreign in it.
-            (
-                "Curaçao, Kostić, Yeşilgöz, Đà Nẵng: “50 €” … ½ № 3 👍🏽 ﬁ",
-                "Curaçao, Kostić, Yeşilgöz, Đà Nẵng: “50 €” … ½ № 3 👍🏽 ﬁ",
-            ),
+            ("Curaçao, Kostić, Yeşilgöz, Đà Nẵng: “50 €” … ½ № 3 👍🏽 ﬁ", "Curaçao, Kostić, Yeşilgöz, Đà Nẵng: “50 €” … ½ № 3 👍🏽 ﬁ"),
             ("12 345", "12 345"),
             ("", ""),
         ];
@@ -272,10 +267,7 @@ mod tests {
         for text in ["هذا نص", "مرحبا\n(45-102)\n", "ja, да: даже"] {
             assert_eq!(apply(&["Latin"], text).expect_err("rejected").reason, "other-script", "{text:?}");
         }
-        assert_eq!(
-            apply(&["Latin"], "هذا نص").expect_err("rejected").to_string(),
-            "other-script: nothing is left of `هذا نص`"
-        );
+        assert_eq!(apply(&["Latin"], "هذا نص").expect_err("rejected").to_string(), "other-script: nothing is left of `هذا نص`");
     }
 
     #[test]
@@ -283,6 +275,19 @@ mod tests {
         assert_eq!(apply(&["Latin", "Cyrillic"], "Het Кремль 你").as_deref(), Ok("Het Кремль"));
         assert_eq!(apply(&["Arabic"], "هذا نص، ٤٥\nDutch").as_deref(), Ok("هذا نص، ٤٥"));
         assert_eq!(apply(&["cyrl"], "да\nja").as_deref(), Ok("да"));
+    }
+
+    #[test]
+    fn twins_are_what_they_seem() {
+        for cyrillic in '\u{400}'..='\u{52f}' {
+            assert!(
+                latin_twin(cyrillic).is_none_or(|latin| latin.is_ascii_alphabetic() && latin.is_uppercase() == cyrillic.is_uppercase())
+            );
+        }
+        assert_eq!(
+            (latin_twin('\u{455}'), latin_twin('\u{422}'), latin_twin('\u{442}'), latin_twin('a')),
+            (Some('s'), Some('T'), None, None)
+        );
     }
 
     #[test]

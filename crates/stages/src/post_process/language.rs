@@ -38,20 +38,8 @@ pub enum Language {
 
 impl Language {
     /// Every language, in the order of the documentation.
-    pub const ALL: [Self; 12] = [
-        Self::Nl,
-        Self::En,
-        Self::De,
-        Self::Fr,
-        Self::Es,
-        Self::It,
-        Self::Pt,
-        Self::Sv,
-        Self::Da,
-        Self::No,
-        Self::Pl,
-        Self::Af,
-    ];
+    pub const ALL: [Self; 12] =
+        [Self::Nl, Self::En, Self::De, Self::Fr, Self::Es, Self::It, Self::Pt, Self::Sv, Self::Da, Self::No, Self::Pl, Self::Af];
 
     /// The ISO 639-1 code, as in the pipeline file.
     #[must_use]
@@ -133,10 +121,7 @@ mod tests {
             assert_eq!(language.code().parse(), Ok(language));
         }
         let message = "xx".parse::<Language>().expect_err("refused");
-        assert!(
-            message.starts_with("unknown language `xx`: the known codes are `nl` (Dutch), `en` (English)"),
-            "{message}"
-        );
+        assert!(message.starts_with("unknown language `xx`: the known codes are `nl` (Dutch), `en` (English)"), "{message}");
         for meant in ["NL", "nl-NL", "Dutch", "dutch"] {
             let message = meant.parse::<Language>().expect_err("refused");
             assert!(message.contains(", did you mean `nl`: the known"), "{message}");

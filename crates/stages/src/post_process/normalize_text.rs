@@ -338,12 +338,8 @@ mod tests {
 
     #[test]
     fn spaces_and_lines() {
-        let table = [
-            ("  een   twee \n  drie  ", "een twee\ndrie"),
-            ("een\n\n\n \ntwee\n\ndrie\n", "een\n\ntwee\n\ndrie"),
-            (" \n\t", ""),
-            ("", ""),
-        ];
+        let table =
+            [("  een   twee \n  drie  ", "een twee\ndrie"), ("een\n\n\n \ntwee\n\ndrie\n", "een\n\ntwee\n\ndrie"), (" \n\t", ""), ("", "")];
         for (text, expected) in table {
             assert_eq!(normal(text), expected, "{text:?}");
         }

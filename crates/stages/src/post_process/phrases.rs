@@ -166,11 +166,7 @@ mod tests {
     fn whole_words_in_any_case_the_longest_first() {
         let table: &[(&[&str], &str, &[&str])] = &[
             (&["foto"], "Foto foto's fotograaf FOTO, foto.", &["Foto", "FOTO", "foto"]),
-            (
-                &["laag", "laag inkomen", "laag ink"],
-                "Laag  inkomen, laag ink en laag inkt",
-                &["Laag  inkomen", "laag ink", "laag"],
-            ),
+            (&["laag", "laag inkomen", "laag ink"], "Laag  inkomen, laag ink en laag inkt", &["Laag  inkomen", "laag ink", "laag"]),
             (&["laag inkomen"], "laag\u{a0}inkomen en laag\ninkomen", &["laag\u{a0}inkomen", "laag\ninkomen"]),
             (&["geïnd"], "gei\u{308}nd, GEÏND, geïnde", &["gei\u{308}nd", "GEÏND"]),
             (&["e.g."], "Iets, e.g. dit, en e.g.x", &["e.g."]),

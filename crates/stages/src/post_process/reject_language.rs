@@ -34,9 +34,10 @@ impl StepConfig for RejectLanguage {
     const SUMMARY: &'static str = "Rejects answers that are clearly in another language.";
 
     fn compile(self, context: &StepContext) -> Result<Box<dyn Step>, String> {
-        let expected = self.language.or(context.language).ok_or_else(|| {
-            "which language? Give the stage a `language`, or this step: `language = \"nl\"`".to_owned()
-        })?;
+        let expected = self
+            .language
+            .or(context.language)
+            .ok_or_else(|| "which language? Give the stage a `language`, or this step: `language = \"nl\"`".to_owned())?;
         Ok(Box::new(Expect { expected, detector: detector(expected) }))
     }
 }
@@ -162,28 +163,18 @@ struct Tally {
 
 impl Evidence {
     fn of(text: &str, expected: Language) -> Self {
-        let mut evidence = Self {
-            ordinary: Tally::default(),
-            everything: Tally::default(),
-            names_count: false,
-            latin_letters: 0,
-            other_letters: 0,
-        };
+        let mut evidence =
+            Self { ordinary: Tally::default(), everything: Tally::default(), names_count: false, latin_letters: 0, other_letters: 0 };
         let mut lowered = Lowered::new(text);
         let mut acronyms = 0;
         for word in words(text) {
-            let other =
-                if word.text.is_ascii() { 0 } else { word.text.chars().filter(|c| is_other_letter(*c)).count() };
+            let other = if word.text.is_ascii() { 0 } else { word.text.chars().filter(|c| is_other_letter(*c)).count() };
             evidence.other_letters += other;
             evidence.latin_letters += if other == 0 { word.text.len() } else { 0 };
             if word.has_digit || other > 0 {
                 continue;
             }
-            let lists = if word.text.len() <= LONGEST {
-                FREQUENT.get(lowered.get(&word)).copied().unwrap_or_default()
-            } else {
-                0
-            };
+            let lists = if word.text.len() <= LONGEST { FREQUENT.get(lowered.get(&word)).copied().unwrap_or_default() } else { 0 };
             evidence.everything.add(lists, expected);
             acronyms += usize::from(word.is_acronym);
             if !word.is_name {
@@ -294,8 +285,7 @@ fn detector(expected: Language) -> Detector {
         Language::Af | Language::No => language != expected,
         _ => false,
     };
-    let mut asked: Vec<Lang> =
-        Language::ALL.into_iter().filter(|language| !left_out(*language)).map(whatlang).collect();
+    let mut asked: Vec<Lang> = Language::ALL.into_iter().filter(|language| !left_out(*language)).map(whatlang).collect();
     asked.extend(ALSO);
     Detector::with_allowlist(asked)
 }
@@ -310,24 +300,15 @@ mod tests {
         Expect { expected, detector: detector(expected) }
     }
 
-    const SAMPLES: [(Language, &[&str]); 5] = [
-        (Language::Nl, DUTCH),
-        (Language::En, ENGLISH),
-        (Language::De, GERMAN),
-        (Language::Fr, FRENCH),
-        (Language::Es, SPANISH),
-    ];
+    const SAMPLES: [(Language, &[&str]); 5] =
+        [(Language::Nl, DUTCH), (Language::En, ENGLISH), (Language::De, GERMAN), (Language::Fr, FRENCH), (Language::Es, SPANISH)];
 
     #[test]
     fn answers_in_the_expected_language_are_kept() {
         for (expected, sentences) in SAMPLES {
             let step = expect(expected);
             for text in answers(sentences).iter().map(String::as_str).chain(sentences.iter().copied()) {
-                assert!(
-                    !matches!(step.verdict(text), Verdict::Other(_)),
-                    "{expected}: {text} {:?}",
-                    step.verdict(text)
-                );
+                assert!(!matches!(step.verdict(text), Verdict::Other(_)), "{expected}: {text} {:?}", step.verdict(text));
             }
         }
         for (code, text) in OTHER_LANGUAGES {

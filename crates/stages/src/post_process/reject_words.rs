@@ -86,8 +86,7 @@ struct BannedWords {
 impl Step for BannedWords {
     fn apply<'t>(&self, text: &'t str) -> Result<Cow<'t, str>, Rejection> {
         let found = self.phrases.find(text);
-        check(found.into_iter().map(|found| &text[found.range]), "banned-words", self.more_than)
-            .map(|()| Cow::Borrowed(text))
+        check(found.into_iter().map(|found| &text[found.range]), "banned-words", self.more_than).map(|()| Cow::Borrowed(text))
     }
 }
 

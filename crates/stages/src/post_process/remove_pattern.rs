@@ -32,8 +32,7 @@ impl StepConfig for RemovePattern {
         }
         let pattern = RegexBuilder::new(&self.pattern).size_limit(SIZE_LIMIT).build().map_err(|error| match error {
             regex::Error::CompiledTooBig(_) => {
-                "`pattern` is too large once compiled; large counts such as `{1000}` and `\\w` repeated many times make it so"
-                    .to_owned()
+                "`pattern` is too large once compiled; large counts such as `{1000}` and `\\w` repeated many times make it so".to_owned()
             }
             error => format!("`pattern` is not a regular expression: {error}"),
         })?;
@@ -52,8 +51,7 @@ struct Remove {
 impl Step for Remove {
     fn apply<'t>(&self, text: &'t str) -> Result<Cow<'t, str>, Rejection> {
         // A pattern such as `x*` matches the nothing between two letters, which there is no need to remove.
-        let spans: Vec<_> =
-            self.pattern.find_iter(text).map(|found| found.range()).filter(|range| !range.is_empty()).collect();
+        let spans: Vec<_> = self.pattern.find_iter(text).map(|found| found.range()).filter(|range| !range.is_empty()).collect();
         if spans.is_empty() {
             return Ok(Cow::Borrowed(text));
         }

@@ -30,8 +30,7 @@ impl StepConfig for ReplaceWords {
     const SUMMARY: &'static str = "Replaces whole words and phrases, keeping their case.";
 
     fn compile(self, context: &StepContext) -> Result<Box<dyn Step>, String> {
-        let phrases =
-            Phrases::new(self.words.keys().map(String::as_str)).map_err(|error| format!("`words`: {error}"))?;
+        let phrases = Phrases::new(self.words.keys().map(String::as_str)).map_err(|error| format!("`words`: {error}"))?;
         let (from, to) = self.words.into_iter().unzip();
         Ok(Box::new(Replace { phrases, from, to, joined_ij: context.language == Some(Language::Nl) }))
     }
@@ -133,20 +132,12 @@ mod tests {
         type Case = (&'static [(&'static str, &'static str)], &'static str, &'static str);
         let table: &[Case] = &[
             (&[("filthy", "vuile")], "filthy Filthy FILTHY filthyrich fILTHY", "vuile Vuile VUILE filthyrich vuile"),
-            (
-                &[("lageinkomen", "laag inkomen")],
-                "Mensen met lageinkomen, lageinkomens.",
-                "Mensen met laag inkomen, lageinkomens.",
-            ),
+            (&[("lageinkomen", "laag inkomen")], "Mensen met lageinkomen, lageinkomens.", "Mensen met laag inkomen, lageinkomens."),
             (&[("foto", "plaat")], "foto's, 'foto' en foto-album", "foto's, 'plaat' en plaat-album"),
             (&[("wmo", "Wmo")], "WMO Wmo wmo", "WMO Wmo Wmo"),
             (&[("WMO", "Wmo")], "WMO Wmo wmo", "Wmo Wmo Wmo"),
             (&[("De Kamer", "de Kamer")], "De Kamer DE KAMER", "de Kamer DE KAMER"),
-            (
-                &[("hard", "ijverig"), ("ijs", "koude")],
-                "Hard werken, IJs en HARD IJS",
-                "IJverig werken, Koude en IJVERIG KOUDE",
-            ),
+            (&[("hard", "ijverig"), ("ijs", "koude")], "Hard werken, IJs en HARD IJS", "IJverig werken, Koude en IJVERIG KOUDE"),
             (&[("a", "één"), ("b", "twee")], "A b A. AB", "Één twee Één. AB"),
             (&[("in order to", "om"), ("in", "uit")], "In  order to winnen in de cup", "Om winnen uit de cup"),
             (&[("very", "")], "Dit is very, goed (very).", "Dit is, goed."),

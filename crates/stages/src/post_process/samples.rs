@@ -2,9 +2,7 @@
 
 /// Answers of two and of three sentences, every sentence in turn beside the ones after it.
 pub(super) fn answers(sentences: &[&str]) -> Vec<String> {
-    let from = |at: usize, count: usize| {
-        (at..at + count).map(|at| sentences[at % sentences.len()]).collect::<Vec<_>>().join(" ")
-    };
+    let from = |at: usize, count: usize| (at..at + count).map(|at| sentences[at % sentences.len()]).collect::<Vec<_>>().join(" ");
     (0..sentences.len()).flat_map(|at| [from(at, 2), from(at, 3)]).collect()
 }
 
@@ -218,33 +216,21 @@ pub(super) const OTHER_LANGUAGES: &[(&str, &str)] = &[
         "La mozione chiede al governo di spendere più soldi per le scuole. Le persone aspettano troppo a lungo un aiuto, e questo non va bene.",
     ),
     ("it", "Chi guadagna poco riceve una bolletta più bassa. Il costo è di circa 50 milioni di euro all'anno."),
-    (
-        "pt",
-        "A moção pede ao governo que gaste mais dinheiro nas escolas. As pessoas esperam muito tempo por ajuda e isso não é justo.",
-    ),
+    ("pt", "A moção pede ao governo que gaste mais dinheiro nas escolas. As pessoas esperam muito tempo por ajuda e isso não é justo."),
     ("pt", "Quem ganha pouco vai receber uma conta mais baixa. O custo é de cerca de 50 milhões de euros por ano."),
     (
         "sv",
         "Motionen ber regeringen att lägga mer pengar på skolor i fattiga områden. Människor väntar för länge på hjälp och det måste bli bättre.",
     ),
     ("sv", "Den som tjänar lite får en lägre räkning. Det kostar ungefär 50 miljoner euro om året."),
-    (
-        "da",
-        "Forslaget beder regeringen om at bruge flere penge på skoler i fattige kvarterer. Folk venter alt for længe på hjælp.",
-    ),
-    (
-        "no",
-        "Forslaget ber regjeringen om å bruke mer penger på skoler i fattige områder. Folk venter altfor lenge på hjelp.",
-    ),
+    ("da", "Forslaget beder regeringen om at bruge flere penge på skoler i fattige kvarterer. Folk venter alt for længe på hjælp."),
+    ("no", "Forslaget ber regjeringen om å bruke mer penger på skoler i fattige områder. Folk venter altfor lenge på hjelp."),
     (
         "pl",
         "Wniosek wzywa rząd do przeznaczenia większych pieniędzy na szkoły. Ludzie zbyt długo czekają na pomoc, a to nie jest sprawiedliwe.",
     ),
     ("pl", "Kto mało zarabia, dostanie niższy rachunek. To kosztuje około 50 milionów euro na rok."),
-    (
-        "af",
-        "Die mosie vra die regering om meer geld aan skole te bestee. Mense wag nou te lank vir hulp en dit is nie reg nie.",
-    ),
+    ("af", "Die mosie vra die regering om meer geld aan skole te bestee. Mense wag nou te lank vir hulp en dit is nie reg nie."),
     ("af", "Wie min verdien, kry hierdeur 'n laer rekening. Dit kos ongeveer 50 miljoen euro per jaar vir die staat."),
 ];
 

@@ -96,16 +96,15 @@ mod tests {
         ];
         let steps: Vec<_> = list.into_iter().map(|(name, config)| compile(name, config).expect("compiles")).collect();
         let run = |text: &str| {
-            steps.iter().try_fold(text.to_owned(), |text, step| {
-                step.apply(&text).map(Cow::into_owned).map_err(|rejection| rejection.reason)
-            })
+            steps
+                .iter()
+                .try_fold(text.to_owned(), |text, step| step.apply(&text).map(Cow::into_owned).map_err(|rejection| rejection.reason))
         };
         assert_eq!(
             run(
                 "De motie (45-102) vraagt  om filthy lucht aan te pakken ,zodat\nهذا نص باللغة العربية\nmensen met een Lageinkomen (45-102) gezond wonen."
             ),
-            Ok("De motie vraagt om vuile lucht aan te pakken, zodat\nmensen met een Laag inkomen gezond wonen."
-                .to_owned())
+            Ok("De motie vraagt om vuile lucht aan te pakken, zodat\nmensen met een Laag inkomen gezond wonen.".to_owned())
         );
         assert_eq!(run("هذا نص باللغة العربية"), Err("other-script"));
         assert_eq!(run("The motion asks the government to spend more money on schools."), Err("wrong-language"));

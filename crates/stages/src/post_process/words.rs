@@ -113,8 +113,7 @@ impl<'t> Iterator for Words<'t> {
         let starts_sentence = std::mem::take(&mut self.starts_sentence);
         let capital = text.starts_with(char::is_uppercase);
         let mut rest = self.text[self.at..].chars();
-        let before_hyphen = self.peek().is_some_and(is_hyphen)
-            && rest.next().and_then(|_| rest.next()).is_some_and(char::is_alphanumeric);
+        let before_hyphen = self.peek().is_some_and(is_hyphen) && rest.next().and_then(|_| rest.next()).is_some_and(char::is_alphanumeric);
         Some(Word {
             text,
             start,
@@ -156,9 +155,7 @@ mod tests {
             words(text)
                 .map(|word| {
                     let mut shape = word.text.to_owned();
-                    for (is, mark) in
-                        [(word.in_compound, '-'), (word.has_digit, '#'), (word.is_name, 'n'), (word.is_acronym, 'A')]
-                    {
+                    for (is, mark) in [(word.in_compound, '-'), (word.has_digit, '#'), (word.is_name, 'n'), (word.is_acronym, 'A')] {
                         if is {
                             shape.push('/');
                             shape.push(mark);
