@@ -80,7 +80,10 @@ async fn service(rows: u64) -> Result<()> {
     write_parquet(&motions, &Options { seed: 1, rows, marker: true, ..Options::default() })?;
     let mut config = SimConfig::default();
     config.limits.max_in_flight = Some(PLACES);
-    println!("{rows} motions; {} ms + {} ms per token, noise {}, {PLACES} places", config.latency.base_ms, config.latency.per_output_token_ms, config.latency.noise);
+    println!(
+        "{rows} motions; {} ms + {} ms per token, noise {}, {PLACES} places",
+        config.latency.base_ms, config.latency.per_output_token_ms, config.latency.noise
+    );
 
     let provider = Provider::start(&config)?;
     let pipeline = folder.path().join("pipeline.toml");
@@ -99,8 +102,10 @@ async fn service(rows: u64) -> Result<()> {
     println!("  answered {answered}, dead letters {}, peak memory {memory:.0} MB", record.summary.rows.dead_letters);
     drop(provider);
 
-    let texts: Vec<String> = promptmill_sim::motions::Motions::new(1).with_marker(true).range(0, 4_000).filter_map(|motion| motion.body).collect();
-    for (name, workers, pack) in [("5 workers x 20 motions, chunk by chunk", 5, PACK), ("one request per motion, one after another", 1, 1)] {
+    let texts: Vec<String> =
+        promptmill_sim::motions::Motions::new(1).with_marker(true).range(0, 4_000).filter_map(|motion| motion.body).collect();
+    for (name, workers, pack) in [("5 workers x 20 motions, chunk by chunk", 5, PACK), ("one request per motion, one after another", 1, 1)]
+    {
         let provider = Provider::start(&config)?;
         let rate = chunk_by_chunk(&provider.url, &texts, workers, pack).await?;
         line(name, rate, ideal, 0.0);
@@ -139,7 +144,8 @@ async fn chunk_by_chunk(url: &str, texts: &[String], workers: usize, pack: usize
 }
 
 async fn ask(client: &reqwest::Client, url: &str, texts: &[String]) -> Result<usize> {
-    let items: Vec<String> = texts.iter().enumerate().map(|(n, text)| json!({"id": format!("r{}", n + 1), "text": text}).to_string()).collect();
+    let items: Vec<String> =
+        texts.iter().enumerate().map(|(n, text)| json!({"id": format!("r{}", n + 1), "text": text}).to_string()).collect();
     let body = json!({"model": "simulated", "messages": [{"role": "user", "content": items.join("\n")}]}).to_string();
     let response = client.post(format!("{url}/chat/completions")).header("content-type", "application/json").body(body).send().await?;
     let text = response.error_for_status()?.text().await?;
@@ -262,14 +268,17 @@ columns = ["motion_id", "title", "summary"]
 fn own_run(pipeline: &Path) -> Result<(RunRecord, f64)> {
     let output = Command::new(std::env::current_exe()?).arg("run").arg(pipeline).stderr(Stdio::inherit()).output()?;
     let said = String::from_utf8(output.stdout)?;
-    let (path, memory) = said.trim().split_once('\n').filter(|_| output.status.success()).ok_or_else(|| format!("the run failed: {said}"))?;
+    let (path, memory) =
+        said.trim().split_once('\n').filter(|_| output.status.success()).ok_or_else(|| format!("the run failed: {said}"))?;
     Ok((serde_json::from_slice(&std::fs::read(path)?)?, memory.parse()?))
 }
 
 async fn run(path: &Path) -> Result<()> {
     let registry = promptmill_stages::registry();
     let pipeline = Arc::new(Pipeline::read(path, &[], &registry)?);
-    let ended = promptmill_engine::run(Arc::clone(&pipeline), &registry, RunOptions::default(), Arc::new(Meter::default()), Stop::default()).await?;
+    let ended =
+        promptmill_engine::run(Arc::clone(&pipeline), &registry, RunOptions::default(), Arc::new(Meter::default()), Stop::default())
+            .await?;
     if let Some(error) = ended.error {
         return Err(error.into());
     }
@@ -281,7 +290,8 @@ async fn run(path: &Path) -> Result<()> {
 /// The largest resident set of this process so far, in megabytes; 0 where the system does not tell.
 fn peak_memory_mb() -> f64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).and_then(|line| line.split_whitespace().next()?.parse::<f64>().ok());
+    let peak =
+        status.lines().find_map(|line| line.strip_prefix("VmHWM:")).and_then(|line| line.split_whitespace().next()?.parse::<f64>().ok());
     peak.unwrap_or_default() / 1e3
 }
 

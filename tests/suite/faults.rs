@@ -28,9 +28,11 @@ fn every_fault_at_once() {
     let spent = project.assert_money_agrees();
     let ledger = project.simulator().ledger();
     // Swapped answers carry their neighbours' markers; only a check of the content could see that.
-    let foreign: Vec<_> = project.query(FOREIGN).into_iter().filter(|row| {
-        !ledger.swapped.iter().flatten().any(|marker| row["motion_id"].as_str() == Some(marker))
-    }).collect();
+    let foreign: Vec<_> = project
+        .query(FOREIGN)
+        .into_iter()
+        .filter(|row| !ledger.swapped.iter().flatten().any(|marker| row["motion_id"].as_str() == Some(marker)))
+        .collect();
     assert!(foreign.is_empty(), "answers on wrong keys: {foreign:?}");
     assert_eq!(spent, ledger.billed_nano_usd as i64, "attempts and the provider's bill differ");
     assert!(project.number("SELECT count(*) FROM results") > 570.0);

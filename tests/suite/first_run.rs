@@ -7,7 +7,8 @@ fn shipped() -> Project {
     let text = std::fs::read_to_string(root().join("pipelines/motions.toml")).expect("the pipeline");
     project.write("pipeline.toml", &text);
     std::fs::create_dir_all(project.path("pipelines/data")).expect("a folder");
-    std::fs::copy(root().join("pipelines/data/motions-sample.parquet"), project.path("pipelines/data/motions-sample.parquet")).expect("the sample");
+    std::fs::copy(root().join("pipelines/data/motions-sample.parquet"), project.path("pipelines/data/motions-sample.parquet"))
+        .expect("the sample");
     project
 }
 
@@ -30,7 +31,8 @@ fn the_shipped_pipeline_answers_the_shipped_sample() {
         .collect();
     assert!(!folders.is_empty() && folders.iter().all(|name| name.starts_with("year=20")), "{folders:?}");
     // The answers are labelled as what they are, and are about their own motion.
-    let honest = project.number("SELECT count(*) FROM results WHERE llm_model = 'builtin/extractive' AND summary IS NOT NULL AND cost_usd = 0");
+    let honest =
+        project.number("SELECT count(*) FROM results WHERE llm_model = 'builtin/extractive' AND summary IS NOT NULL AND cost_usd = 0");
     assert_eq!(honest as u64, rows["answered"].as_u64().expect("a count"));
 }
 
@@ -104,6 +106,14 @@ path = "out/headlines"
     assert_eq!(row["n"].as_f64(), Some(by_sql));
     assert!(row["low"].as_i64().is_some_and(|year| year >= 2022), "partitions are numbers: {row}");
     project.run(&["run", "reader.toml", "--progress", "none"]).expect(0);
-    let rows = project.run(&["sql", "reader.toml", "SELECT count(*) AS n FROM results WHERE headline IS NOT NULL AND summary IS NOT NULL", "--output", "json"]).expect(0);
+    let rows = project
+        .run(&[
+            "sql",
+            "reader.toml",
+            "SELECT count(*) AS n FROM results WHERE headline IS NOT NULL AND summary IS NOT NULL",
+            "--output",
+            "json",
+        ])
+        .expect(0);
     assert_eq!(rows.json()[0]["n"].as_f64(), Some(by_sql));
 }

@@ -44,7 +44,8 @@ fn real_motions_through_a_provider_with_every_fault() {
     let spent = project.assert_money_agrees();
     let ledger = project.simulator().ledger();
     let foreign = project.query("SELECT motion_id FROM results WHERE strpos(summary, '[[' || motion_id || ']]') = 0");
-    let unexplained = foreign.iter().filter(|row| !ledger.swapped.iter().flatten().any(|marker| row["motion_id"].as_str() == Some(marker))).count();
+    let unexplained =
+        foreign.iter().filter(|row| !ledger.swapped.iter().flatten().any(|marker| row["motion_id"].as_str() == Some(marker))).count();
     assert_eq!(unexplained, 0, "answers on wrong keys");
     assert_eq!(spent, ledger.billed_nano_usd as i64, "attempts and the provider's bill differ");
 }

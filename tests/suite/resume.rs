@@ -47,7 +47,8 @@ fn a_signal_stops_in_good_order_and_the_next_run_carries_on() {
         let ran = Ran::from(child.wait_with_output().expect("ends")).expect(code);
         let summary = ran.json();
         assert_eq!(summary["status"], "interrupted");
-        let (answered, remaining) = (summary["rows"]["answered"].as_u64().expect("a count"), summary["rows"]["remaining"].as_u64().expect("a count"));
+        let (answered, remaining) =
+            (summary["rows"]["answered"].as_u64().expect("a count"), summary["rows"]["remaining"].as_u64().expect("a count"));
         assert!(answered > 0 && remaining > 0 && answered + remaining == 400, "{summary}");
         project.assert_money_agrees();
         let rest = project.run_pipeline(&[]).expect(0).json();

@@ -47,7 +47,9 @@ fn serve(stream: std::net::TcpStream, sender: &mpsc::Sender<(String, Value)>) {
         let answers: serde_json::Map<String, Value> = text
             .lines()
             .filter_map(|line| serde_json::from_str::<Value>(line).ok())
-            .map(|item| (item["id"].as_str().expect("an id").to_owned(), json!("De motie verzoekt de regering om de wachttijden te verkorten.")))
+            .map(|item| {
+                (item["id"].as_str().expect("an id").to_owned(), json!("De motie verzoekt de regering om de wachttijden te verkorten."))
+            })
             .collect();
         let content = Value::Object(answers).to_string();
         let response = json!({
@@ -160,6 +162,10 @@ fn every_setting_changes_the_wire() {
     assert!(message(&["stages.prompt-pack.item=datum {{ date }}"]).contains("\"text\":\"datum 20"));
     assert!(message(&["stages.prompt-pack.answer=uitleg"]).contains("the uitleg of the item"));
     assert_eq!(first(&["stages.prompt-pack.system=Anders."])["messages"][0]["content"], "Anders.");
-    let typed = first(&["models.m.structured=json_schema", "stages.llm.attempts=1", "stages.prompt-pack.answer={ summary = \"string\", score = \"int\" }"]);
+    let typed = first(&[
+        "models.m.structured=json_schema",
+        "stages.llm.attempts=1",
+        "stages.prompt-pack.answer={ summary = \"string\", score = \"int\" }",
+    ]);
     assert_eq!(typed["response_format"]["json_schema"]["schema"]["properties"]["r1"]["properties"]["score"]["type"], "integer");
 }

@@ -114,7 +114,12 @@ fn predicates_and_columns_are_pushed_into_the_scan() {
     let project = project("in.parquet");
     let text = std::fs::read_to_string(project.path("pipeline.toml")).expect("the pipeline");
     let filter = "[[stages]]\nuse = \"filter\"\nwhere = \"n > 5\"\n\n[[stages]]\nuse = \"prompt-pack\"";
-    project.write("pipeline.toml", &text.replacen("[[stages]]\nuse = \"prompt-pack\"", filter, 1).replace("path = \"out/answers\"", "path = \"out/answers\"\ncolumns = [\"id\", \"answer\"]"));
+    project.write(
+        "pipeline.toml",
+        &text
+            .replacen("[[stages]]\nuse = \"prompt-pack\"", filter, 1)
+            .replace("path = \"out/answers\"", "path = \"out/answers\"\ncolumns = [\"id\", \"answer\"]"),
+    );
     let columns: Vec<(&str, ArrayRef)> = vec![
         ("id", ids(&["a", "b"])),
         ("text", ids(&[TEXT, TEXT])),
@@ -122,7 +127,8 @@ fn predicates_and_columns_are_pushed_into_the_scan() {
         ("unused", ids(&["x", "y"])),
     ];
     let batch = RecordBatch::try_from_iter(columns).expect("a batch");
-    let mut writer = ArrowWriter::try_new(std::fs::File::create(project.path("in.parquet")).expect("a file"), batch.schema(), None).expect("a writer");
+    let mut writer =
+        ArrowWriter::try_new(std::fs::File::create(project.path("in.parquet")).expect("a file"), batch.schema(), None).expect("a writer");
     writer.write(&batch).expect("writes");
     writer.close().expect("closes");
     let plan = project.run(&["plan", "pipeline.toml", "--explain"]).expect(0).stdout;

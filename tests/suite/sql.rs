@@ -35,7 +35,9 @@ impl sqllogictest::DB for Binary<'_> {
         let text = String::from_utf8_lossy(&output.stdout).into_owned();
         let mut lines = text.lines();
         let columns = lines.next().map_or(0, |header| header.split(',').count());
-        let rows = lines.map(|line| line.split(',').map(|cell| if cell.is_empty() { "NULL".to_owned() } else { cell.to_owned() }).collect()).collect();
+        let rows = lines
+            .map(|line| line.split(',').map(|cell| if cell.is_empty() { "NULL".to_owned() } else { cell.to_owned() }).collect())
+            .collect();
         Ok(DBOutput::Rows { types: vec![DefaultColumnType::Any; columns], rows })
     }
 }

@@ -8,7 +8,9 @@ use promptmill_core::{Registry, Result};
 use crate::{PipelineArgs, output};
 
 #[derive(Debug, Args)]
-#[command(after_help = "Examples:\n  promptmill check pipelines/motions.toml\n  promptmill check pipelines/motions.toml --set source.path=s3://bucket/in")]
+#[command(
+    after_help = "Examples:\n  promptmill check pipelines/motions.toml\n  promptmill check pipelines/motions.toml --set source.path=s3://bucket/in"
+)]
 pub(crate) struct Check {
     #[command(flatten)]
     pipeline: PipelineArgs,
@@ -16,10 +18,15 @@ pub(crate) struct Check {
 
 impl Check {
     pub(crate) async fn execute(&self, registry: &Registry) -> Result<ExitCode> {
-        let pipeline = self.pipeline.read(registry)?;
+        let pipeline = self.pipeline.read(registry).await?;
         let plan = promptmill_engine::check(&pipeline, registry).await?;
         let columns: Vec<&str> = plan.results.fields().iter().map(|field| field.name().as_str()).collect();
-        output::line(&format!("{}: ok, {} stages; results: {}", self.pipeline.pipeline.display(), pipeline.stages.len(), columns.join(", ")))?;
+        output::line(&format!(
+            "{}: ok, {} stages; results: {}",
+            self.pipeline.pipeline.display(),
+            pipeline.stages.len(),
+            columns.join(", ")
+        ))?;
         Ok(ExitCode::SUCCESS)
     }
 }

@@ -12,7 +12,7 @@ mod sql;
 mod stages;
 
 use std::io::IsTerminal;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -81,8 +81,8 @@ struct PipelineArgs {
 }
 
 impl PipelineArgs {
-    fn read(&self, registry: &Registry) -> Result<Pipeline> {
-        Pipeline::read(Path::new(&self.pipeline), &self.settings, registry)
+    async fn read(&self, registry: &Registry) -> Result<Pipeline> {
+        promptmill_engine::read(&self.pipeline, &self.settings, registry).await
     }
 }
 
@@ -117,7 +117,8 @@ async fn dispatch(command: Command) -> Result<ExitCode> {
         Command::Simulate(simulate) => simulate.execute().await,
         Command::Schema => {
             let schema = promptmill_core::pipeline::json_schema(&registry);
-            let text = serde_json::to_string_pretty(&schema).map_err(|error| Error::failed("the schema cannot be printed").because(error))?;
+            let text =
+                serde_json::to_string_pretty(&schema).map_err(|error| Error::failed("the schema cannot be printed").because(error))?;
             output::line(&text).map(|()| ExitCode::SUCCESS)
         }
         Command::Completions { shell } => {

@@ -19,7 +19,7 @@ pub(crate) struct Plan {
 
 impl Plan {
     pub(crate) async fn execute(&self, registry: &Registry) -> Result<ExitCode> {
-        let pipeline = shared(self.pipeline.read(registry)?);
+        let pipeline = shared(self.pipeline.read(registry).await?);
         let forecast = promptmill_engine::forecast(pipeline.clone(), registry).await?;
         output::line(&format!(
             "rows      {} in the source, {} filtered out, {} settled already, {} to ask\nasked     {:.1} kB of items",

@@ -33,7 +33,8 @@ pub(crate) fn write(folder: &Path, registry: &Registry, command: Command) -> Res
 fn commands(mut command: Command) -> String {
     let mut text = format!("{GENERATED}# Commands\n\n");
     command.build();
-    let mut subcommands: Vec<Command> = command.get_subcommands().filter(|one| !one.is_hide_set() && one.get_name() != "help").cloned().collect();
+    let mut subcommands: Vec<Command> =
+        command.get_subcommands().filter(|one| !one.is_hide_set() && one.get_name() != "help").cloned().collect();
     for subcommand in &mut subcommands {
         let help = subcommand.clone().term_width(100).render_long_help();
         let _ = write!(text, "## promptmill {}\n\n```text\n{}\n```\n\n", subcommand.get_name(), help.to_string().trim_end());
@@ -46,7 +47,8 @@ fn pipeline(schema: &Value) -> String {
         "{GENERATED}# The pipeline file\n\nTOML. `--set KEY=VALUE` overrides any value by its dotted path; `${{VAR}}` and `${{VAR:-default}}` are replaced from the\nenvironment inside texts. The stages have [a page of their own](stages.md); editors read [the JSON Schema](pipeline.schema.json).\n"
     );
     let mut top = schema.clone();
-    let tables: Vec<(String, Value)> = schema["properties"].as_object().into_iter().flatten().map(|(name, table)| (name.clone(), table.clone())).collect();
+    let tables: Vec<(String, Value)> =
+        schema["properties"].as_object().into_iter().flatten().map(|(name, table)| (name.clone(), table.clone())).collect();
     if let Some(properties) = top["properties"].as_object_mut() {
         properties.retain(|_, property| !is_table(property));
     }

@@ -55,7 +55,7 @@ fn money(text: &str) -> Result<Money, String> {
 
 impl Run {
     pub(crate) async fn execute(&self, registry: &Registry) -> Result<ExitCode> {
-        let pipeline = shared(self.pipeline.read(registry)?);
+        let pipeline = shared(self.pipeline.read(registry).await?);
         let (meter, stop) = (Arc::new(Meter::default()), Stop::default());
         let signals = tokio::spawn(stop_on_signals(stop.clone()));
         let shown = tokio::spawn(progress::show(self.progress, Arc::clone(&meter)));
@@ -67,7 +67,8 @@ impl Run {
         let Ended { summary, dead_letters, error } = ended?;
         match self.output {
             OutputFormat::Json => {
-                let json = serde_json::to_string(&summary).map_err(|error| Error::failed("the summary cannot be printed").because(error))?;
+                let json =
+                    serde_json::to_string(&summary).map_err(|error| Error::failed("the summary cannot be printed").because(error))?;
                 output::line(&json)?;
             }
             OutputFormat::Text => output::line(&text(&summary))?,
@@ -132,9 +133,17 @@ fn text(summary: &Summary) -> String {
     if requests.sent > 0 {
         lines.push(format!(
             "requests  {} sent, {} ok, {} rate limited, {} failed, {} retried; {:.1} rows each, {:.1} in flight (peak {})",
-            requests.sent, requests.ok, requests.rate_limited, requests.failed, requests.retried, throughput.rows_per_request, throughput.concurrency_mean, throughput.concurrency_peak
+            requests.sent,
+            requests.ok,
+            requests.rate_limited,
+            requests.failed,
+            requests.retried,
+            throughput.rows_per_request,
+            throughput.concurrency_mean,
+            throughput.concurrency_peak
         ));
-        lines.push(format!("tokens    {} in ({} cached), {} out", summary.tokens.input, summary.tokens.cached_input, summary.tokens.output));
+        lines
+            .push(format!("tokens    {} in ({} cached), {} out", summary.tokens.input, summary.tokens.cached_input, summary.tokens.output));
         let budget = summary.budget_usd.map(|budget| format!(" of ${budget}")).unwrap_or_default();
         lines.push(format!("cost      ${}{budget}", summary.cost_usd));
         lines.push(format!("speed     {:.1} rows a second", summary.rows_per_second));

@@ -94,11 +94,14 @@ impl Simulate {
             return self.generate(rows, out);
         }
         let simulator = Simulator::start(self.config()?).map_err(|error| {
-            Error::failed(format!("the simulated provider cannot listen on {}:{}", self.host, self.port)).hint("choose another `--port`").because(error)
+            Error::failed(format!("the simulated provider cannot listen on {}:{}", self.host, self.port))
+                .hint("choose another `--port`")
+                .because(error)
         })?;
         output::error(&format!("simulated provider at {} (ledger: GET /ledger); stop with Ctrl-C", simulator.base_url()));
         tokio::signal::ctrl_c().await.map_err(|error| Error::failed("Ctrl-C cannot be waited for").because(error))?;
-        let ledger = serde_json::to_string_pretty(&simulator.ledger()).map_err(|error| Error::failed("the ledger cannot be printed").because(error))?;
+        let ledger = serde_json::to_string_pretty(&simulator.ledger())
+            .map_err(|error| Error::failed("the ledger cannot be printed").because(error))?;
         simulator.shutdown().await;
         output::line(&ledger).map(|()| ExitCode::SUCCESS)
     }
@@ -106,15 +109,22 @@ impl Simulate {
     fn generate(&self, rows: u64, out: &PathBuf) -> Result<ExitCode> {
         let options = motions::Options { seed: self.seed, from: 0, rows, blank_share: self.blank_share, marker: self.marker };
         if let Some(folder) = out.parent() {
-            std::fs::create_dir_all(folder).map_err(|error| Error::failed(format!("`{}` cannot be made", folder.display())).because(error))?;
+            std::fs::create_dir_all(folder)
+                .map_err(|error| Error::failed(format!("`{}` cannot be made", folder.display())).because(error))?;
         }
-        let written = motions::write_parquet(out, &options).map_err(|error| Error::failed(format!("`{}` cannot be written", out.display())).because(error))?;
+        let written = motions::write_parquet(out, &options)
+            .map_err(|error| Error::failed(format!("`{}` cannot be written", out.display())).because(error))?;
         output::error(&format!("{written} motions in {}", out.display()));
         Ok(ExitCode::SUCCESS)
     }
 
     fn config(&self) -> Result<SimConfig> {
-        let mut config = SimConfig { listen: SocketAddr::new(self.host, self.port), seed: self.seed, report_cost: self.report_cost, ..SimConfig::default() };
+        let mut config = SimConfig {
+            listen: SocketAddr::new(self.host, self.port),
+            seed: self.seed,
+            report_cost: self.report_cost,
+            ..SimConfig::default()
+        };
         let wrong = |setting: &str, error: String| Error::failed(format!("`{setting}`: {error}"));
         let latency = &mut config.latency;
         latency.instant = self.instant;
@@ -133,7 +143,10 @@ impl Simulate {
         for fault in &self.faults {
             let (name, probability) = fault.split_once('=').ok_or_else(|| wrong(fault, "expected NAME=P".to_owned()))?;
             let probability = probability.parse().map_err(|_| wrong(fault, format!("`{probability}` is no probability")))?;
-            config.faults.set(name, probability).map_err(|error| wrong(fault, error.to_string()).hint("`promptmill simulate --list-faults` lists them"))?;
+            config
+                .faults
+                .set(name, probability)
+                .map_err(|error| wrong(fault, error.to_string()).hint("`promptmill simulate --list-faults` lists them"))?;
         }
         for setting in &self.settings {
             let (key, value) = setting.split_once('=').ok_or_else(|| wrong(setting, "expected KEY=VALUE".to_owned()))?;

@@ -39,14 +39,15 @@ enum RowFormat {
 
 impl Sql {
     pub(crate) async fn execute(&self, registry: &Registry) -> Result<ExitCode> {
-        let pipeline = self.pipeline.read(registry)?;
+        let pipeline = self.pipeline.read(registry).await?;
         let session = promptmill_engine::sql::open(&pipeline, registry).await?;
         if let Some(query) = &self.query {
             output::bytes(&answer(&session, query, self.output).await?)?;
         } else if std::io::stdin().is_terminal() {
             self.prompt(&session).await?;
         } else {
-            let query = std::io::read_to_string(std::io::stdin()).map_err(|error| Error::failed("the query cannot be read").because(error))?;
+            let query =
+                std::io::read_to_string(std::io::stdin()).map_err(|error| Error::failed("the query cannot be read").because(error))?;
             output::bytes(&answer(&session, &query, self.output).await?)?;
         }
         Ok(ExitCode::SUCCESS)

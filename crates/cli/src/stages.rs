@@ -23,7 +23,8 @@ impl Stages {
             None => list(registry),
             Some(name) => reference(registry, name).ok_or_else(|| {
                 let known = registry.stages.iter().map(|kind| kind.name).chain(promptmill_stages::steps().iter().map(|step| step.name));
-                let hint = nearest(name, known).map_or_else(|| "`promptmill stages` lists them".to_owned(), |near| format!("did you mean `{near}`?"));
+                let hint = nearest(name, known)
+                    .map_or_else(|| "`promptmill stages` lists them".to_owned(), |near| format!("did you mean `{near}`?"));
                 Error::failed(format!("there is no stage or step `{name}`")).hint(hint)
             })?,
         };
@@ -115,7 +116,9 @@ pub(crate) fn type_name(schema: &Value) -> String {
     };
     match &schema["type"] {
         Value::String(name) => simple(name),
-        Value::Array(names) => names.iter().filter_map(Value::as_str).filter(|name| *name != "null").map(simple).collect::<Vec<_>>().join(" | "),
+        Value::Array(names) => {
+            names.iter().filter_map(Value::as_str).filter(|name| *name != "null").map(simple).collect::<Vec<_>>().join(" | ")
+        }
         _ => "value".to_owned(),
     }
 }

@@ -26,6 +26,5 @@ pub use money::{Money, ParseMoneyError, Price, Usage, share};
 pub use pipeline::{ModelSpec, Pipeline, ProviderSpec, StageSpec};
 pub use registry::{Registry, StageKind};
 pub use stage::{
-    Acceptance, Accepted, BatchStream, Declares, Extensions, Rejected, Stage, StageConfig, StageContext, Stop, StopReason,
-    columns,
+    Acceptance, Accepted, BatchStream, Declares, Extensions, Rejected, Stage, StageConfig, StageContext, Stop, StopReason, columns,
 };

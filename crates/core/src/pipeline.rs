@@ -80,6 +80,14 @@ impl Pipeline {
     /// # Errors
     /// Every mistake in the file and the settings; a file that is not there, or cannot be read.
     pub fn read(path: &Path, settings: &[String], registry: &Registry) -> Result<Self> {
+        Ok(Self::read_draft(path, settings, registry)?.into_pipeline()?)
+    }
+
+    /// Reads a pipeline file that may have mistakes, for somebody who can look for more of them.
+    ///
+    /// # Errors
+    /// A file that is not there or cannot be read; mistakes that leave nothing to look at.
+    pub fn read_draft(path: &Path, settings: &[String], registry: &Registry) -> Result<Draft> {
         let file = path.display().to_string();
         let wrong = |message: String, hint: Option<String>| {
             let list = vec![Diagnostic { message, origin: Origin::Whole, label: None, hint }];
@@ -98,7 +106,7 @@ impl Pipeline {
             let line = valid.iter().filter(|byte| **byte == b'\n').count() + 1;
             wrong(format!("line {line} is not UTF-8 text"), Some(format!("iconv -f latin1 -t utf-8 {file}")))
         })?;
-        Ok(Self::parse(&file, &text, settings, &|name| std::env::var(name).ok(), registry)?)
+        Ok(Self::parse_draft(&file, &text, settings, &|name| std::env::var(name).ok(), registry)?)
     }
 
     /// Reads the text of a pipeline file. `settings` are `KEY=VALUE` as after `--set`.
@@ -112,6 +120,16 @@ impl Pipeline {
         env: &dyn Fn(&str) -> Option<String>,
         registry: &Registry,
     ) -> Result<Self, Diagnostics> {
+        Self::parse_draft(file, text, settings, env, registry)?.into_pipeline()
+    }
+
+    fn parse_draft(
+        file: &str,
+        text: &str,
+        settings: &[String],
+        env: &dyn Fn(&str) -> Option<String>,
+        registry: &Registry,
+    ) -> Result<Draft, Diagnostics> {
         let mut found = Vec::new();
         let mut document = match Document::parse(file, text, &mut found) {
             Ok(document) => document,
@@ -141,6 +159,29 @@ impl Pipeline {
     }
 }
 
+/// What is right of a pipeline, beside the mistakes that reading it found.
+#[derive(Debug)]
+pub struct Draft {
+    /// The pipeline; of the stages, those in front of the first that is wrong.
+    pub pipeline: Pipeline,
+    /// The mistakes found so far.
+    pub mistakes: Vec<Diagnostic>,
+    /// Whether the pipeline has all its stages.
+    pub has_all_stages: bool,
+    /// Whether the pipeline has its sink.
+    pub has_sink: bool,
+}
+
+impl Draft {
+    /// The pipeline, if it is right.
+    ///
+    /// # Errors
+    /// The mistakes.
+    pub fn into_pipeline(self) -> Result<Pipeline, Diagnostics> {
+        if self.mistakes.is_empty() { Ok(self.pipeline) } else { Err(self.pipeline.diagnostics(self.mistakes)) }
+    }
+}
+
 /// Takes what is right out of a checked document.
 struct Reader<'r> {
     document: Document,
@@ -149,7 +190,7 @@ struct Reader<'r> {
 }
 
 impl Reader<'_> {
-    fn read(mut self) -> Result<Pipeline, Diagnostics> {
+    fn read(mut self) -> Result<Draft, Diagnostics> {
         let name = self.name();
         let max_dead_letters = self.document.get(&["max_dead_letters"]).and_then(|node| node.to_json().as_u64());
         let source = self.table::<SourceSpec>(&["source"]);
@@ -161,11 +202,13 @@ impl Reader<'_> {
         let models = self.tables::<ModelSpec>("models");
         let providers = self.tables::<ProviderSpec>("providers");
         self.check_providers_of_models();
-        let stages = self.stages();
-        let (Some(source), Some(sink), Some(state), true) = (source, sink, state, self.found.is_empty()) else {
-            let list = self.found.into_iter().map(|found| found.diagnostic).collect();
-            return Err(sorted(&self.document.file, self.document.text.clone(), list));
+        let (stages, has_all_stages) = self.stages();
+        let mistakes: Vec<Diagnostic> = self.found.into_iter().map(|found| found.diagnostic).collect();
+        let Some(source) = source else {
+            return Err(sorted(&self.document.file, self.document.text.clone(), mistakes));
         };
+        let has_sink = sink.is_some();
+        let (sink, state) = (sink.unwrap_or_else(|| SinkSpec::at("")), state.unwrap_or_default());
         let mut pipeline = Pipeline {
             name,
             max_dead_letters,
@@ -179,7 +222,7 @@ impl Reader<'_> {
             document: self.document,
         };
         pipeline.config = recorded(&pipeline);
-        Ok(pipeline)
+        Ok(Draft { pipeline, mistakes, has_all_stages, has_sink })
     }
 
     fn name(&mut self) -> String {
@@ -243,9 +286,11 @@ impl Reader<'_> {
         }
     }
 
-    fn stages(&mut self) -> Vec<StageSpec> {
+    /// The stages up to the first one that is wrong, and whether that is all of them.
+    fn stages(&mut self) -> (Vec<StageSpec>, bool) {
         let count = self.document.get(&["stages"]).map_or(0, |list| list.items().len());
-        let stages = (0..count).filter_map(|index| self.stage(&["stages", &index.to_string()])).collect();
+        let read: Vec<Option<StageSpec>> = (0..count).map(|index| self.stage(&["stages", &index.to_string()])).collect();
+        let stages: Vec<StageSpec> = read.into_iter().map_while(|stage| stage).collect();
         let mut names: Vec<String> = Vec::new();
         for index in (0..count).map(|index| index.to_string()) {
             let Some(node) = self.document.get(&["stages", &index]) else { continue };
@@ -259,7 +304,8 @@ impl Reader<'_> {
             }
             names.push(name);
         }
-        stages
+        let has_all = stages.len() == count;
+        (stages, has_all)
     }
 
     fn stage(&mut self, path: &[&str]) -> Option<StageSpec> {

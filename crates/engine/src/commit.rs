@@ -90,10 +90,15 @@ impl CommitLog {
         let mut commits: Vec<Commit> = Vec::new();
         for name in folder.list().await?.iter().filter(|name| name.ends_with(".json")) {
             let bytes = folder.get(name).await?.unwrap_or_default();
-            let commit: Commit = serde_json::from_slice(&bytes)
-                .map_err(|error| Error::failed(format!("commit `{folder}/{name}` cannot be read")).hint("restore it from a backup; the results' files are untouched").because(error))?;
+            let commit: Commit = serde_json::from_slice(&bytes).map_err(|error| {
+                Error::failed(format!("commit `{folder}/{name}` cannot be read"))
+                    .hint("restore it from a backup; the results' files are untouched")
+                    .because(error)
+            })?;
             if commit.commit != commits.len() as u64 + 1 {
-                return Err(Error::failed(format!("commit {} is missing in `{folder}`", commits.len() + 1)).hint("restore it from a backup"));
+                return Err(
+                    Error::failed(format!("commit {} is missing in `{folder}`", commits.len() + 1)).hint("restore it from a backup")
+                );
             }
             commits.push(commit);
         }
@@ -150,9 +155,12 @@ impl CommitLog {
             commit.superseded = settled.iter().filter(|row| row.supersedes).count() as u64;
         }
         let name = format!("commits/{:08}.json", commit.commit);
-        let json = serde_json::to_vec_pretty(&commit).map_err(|error| Error::failed("a commit cannot be written as JSON").because(error))?;
+        let json =
+            serde_json::to_vec_pretty(&commit).map_err(|error| Error::failed("a commit cannot be written as JSON").because(error))?;
         if !self.state.create(&name, json).await? {
-            return Err(Error::failed(format!("another run has written `{}/{name}`", self.state)).hint("let one run at a time work on a pipeline"));
+            return Err(
+                Error::failed(format!("another run has written `{}/{name}`", self.state)).hint("let one run at a time work on a pipeline")
+            );
         }
         self.commits.push(commit);
         Ok(())
@@ -208,7 +216,10 @@ impl CommitLog {
 
     /// The commit that added a file of results.
     pub(crate) fn commit_of(&self, path: &str) -> u64 {
-        let adds = |commit: &&Commit| commit.added.iter().any(|file| file.path == path) || commit.dead_letters.iter().any(|file| format!("dead_letters/{}", file.path) == path);
+        let adds = |commit: &&Commit| {
+            commit.added.iter().any(|file| file.path == path)
+                || commit.dead_letters.iter().any(|file| format!("dead_letters/{}", file.path) == path)
+        };
         self.commits.iter().rev().find(adds).map_or(0, |commit| commit.commit)
     }
 
@@ -269,7 +280,10 @@ fn index_file(settled: &[Settlement]) -> Result<Vec<u8>> {
 /// How our files are written: fast compression, and nothing that readers of our own day lack.
 pub(crate) fn writer_properties() -> WriterProperties {
     let level = ZstdLevel::try_new(1).unwrap_or_default();
-    WriterProperties::builder().set_compression(Compression::ZSTD(level)).set_created_by(format!("promptmill {}", env!("CARGO_PKG_VERSION"))).build()
+    WriterProperties::builder()
+        .set_compression(Compression::ZSTD(level))
+        .set_created_by(format!("promptmill {}", env!("CARGO_PKG_VERSION")))
+        .build()
 }
 
 /// Record batches as the bytes of a Parquet file.
@@ -360,7 +374,12 @@ mod tests {
         let temp = tempfile::tempdir().expect("a folder");
         let state = Folder::open(&temp.path().to_string_lossy()).expect("opens");
         let mut log = CommitLog::open(&state).await.expect("opens");
-        let asks = |question: &str, supersedes| Settlement { key: "k".into(), question: Fingerprint::of([question.as_bytes()]), is_dead: false, supersedes };
+        let asks = |question: &str, supersedes| Settlement {
+            key: "k".into(),
+            question: Fingerprint::of([question.as_bytes()]),
+            is_dead: false,
+            supersedes,
+        };
         let row = |question: &str| RowId::new("k", Fingerprint::of([question.as_bytes()]));
         for (question, supersedes) in [("a", false), ("b", true), ("a", true)] {
             log.append(Commit::default(), &[asks(question, supersedes)]).await.expect("commits");

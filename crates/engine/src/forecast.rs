@@ -7,7 +7,9 @@ use async_trait::async_trait;
 use datafusion::arrow::array::{Array, AsArray};
 use datafusion::physical_plan::execute_stream;
 use futures::TryStreamExt;
-use promptmill_core::{Attempt, Begun, Extensions, Journal, Meter, Money, Past, Pipeline, Registry, Result, RowId, StageContext, Stop, columns};
+use promptmill_core::{
+    Attempt, Begun, Extensions, Journal, Meter, Money, Past, Pipeline, Registry, Result, RowId, StageContext, Stop, columns,
+};
 
 use crate::commit::CommitLog;
 use crate::node::from_datafusion;

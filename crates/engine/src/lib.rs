@@ -2,8 +2,8 @@
 //! DataFusion; it is handed a [`Registry`](promptmill_core::Registry) and does not know the stages.
 
 mod commit;
-pub mod journal;
 mod forecast;
+pub mod journal;
 mod node;
 mod plan;
 mod record;
@@ -15,7 +15,7 @@ mod storage;
 
 pub use commit::{Commit, CommitLog, DataFile};
 pub use forecast::{Forecast, forecast};
-pub use plan::{Plan, check, explain};
+pub use plan::{Plan, check, explain, read};
 pub use record::{RequestCounts, RowCounts, RunRecord, Sample, Status, Summary, Throughput, TokenCounts};
 pub use run::{Ended, RunOptions, run, state_folder};
 pub use storage::Folder;

@@ -4,15 +4,17 @@
 //! come the stages. Nothing here touches a model or writes a file.
 
 use std::collections::BTreeSet;
+use std::path::Path;
 use std::sync::Arc;
 
-use datafusion::arrow::datatypes::{DataType, SchemaRef};
+use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use datafusion::catalog::TableProvider;
 use datafusion::common::{Column, DFSchema, DataFusionError};
 use datafusion::datasource::provider_as_source;
 use datafusion::execution::SessionStateBuilder;
 use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, cast, ident};
 use datafusion::prelude::{SessionConfig, SessionContext};
+use promptmill_core::pipeline::Draft;
 use promptmill_core::{Declares, Diagnostic, Mistake, Pipeline, Registry, Result, StageContext, columns, nearest};
 
 use crate::node::{StageNode, StageQueryPlanner, from_datafusion};
@@ -53,7 +55,8 @@ pub(crate) fn session(context: Option<StageContext>) -> SessionContext {
     if let Some(context) = context {
         config = config.with_extension(Arc::new(context));
     }
-    let state = SessionStateBuilder::new().with_config(config).with_default_features().with_query_planner(Arc::new(StageQueryPlanner)).build();
+    let state =
+        SessionStateBuilder::new().with_config(config).with_default_features().with_query_planner(Arc::new(StageQueryPlanner)).build();
     SessionContext::new_with_state(state)
 }
 
@@ -97,7 +100,12 @@ impl Plan {
                 let models: Vec<_> = declares
                     .models
                     .iter()
-                    .map(|(_, name)| pipeline.models.get(name).map_or_else(|| serde_json::json!(name), |spec| serde_json::json!([spec.model, spec.extra_body])))
+                    .map(|(_, name)| {
+                        pipeline
+                            .models
+                            .get(name)
+                            .map_or_else(|| serde_json::json!(name), |spec| serde_json::json!([spec.model, spec.extra_body]))
+                    })
                     .collect();
                 serde_json::json!([declares.question, models])
             })
@@ -182,25 +190,10 @@ impl Checker<'_> {
         let internal = |error: DataFusionError| from_datafusion(error);
         let schema = source.schema();
         let known = source::visible(&schema);
-        for name in schema.fields().iter().map(|field| field.name()).filter(|name| name.starts_with("__")) {
-            let mistake = Mistake::new("path", format!("the source has a column `{name}`: names with two underscores in front are promptmill's own"));
-            self.wrong(&["source"], mistake);
-        }
         let key = &self.pipeline.source.key;
-        if !known.contains(&key.as_str()) {
-            self.wrong(&["source"], unknown_column("key", key, &known));
-        }
-        let mut builder = LogicalPlanBuilder::scan("source", provider_as_source(Arc::clone(source)), None).map_err(internal)?;
-        let columns = DFSchema::try_from_qualified_schema("source", &schema).map_err(internal)?;
-        for (index, declares) in self.declares.iter().enumerate() {
-            let Some((at, predicate)) = &declares.predicate else { continue };
-            match session.parse_sql_expr(predicate, &columns).and_then(|expr| builder.clone().filter(expr)) {
-                Ok(filtered) => builder = filtered,
-                Err(error) => self.stage_wrong(index, sql_mistake(at, predicate, &error, &known)),
-            }
-        }
-        let visible = self.through_stages(&schema)?;
-        let Some(results) = visible.filter(|_| self.list.is_empty()) else { return Ok(None) };
+        let builder = self.filtered(session, source)?;
+        let results = self.through_stages(&schema).and_then(|output| self.results(&schema, &output));
+        let Some(results) = results.filter(|_| self.list.is_empty()) else { return Ok(None) };
         let wanted = self.wanted(&schema, &results);
         let projection = wanted.iter().map(|name| ident(*name)).chain([cast(ident(key.as_str()), DataType::Utf8).alias(columns::KEY)]);
         let rows = builder.project(projection.collect::<Vec<Expr>>()).and_then(LogicalPlanBuilder::build).map_err(internal)?;
@@ -226,11 +219,19 @@ impl Checker<'_> {
                 .fields()
                 .iter()
                 .map(|field| field.name().as_str())
-                .filter(|name| name.starts_with("__") || results.field_with_name(name).is_ok() || later.contains(&(*name).to_owned()) || !known.contains(name))
+                .filter(|name| {
+                    name.starts_with("__")
+                        || results.field_with_name(name).is_ok()
+                        || later.contains(&(*name).to_owned())
+                        || !known.contains(name)
+                })
                 .collect();
             if keep.len() < emitted.fields().len() {
                 let expressions = keep.iter().map(|name| Expr::Column(Column::from_name(*name)));
-                plan = LogicalPlanBuilder::from(plan).project(expressions.collect::<Vec<_>>()).and_then(LogicalPlanBuilder::build).map_err(internal)?;
+                plan = LogicalPlanBuilder::from(plan)
+                    .project(expressions.collect::<Vec<_>>())
+                    .and_then(LogicalPlanBuilder::build)
+                    .map_err(internal)?;
                 let metadata = emitted.metadata().clone();
                 emitted = Arc::new(plan.schema().as_arrow().clone().with_metadata(metadata));
             }
@@ -238,23 +239,51 @@ impl Checker<'_> {
         Ok(Some(Planned { rows, asked, answered: plan, results, output: emitted }))
     }
 
-    /// The schema of the results: what comes out behind the last stage if every source column travels along,
-    /// and the sink's choice of it.
-    fn through_stages(&mut self, source: &SchemaRef) -> Result<Option<SchemaRef>> {
-        let travels = |name: &str| !columns::ACCOUNTING.contains(&name);
+    /// The source with the predicates in front of it, as far as they are right.
+    fn filtered(&mut self, session: &SessionContext, source: &Arc<dyn TableProvider>) -> Result<LogicalPlanBuilder> {
+        let schema = source.schema();
+        let known = source::visible(&schema);
+        for name in schema.fields().iter().map(|field| field.name()).filter(|name| name.starts_with("__")) {
+            let mistake =
+                Mistake::new("path", format!("the source has a column `{name}`: names with two underscores in front are promptmill's own"));
+            self.wrong(&["source"], mistake);
+        }
+        let key = &self.pipeline.source.key;
+        if !known.contains(&key.as_str()) {
+            self.wrong(&["source"], unknown_column("key", key, &known));
+        }
+        let mut builder = LogicalPlanBuilder::scan("source", provider_as_source(Arc::clone(source)), None).map_err(from_datafusion)?;
+        let columns = DFSchema::try_from_qualified_schema("source", &schema).map_err(from_datafusion)?;
+        for (index, declares) in self.declares.iter().enumerate() {
+            let Some((at, predicate)) = &declares.predicate else { continue };
+            match session.parse_sql_expr(predicate, &columns).and_then(|expr| builder.clone().filter(expr)) {
+                Ok(filtered) => builder = filtered,
+                Err(error) => self.stage_wrong(index, sql_mistake(at, predicate, &error, &known)),
+            }
+        }
+        Ok(builder)
+    }
+
+    /// The schema behind the last stage if every source column travels along.
+    fn through_stages(&mut self, source: &SchemaRef) -> Option<SchemaRef> {
         let mut fields: Vec<_> = source.fields().iter().filter(|field| travels(field.name())).cloned().collect();
-        fields.push(Arc::new(datafusion::arrow::datatypes::Field::new(columns::KEY, DataType::Utf8, true)));
-        let mut schema = Arc::new(datafusion::arrow::datatypes::Schema::new(fields));
+        fields.push(Arc::new(Field::new(columns::KEY, DataType::Utf8, true)));
+        let mut schema = Arc::new(Schema::new(fields));
         for (index, stage) in self.pipeline.stages.iter().enumerate() {
             match stage.stage.schema(&schema) {
                 Ok(output) => schema = output,
                 Err(mistakes) => {
                     mistakes.into_iter().for_each(|mistake| self.stage_wrong(index, mistake));
-                    return Ok(None);
+                    return None;
                 }
             }
         }
-        let known = source::visible(&schema);
+        Some(schema)
+    }
+
+    /// The schema of the results: the sink's choice of what comes out behind the last stage.
+    fn results(&mut self, source: &SchemaRef, output: &SchemaRef) -> Option<SchemaRef> {
+        let known = source::visible(output);
         let sink = &self.pipeline.sink;
         let mut bad = Vec::new();
         for (index, name) in sink.partition_by.iter().enumerate().filter(|(_, name)| !known.contains(&name.as_str())) {
@@ -263,49 +292,61 @@ impl Checker<'_> {
         for (index, name) in sink.columns.iter().flatten().enumerate().filter(|(_, name)| !known.contains(&name.as_str())) {
             bad.push(unknown_column(&format!("columns.{index}"), name, &known));
         }
-        let key_is_known = source.field_with_name(&self.pipeline.source.key).is_ok();
-        if key_is_known && sink.columns.as_ref().is_some_and(|columns| !columns.contains(&self.pipeline.source.key)) {
-            let mistake = Mistake::new("columns", format!("`columns` leaves out the key `{}`", self.pipeline.source.key));
-            bad.push(mistake.hint(Some(format!("add \"{}\"", self.pipeline.source.key))));
+        let key = &self.pipeline.source.key;
+        if source.field_with_name(key).is_ok() && sink.columns.as_ref().is_some_and(|columns| !columns.contains(key)) {
+            bad.push(Mistake::new("columns", format!("`columns` leaves out the key `{key}`")).hint(Some(format!("add \"{key}\""))));
         }
-        let bad_sink = !bad.is_empty();
-        bad.into_iter().for_each(|mistake| self.wrong(&["sink"], mistake));
-        if bad_sink {
-            return Ok(None);
+        if !bad.is_empty() {
+            bad.into_iter().for_each(|mistake| self.wrong(&["sink"], mistake));
+            return None;
         }
         let source_columns: Vec<&str> = source::visible(source).into_iter().filter(|name| travels(name)).collect();
         let chosen = |name: &str| match &sink.columns {
             // Columns that promptmill adds are always there: they carry the money.
-            Some(columns) => columns.iter().any(|column| column == name) || (!source_columns.contains(&name) && !self.is_answer(&schema, name)),
+            Some(columns) => columns.iter().any(|column| column == name) || (!source_columns.contains(&name) && !is_answer(output, name)),
             None => true,
         };
         let is_partition = |name: &str| sink.partition_by.iter().any(|partition| partition == name);
         let named: Vec<&str> = match &sink.columns {
-            Some(columns) => columns.iter().map(String::as_str).chain(known.iter().copied().filter(|name| !columns.iter().any(|column| column == name))).collect(),
+            Some(columns) => columns
+                .iter()
+                .map(String::as_str)
+                .chain(known.iter().copied().filter(|name| !columns.iter().any(|column| column == name)))
+                .collect(),
             None => known.clone(),
         };
         let plain = named.into_iter().filter(|name| chosen(name) && !is_partition(name));
         let order: Vec<&str> = plain.chain(sink.partition_by.iter().map(String::as_str)).collect();
-        let fields: Vec<_> = order.iter().filter_map(|name| schema.field_with_name(name).ok()).map(|field| field.clone().with_metadata(Default::default())).collect();
-        let results = Arc::new(datafusion::arrow::datatypes::Schema::new(fields));
-        Ok(Some(results))
-    }
-
-    fn is_answer(&self, schema: &SchemaRef, name: &str) -> bool {
-        schema.field_with_name(name).is_ok_and(|field| field.metadata().contains_key(columns::ANSWER))
+        let fields: Vec<_> = order
+            .iter()
+            .filter_map(|name| output.field_with_name(name).ok())
+            .map(|field| field.clone().with_metadata(Default::default()))
+            .collect();
+        Some(Arc::new(Schema::new(fields)))
     }
 
     /// The source's columns that a stage or the sink reads.
     fn wanted<'s>(&self, source: &'s SchemaRef, results: &SchemaRef) -> Vec<&'s str> {
         let read: BTreeSet<&String> = self.declares.iter().flat_map(|declares| &declares.reads).collect();
-        let travels = |name: &str| !columns::ACCOUNTING.contains(&name);
-        let is_wanted = |name: &str| travels(name) && (read.contains(&name.to_owned()) || results.field_with_name(name).is_ok() || name == self.pipeline.source.key);
+        let is_wanted = |name: &str| {
+            travels(name) && (read.contains(&name.to_owned()) || results.field_with_name(name).is_ok() || name == self.pipeline.source.key)
+        };
         source.fields().iter().map(|field| field.name().as_str()).filter(|name| is_wanted(name)).collect()
     }
 }
 
+/// Whether a column of the source goes through the stages.
+fn travels(name: &str) -> bool {
+    !columns::ACCOUNTING.contains(&name)
+}
+
+fn is_answer(schema: &SchemaRef, name: &str) -> bool {
+    schema.field_with_name(name).is_ok_and(|field| field.metadata().contains_key(columns::ANSWER))
+}
+
 fn unknown_column(at: &str, name: &str, known: &[&str]) -> Mistake {
-    let hint = nearest(name, known.iter().copied()).map_or_else(|| format!("known columns: {}", known.join(", ")), |near| format!("did you mean `{near}`?"));
+    let hint = nearest(name, known.iter().copied())
+        .map_or_else(|| format!("known columns: {}", known.join(", ")), |near| format!("did you mean `{near}`?"));
     Mistake::new(at, format!("there is no column `{name}`")).hint(Some(hint))
 }
 
@@ -330,7 +371,8 @@ fn sql_mistake(at: &str, predicate: &str, error: &DataFusionError, known: &[&str
         let (line, column) = place.split_once(", Column: ")?;
         let (line, column): (usize, usize) = (line.trim().parse().ok()?, column.trim().parse().ok()?);
         let line_start: usize = predicate.split_inclusive('\n').take(line.checked_sub(1)?).map(str::len).sum();
-        let start = predicate[line_start..].char_indices().nth(column.checked_sub(1)?).map_or(predicate.len(), |(offset, _)| line_start + offset);
+        let start =
+            predicate[line_start..].char_indices().nth(column.checked_sub(1)?).map_or(predicate.len(), |(offset, _)| line_start + offset);
         Some(start..predicate.len().min(start + 1).max(start))
     });
     let short = short.rsplit_once(" at Line: ").map_or(short, |(message, _)| message);
@@ -348,6 +390,34 @@ pub async fn explain(pipeline: &Pipeline, registry: &Registry) -> Result<String>
     let plan = Plan::new(&session, pipeline, registry).await?;
     let physical = session.state().create_physical_plan(&plan.answered).await.map_err(from_datafusion)?;
     Ok(datafusion::physical_plan::displayable(physical.as_ref()).indent(false).to_string())
+}
+
+/// Reads a pipeline file. One with mistakes is held against its source as far as it is right, so that whoever
+/// mends it hears of all of them at once.
+///
+/// # Errors
+/// All its mistakes together, or that it cannot be read.
+pub async fn read(path: &Path, settings: &[String], registry: &Registry) -> Result<Pipeline> {
+    let draft = Pipeline::read_draft(path, settings, registry)?;
+    if draft.mistakes.is_empty() {
+        return Ok(draft.into_pipeline()?);
+    }
+    let Draft { pipeline, mistakes, has_all_stages, has_sink } = draft;
+    let declares: Vec<Declares> = pipeline.stages.iter().map(|stage| stage.stage.declares()).collect();
+    let mut checker = Checker { pipeline: &pipeline, declares: &declares, list: mistakes };
+    let session = session(None);
+    match source::open(&session, &pipeline.source).await {
+        Ok(source) => {
+            checker.filtered(&session, &source)?;
+            let schema = source.schema();
+            let output = checker.through_stages(&schema);
+            if let Some(output) = output.filter(|_| has_all_stages && has_sink) {
+                checker.results(&schema, &output);
+            }
+        }
+        Err(mistake) => checker.wrong(&["source"], mistake),
+    }
+    Err(pipeline.diagnostics(checker.list).into())
 }
 
 /// Checks a pipeline against its source, without sending or writing anything.

@@ -274,12 +274,32 @@ mod tests {
 
     #[test]
     fn the_summary_has_the_contracts_fields() {
-        let summary = Summary::new("r", Status::BudgetExhausted, &Reading::default(), Some(Money::from_nano(1_500_000_001)), Duration::from_secs(1), "out");
+        let summary = Summary::new(
+            "r",
+            Status::BudgetExhausted,
+            &Reading::default(),
+            Some(Money::from_nano(1_500_000_001)),
+            Duration::from_secs(1),
+            "out",
+        );
         let json = serde_json::to_value(&summary).expect("serialises");
         let keys: Vec<&str> = json.as_object().expect("an object").keys().map(String::as_str).collect();
         assert_eq!(
             keys,
-            ["run_id", "status", "rows", "requests", "tokens", "cost_usd", "budget_usd", "seconds", "rows_per_second", "throughput", "rejections", "results"]
+            [
+                "run_id",
+                "status",
+                "rows",
+                "requests",
+                "tokens",
+                "cost_usd",
+                "budget_usd",
+                "seconds",
+                "rows_per_second",
+                "throughput",
+                "rejections",
+                "results"
+            ]
         );
         assert_eq!((json["status"].as_str(), json["budget_usd"].to_string().as_str()), (Some("budget_exhausted"), "1.500000001"));
         assert_eq!(serde_json::from_value::<Summary>(json).expect("reads"), summary);

@@ -11,7 +11,9 @@ use datafusion::logical_expr::{LogicalPlan, LogicalPlanBuilder, ident};
 use datafusion::physical_plan::execute_stream;
 use datafusion::prelude::SessionContext;
 use futures::{StreamExt, TryStreamExt};
-use promptmill_core::{Acceptance, Error, Extensions, Meter, Mistake, Money, Pipeline, Registry, Result, StageContext, Stop, StopReason, columns};
+use promptmill_core::{
+    Acceptance, Error, Extensions, Meter, Mistake, Money, Pipeline, Registry, Result, StageContext, Stop, StopReason, columns,
+};
 
 use crate::commit::{CommitLog, key_hash};
 use crate::journal::LocalJournal;
@@ -61,7 +63,8 @@ pub async fn run(pipeline: Arc<Pipeline>, registry: &Registry, options: RunOptio
 
     let state = state_folder(&pipeline)?;
     let local = state.local().ok_or_else(|| {
-        Error::failed(format!("state path `{state}` is not on a local disk")).hint("set `state.path` to a local folder; a journal on S3 is not built yet")
+        Error::failed(format!("state path `{state}` is not on a local disk"))
+            .hint("set `state.path` to a local folder; a journal on S3 is not built yet")
     })?;
     let (log, settled, journal) = loop {
         let log = CommitLog::open(&state).await?;
@@ -120,7 +123,8 @@ pub async fn run(pipeline: Arc<Pipeline>, registry: &Registry, options: RunOptio
         error: error.as_ref().map(ToString::to_string),
         timeline: timeline.into_samples(),
     };
-    let json = serde_json::to_vec_pretty(&record).map_err(|error| Error::failed("the run record cannot be written as JSON").because(error))?;
+    let json =
+        serde_json::to_vec_pretty(&record).map_err(|error| Error::failed("the run record cannot be written as JSON").because(error))?;
     state.put(&format!("runs/{run_id}.json"), json).await?;
     Ok(Ended { summary, dead_letters: sink.dead_letters_now(), error })
 }
@@ -172,7 +176,8 @@ async fn flow(
 fn limited(plan: &LogicalPlan, rows: &LogicalPlan, limit: u64) -> Result<LogicalPlan> {
     use datafusion::common::tree_node::{Transformed, TreeNode};
     let limit = usize::try_from(limit).unwrap_or(usize::MAX);
-    let first = LogicalPlanBuilder::from(rows.clone()).limit(0, Some(limit)).and_then(LogicalPlanBuilder::build).map_err(from_datafusion)?;
+    let first =
+        LogicalPlanBuilder::from(rows.clone()).limit(0, Some(limit)).and_then(LogicalPlanBuilder::build).map_err(from_datafusion)?;
     let replaced = plan
         .clone()
         .transform_down(|node| {
@@ -189,7 +194,10 @@ fn limited(plan: &LogicalPlan, rows: &LogicalPlan, limit: u64) -> Result<Logical
 /// Counts the source's rows and those that pass the filters, and checks their keys: before anything is asked.
 pub(crate) async fn count_rows(session: &SessionContext, plan: &Plan, pipeline: &Pipeline, meter: &Meter) -> Result<()> {
     let total = session.read_table(Arc::clone(&plan.source)).map_err(from_datafusion)?.count().await.map_err(from_datafusion)? as u64;
-    let keys = LogicalPlanBuilder::from(plan.rows.clone()).project([ident(columns::KEY)]).and_then(LogicalPlanBuilder::build).map_err(from_datafusion)?;
+    let keys = LogicalPlanBuilder::from(plan.rows.clone())
+        .project([ident(columns::KEY)])
+        .and_then(LogicalPlanBuilder::build)
+        .map_err(from_datafusion)?;
     let (mut passed, mut nulls, mut hashes) = (0_u64, 0_u64, Vec::new());
     each_key(session, &keys, |key| {
         passed += 1;
@@ -210,7 +218,10 @@ pub(crate) async fn count_rows(session: &SessionContext, plan: &Plan, pipeline: 
     };
     if nulls > 0 {
         let rows = if nulls == 1 { "1 row has".to_owned() } else { format!("{nulls} rows have") };
-        return wrong(format!("{rows} no value in the key column `{}`", pipeline.source.key), "choose another key, or leave these rows out with a `filter`");
+        return wrong(
+            format!("{rows} no value in the key column `{}`", pipeline.source.key),
+            "choose another key, or leave these rows out with a `filter`",
+        );
     }
     if suspects.is_empty() {
         return Ok(());
@@ -222,14 +233,18 @@ pub(crate) async fn count_rows(session: &SessionContext, plan: &Plan, pipeline: 
         }
     })
     .await?;
-    let doubled: Vec<String> = counts.iter().filter(|(_, count)| **count > 1).map(|(key, count)| format!("`{key}` ({count} rows)")).collect();
+    let doubled: Vec<String> =
+        counts.iter().filter(|(_, count)| **count > 1).map(|(key, count)| format!("`{key}` ({count} rows)")).collect();
     if doubled.is_empty() {
         return Ok(());
     }
     let named = doubled.iter().take(NAMED_KEYS).cloned().collect::<Vec<_>>().join(", ");
     let more = doubled.len().saturating_sub(NAMED_KEYS);
     let more = if more > 0 { format!(" and {more} more") } else { String::new() };
-    wrong(format!("the key column `{}` is not unique: {named}{more}", pipeline.source.key), "choose a key that identifies a row, or remove the doubles from the source")
+    wrong(
+        format!("the key column `{}` is not unique: {named}{more}", pipeline.source.key),
+        "choose a key that identifies a row, or remove the doubles from the source",
+    )
 }
 
 async fn each_key(session: &SessionContext, keys: &LogicalPlan, mut each: impl FnMut(Option<&str>)) -> Result<()> {
@@ -256,7 +271,10 @@ fn check_budget(pipeline: &Pipeline, registry: &Registry, options: &RunOptions) 
         .filter(|(_, spec)| (registry.price)(spec).is_none())
         .map(|(name, _)| {
             let mistake = Mistake::new("", format!("model `{name}` has no known price, and a budget cannot be kept without one"));
-            pipeline.diagnostic(&["models", name], mistake.hint(Some("add `price = { input = …, output = … }`, in US dollars per million tokens")))
+            pipeline.diagnostic(
+                &["models", name],
+                mistake.hint(Some("add `price = { input = …, output = … }`, in US dollars per million tokens")),
+            )
         });
     let list: Vec<_> = unpriced.collect();
     if list.is_empty() { Ok(()) } else { Err(pipeline.diagnostics(list).into()) }
@@ -290,7 +308,9 @@ fn new_run_id() -> String {
 }
 
 fn versions() -> BTreeMap<String, String> {
-    [("promptmill", env!("CARGO_PKG_VERSION")), ("datafusion", datafusion::DATAFUSION_VERSION)].map(|(name, version)| (name.to_owned(), version.to_owned())).into()
+    [("promptmill", env!("CARGO_PKG_VERSION")), ("datafusion", datafusion::DATAFUSION_VERSION)]
+        .map(|(name, version)| (name.to_owned(), version.to_owned()))
+        .into()
 }
 
 /// Headers are where a secret from the environment may stand, so their values stay out of the record.

@@ -115,7 +115,15 @@ fn not_written(error: parquet::errors::ParquetError) -> Error {
 
 impl Sink {
     /// Opens the sink behind a commit log, and sweeps what no commit names.
-    pub(crate) async fn open(results: Folder, state: &Folder, log: CommitLog, settled: Arc<Settled>, layout: Layout, run_id: &str, target_file_mb: u32) -> Result<Self> {
+    pub(crate) async fn open(
+        results: Folder,
+        state: &Folder,
+        log: CommitLog,
+        settled: Arc<Settled>,
+        layout: Layout,
+        run_id: &str,
+        target_file_mb: u32,
+    ) -> Result<Self> {
         let sink = Self {
             dead: state.folder("dead_letters"),
             results,
@@ -249,7 +257,13 @@ impl Sink {
 
     /// Writes one file of results.
     async fn store(&mut self, partition: Vec<Option<String>>, rows: u64, bytes: Vec<u8>) -> Result<DataFile> {
-        let mut path: String = self.layout.partition_by.iter().zip(&partition).map(|(name, value)| format!("{}={}/", encode(name), value.as_deref().map_or_else(|| NULL_PARTITION.to_owned(), encode))).collect();
+        let mut path: String = self
+            .layout
+            .partition_by
+            .iter()
+            .zip(&partition)
+            .map(|(name, value)| format!("{}={}/", encode(name), value.as_deref().map_or_else(|| NULL_PARTITION.to_owned(), encode)))
+            .collect();
         path.push_str(&self.file_name());
         let file = DataFile { path, rows, bytes: bytes.len() as u64, partition };
         self.results.put(&file.path, bytes).await?;
@@ -333,7 +347,13 @@ impl Sink {
             return Ok(());
         }
         let removed = commit.removed.clone();
-        let record = Commit { added: commit.added, dead_letters: commit.dead_letters, removed: commit.removed, tidied: commit.tidied, ..self.record() };
+        let record = Commit {
+            added: commit.added,
+            dead_letters: commit.dead_letters,
+            removed: commit.removed,
+            tidied: commit.tidied,
+            ..self.record()
+        };
         self.log.append(record, &[]).await?;
         for path in removed {
             match path.strip_prefix("dead_letters/") {
@@ -367,7 +387,8 @@ impl Sink {
             let mut rewrite = group.len() > 1;
             for file in &group {
                 let replaced = replaced(untidy, self.log.commit_of(&file.path));
-                rewrite = rewrite || (!replaced.is_empty() && holds(&self.read(&self.results, &file.path).await?, &self.layout.key, &replaced)?);
+                rewrite =
+                    rewrite || (!replaced.is_empty() && holds(&self.read(&self.results, &file.path).await?, &self.layout.key, &replaced)?);
             }
             if rewrite {
                 worth.push(group);
@@ -378,7 +399,10 @@ impl Sink {
 
     async fn read(&self, folder: &Folder, path: &str) -> Result<Bytes> {
         let found = folder.get(path).await?;
-        found.ok_or_else(|| Error::failed(format!("`{folder}/{path}` is missing, though a commit names it")).hint("restore it, or start anew with another sink and state path"))
+        found.ok_or_else(|| {
+            Error::failed(format!("`{folder}/{path}` is missing, though a commit names it"))
+                .hint("restore it, or start anew with another sink and state path")
+        })
     }
 }
 
@@ -471,7 +495,29 @@ fn encode(value: &str) -> String {
     let mut encoded = String::with_capacity(value.len());
     for c in value.chars() {
         match c {
-            '\u{1}'..='\u{1f}' | '\u{7f}' | '"' | '#' | '%' | '\'' | '*' | '/' | ':' | '=' | '?' | '\\' | '{' | '}' | '[' | ']' | '^' | '<' | '>' | '|' | '`' | '~' | '\0' => {
+            '\u{1}'..='\u{1f}'
+            | '\u{7f}'
+            | '"'
+            | '#'
+            | '%'
+            | '\''
+            | '*'
+            | '/'
+            | ':'
+            | '='
+            | '?'
+            | '\\'
+            | '{'
+            | '}'
+            | '['
+            | ']'
+            | '^'
+            | '<'
+            | '>'
+            | '|'
+            | '`'
+            | '~'
+            | '\0' => {
                 encoded.push_str(&format!("%{:02X}", c as u32));
             }
             _ => encoded.push(c),

@@ -59,9 +59,10 @@ pub(crate) async fn open(session: &SessionContext, spec: &SourceSpec) -> Result<
     let extension = first.location.extension().map(|extension| format!(".{extension}")).unwrap_or_default();
     let format = ParquetFormat::default().with_force_view_types(false);
     let options = ListingOptions::new(Arc::new(format)).with_file_extension(extension).with_table_partition_cols(partitions(&url, &files));
-    let schema = options.infer_schema(&state, &url).await.map_err(|error| {
-        wrong(format!("source `{}` cannot be read as Parquet: {error}", spec.path))
-    })?;
+    let schema = options
+        .infer_schema(&state, &url)
+        .await
+        .map_err(|error| wrong(format!("source `{}` cannot be read as Parquet: {error}", spec.path)))?;
     let config = ListingTableConfig::new(url).with_listing_options(options).with_schema(schema);
     let table = ListingTable::try_new(config).map_err(|error| wrong(format!("source `{}` cannot be read: {error}", spec.path)))?;
     Ok(Arc::new(table))
@@ -82,7 +83,8 @@ fn partitions(url: &ListingTableUrl, files: &[&ObjectMeta]) -> Vec<(String, Data
         let parts: Vec<&str> = url.strip_prefix(&file.location).map(Iterator::collect).unwrap_or_default();
         let pairs: Vec<(&str, &str)> = parts.iter().filter_map(|part| part.split_once('=')).collect();
         for (name, value) in &pairs {
-            *is_number.entry((*name).to_owned()).or_insert(true) &= value.parse::<i64>().is_ok() && (*value == "0" || !value.starts_with('0'));
+            *is_number.entry((*name).to_owned()).or_insert(true) &=
+                value.parse::<i64>().is_ok() && (*value == "0" || !value.starts_with('0'));
         }
         let found: Vec<String> = pairs.iter().map(|(name, _)| (*name).to_owned()).collect();
         match &names {

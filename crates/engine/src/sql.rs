@@ -48,9 +48,15 @@ pub async fn open(pipeline: &Pipeline, registry: &Registry) -> Result<SessionCon
     let sink = Folder::open(&pipeline.sink.path)?;
     sink.register(&session);
     state.register(&session);
-    let partitions = layout.partition_by.iter().filter_map(|name| plan.results.field_with_name(name).ok()).map(|field| Arc::new(field.clone())).collect();
+    let partitions = layout
+        .partition_by
+        .iter()
+        .filter_map(|name| plan.results.field_with_name(name).ok())
+        .map(|field| Arc::new(field.clone()))
+        .collect();
     let results = Committed::open(&session, &sink, log.results(), Arc::clone(&layout.file), partitions).await?;
-    let dead_letters = Committed::open(&session, &state.folder("dead_letters"), log.dead_letters(), Arc::clone(layout.dead()), Vec::new()).await?;
+    let dead_letters =
+        Committed::open(&session, &state.folder("dead_letters"), log.dead_letters(), Arc::clone(layout.dead()), Vec::new()).await?;
     let register = |name: &str, table: Arc<dyn TableProvider>| session.register_table(name, table).map(|_| ()).map_err(from_datafusion);
     register("source", plan.source)?;
     register("results", Arc::new(results))?;
@@ -75,14 +81,26 @@ impl fmt::Debug for Committed {
 
 impl Committed {
     /// `planned` are the columns of files that a run would write now; older files may have others.
-    async fn open(session: &SessionContext, folder: &Folder, files: Vec<DataFile>, planned: SchemaRef, partitions: Vec<FieldRef>) -> Result<Self> {
+    async fn open(
+        session: &SessionContext,
+        folder: &Folder,
+        files: Vec<DataFile>,
+        planned: SchemaRef,
+        partitions: Vec<FieldRef>,
+    ) -> Result<Self> {
         let mut found = Vec::with_capacity(files.len());
         let mut metas = Vec::with_capacity(files.len());
         for file in files {
-            let meta = folder.store().head(&folder.path(&file.path)).await.map_err(|error| {
-                Error::failed(format!("`{folder}/{}` is missing, though a commit names it", file.path)).because(error)
-            })?;
-            let values = file.partition.iter().zip(&partitions).map(|(value, field)| partition_value(value.as_deref(), field.data_type())).collect::<Result<Vec<_>>>()?;
+            let meta =
+                folder.store().head(&folder.path(&file.path)).await.map_err(|error| {
+                    Error::failed(format!("`{folder}/{}` is missing, though a commit names it", file.path)).because(error)
+                })?;
+            let values = file
+                .partition
+                .iter()
+                .zip(&partitions)
+                .map(|(value, field)| partition_value(value.as_deref(), field.data_type()))
+                .collect::<Result<Vec<_>>>()?;
             found.push(PartitionedFile::new_from_meta(meta.clone()).with_partition_values(values));
             metas.push(meta);
         }
@@ -92,7 +110,11 @@ impl Committed {
             let format = ParquetFormat::default().with_force_view_types(false);
             format.infer_schema(&session.state(), folder.store(), &metas).await.map_err(from_datafusion)?
         };
-        Ok(Self { folder: folder.clone(), schema: TableSchema::builder(schema).with_table_partition_cols(partitions).build(), files: found })
+        Ok(Self {
+            folder: folder.clone(),
+            schema: TableSchema::builder(schema).with_table_partition_cols(partitions).build(),
+            files: found,
+        })
     }
 }
 
@@ -111,7 +133,13 @@ impl TableProvider for Committed {
         TableType::Base
     }
 
-    async fn scan(&self, state: &dyn Session, projection: Option<&Vec<usize>>, _filters: &[Expr], limit: Option<usize>) -> DataFusionResult<Arc<dyn ExecutionPlan>> {
+    async fn scan(
+        &self,
+        state: &dyn Session,
+        projection: Option<&Vec<usize>>,
+        _filters: &[Expr],
+        limit: Option<usize>,
+    ) -> DataFusionResult<Arc<dyn ExecutionPlan>> {
         if self.files.is_empty() {
             let schema = datafusion::physical_plan::project_schema(&self.schema(), projection)?;
             return Ok(Arc::new(EmptyExec::new(schema)));
@@ -143,7 +171,8 @@ async fn attempts(session: &SessionContext, state: &Folder) -> Result<Arc<dyn Ta
     let sealed = Committed::open(session, &folder, segments, Arc::clone(&schema), Vec::new()).await?;
     let open = MemTable::try_new(Arc::clone(&schema), vec![snapshot.open]).map_err(from_datafusion)?;
     let names: Vec<&str> = schema.fields().iter().map(|field| field.name().as_str()).collect();
-    let both = session.read_table(Arc::new(sealed)).and_then(|sealed| sealed.select_columns(&names)?.union(session.read_table(Arc::new(open))?));
+    let both =
+        session.read_table(Arc::new(sealed)).and_then(|sealed| sealed.select_columns(&names)?.union(session.read_table(Arc::new(open))?));
     Ok(both.map_err(from_datafusion)?.into_view())
 }
 
@@ -158,7 +187,10 @@ async fn runs(state: &Folder) -> Result<Arc<dyn TableProvider>> {
     let mut records: Vec<RunRecord> = Vec::new();
     for name in folder.list().await?.iter().filter(|name| name.ends_with(".json")) {
         let bytes = folder.get(name).await?.unwrap_or_default();
-        records.push(serde_json::from_slice(&bytes).map_err(|error| Error::failed(format!("run record `{folder}/{name}` cannot be read")).because(error))?);
+        records.push(
+            serde_json::from_slice(&bytes)
+                .map_err(|error| Error::failed(format!("run record `{folder}/{name}` cannot be read")).because(error))?,
+        );
     }
     records.sort_by(|a, b| a.started_at.cmp(&b.started_at));
     let batch = run_batch(&records)?;
@@ -167,13 +199,16 @@ async fn runs(state: &Folder) -> Result<Arc<dyn TableProvider>> {
 
 fn run_batch(records: &[RunRecord]) -> Result<RecordBatch> {
     let text = |of: &dyn Fn(&RunRecord) -> Option<String>| Arc::new(records.iter().map(of).collect::<StringArray>()) as ArrayRef;
-    let number = |of: &dyn Fn(&RunRecord) -> f64| Arc::new(records.iter().map(|record| Some(of(record))).collect::<Float64Array>()) as ArrayRef;
-    let count = |of: &dyn Fn(&RunRecord) -> u64| Arc::new(records.iter().map(|record| Some(of(record))).collect::<UInt64Array>()) as ArrayRef;
+    let number =
+        |of: &dyn Fn(&RunRecord) -> f64| Arc::new(records.iter().map(|record| Some(of(record))).collect::<Float64Array>()) as ArrayRef;
+    let count =
+        |of: &dyn Fn(&RunRecord) -> u64| Arc::new(records.iter().map(|record| Some(of(record))).collect::<UInt64Array>()) as ArrayRef;
     let time = |of: &dyn Fn(&RunRecord) -> &str| -> Result<ArrayRef> {
         let texts: StringArray = records.iter().map(|record| Some(of(record).to_owned())).collect();
         Ok(cast(&texts, &DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into())))?)
     };
-    let status = |record: &RunRecord| serde_json::to_value(record.summary.status).ok().and_then(|status| status.as_str().map(str::to_owned));
+    let status =
+        |record: &RunRecord| serde_json::to_value(record.summary.status).ok().and_then(|status| status.as_str().map(str::to_owned));
     let columns: Vec<(&str, ArrayRef)> = vec![
         ("run_id", text(&|record| Some(record.summary.run_id.clone()))),
         ("pipeline", text(&|record| Some(record.pipeline.clone()))),

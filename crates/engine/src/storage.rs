@@ -47,10 +47,9 @@ impl Folder {
         let wrong = |message: String| Error::failed(message).hint("use a local path or `s3://bucket/folder`");
         if let Some(rest) = path.strip_prefix("s3://") {
             let (bucket, prefix) = rest.split_once('/').unwrap_or((rest, ""));
-            let store = AmazonS3Builder::from_env()
-                .with_bucket_name(bucket)
-                .build()
-                .map_err(|error| Error::failed(format!("bucket `{bucket}` cannot be opened")).hint("set the AWS_* variables").because(error))?;
+            let store = AmazonS3Builder::from_env().with_bucket_name(bucket).build().map_err(|error| {
+                Error::failed(format!("bucket `{bucket}` cannot be opened")).hint("set the AWS_* variables").because(error)
+            })?;
             let url = ObjectStoreUrl::parse(format!("s3://{bucket}")).map_err(|error| wrong(error.to_string()))?;
             let root = Path::parse(prefix).map_err(|error| wrong(error.to_string()))?;
             return Ok(Self { store: Arc::new(store), root, url, local: None, shown });

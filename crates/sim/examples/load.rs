@@ -56,9 +56,7 @@ async fn run(address: SocketAddr, seconds: u64, connections: u64, items: u64) ->
             let (request, served, bytes) = (Arc::clone(&request), Arc::clone(&served), Arc::clone(&bytes));
             tokio::spawn(async move {
                 let mut request = request.to_vec();
-                let places: Vec<_> = (0..request.len() - NUMBER.len())
-                    .filter(|at| request[*at..].starts_with(NUMBER.as_bytes()))
-                    .collect();
+                let places: Vec<_> = (0..request.len() - NUMBER.len()).filter(|at| request[*at..].starts_with(NUMBER.as_bytes())).collect();
                 let mut stream = TcpStream::connect(address).await?;
                 stream.set_nodelay(true)?;
                 let mut read = Vec::with_capacity(65_536);

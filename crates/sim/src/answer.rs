@@ -28,8 +28,7 @@ impl Source<'_> {
         let start = out.len();
         // Aimed 7 % high, because the last sentence rather falls short; the result is 80 to 120 % of the mean.
         let share = 92 + dice.below(31);
-        let target =
-            (self.mean_tokens as usize * 4 * share / 100).saturating_sub(self.marker.map_or(0, |m| m.len() + 5));
+        let target = (self.mean_tokens as usize * 4 * share / 100).saturating_sub(self.marker.map_or(0, |m| m.len() + 5));
         match fault {
             Some(Fault::English) => english(out, &mut dice, target),
             _ => dutch(out, &mut dice, target, find_request(self.text)),

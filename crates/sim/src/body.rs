@@ -86,8 +86,7 @@ pub(crate) fn padded(body: &Bytes, megabytes: u64, slot: Slot) -> SimBody {
     let rest = body.slice(1..);
     let length = (BEFORE.len() + AFTER.len() + rest.len()) as u64 + times * BLOCK.len() as u64;
     let padding = Step::Repeat(Bytes::from_static(BLOCK), times);
-    let steps =
-        vec![Step::Send(Bytes::from_static(BEFORE)), padding, Step::Send(Bytes::from_static(AFTER)), Step::Send(rest)];
+    let steps = vec![Step::Send(Bytes::from_static(BEFORE)), padding, Step::Send(Bytes::from_static(AFTER)), Step::Send(rest)];
     SimBody::scripted(steps, length, slot)
 }
 

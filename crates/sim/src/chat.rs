@@ -37,11 +37,7 @@ struct Visit {
 }
 
 /// Serves one completion. An error closes the connection without a response.
-pub(crate) async fn complete(
-    shared: &Arc<Shared>,
-    request: Request<Incoming>,
-    line: &Arc<Line>,
-) -> io::Result<Response<SimBody>> {
+pub(crate) async fn complete(shared: &Arc<Shared>, request: Request<Incoming>, line: &Arc<Line>) -> io::Result<Response<SimBody>> {
     let mut visit = Visit::begin(shared);
     let config = Arc::clone(&visit.config);
     // Over HTTP/2 a reset is one of the stream: the connection carries other requests.
@@ -181,9 +177,7 @@ impl Visit {
         let body = match answer.fault {
             Some(Fault::Reset) => body::broken(&body, line, slot),
             Some(Fault::Stall) => body::stalled(&body, slot),
-            Some(Fault::SlowBody) => {
-                body::slow(&body, Duration::from_millis(self.config.slow_body_ms), slot, Box::new(delivered))
-            }
+            Some(Fault::SlowBody) => body::slow(&body, Duration::from_millis(self.config.slow_body_ms), slot, Box::new(delivered)),
             Some(Fault::HugeBody) => body::padded(&body, self.config.huge_body_mb, slot),
             _ => {
                 delivered();

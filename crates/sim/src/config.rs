@@ -113,16 +113,10 @@ impl SimConfig {
             }
         }
         if !(0.0..=1.0).contains(&latency.tail_probability) {
-            return Err(BadSetting::new(format!(
-                "`latency.tail_probability` must be between 0 and 1, not {}",
-                latency.tail_probability
-            )));
+            return Err(BadSetting::new(format!("`latency.tail_probability` must be between 0 and 1, not {}", latency.tail_probability)));
         }
         if !(limits.window_seconds.is_finite() && limits.window_seconds > 0.0) {
-            return Err(BadSetting::new(format!(
-                "`limits.window_seconds` must be above 0, not {}",
-                limits.window_seconds
-            )));
+            return Err(BadSetting::new(format!("`limits.window_seconds` must be above 0, not {}", limits.window_seconds)));
         }
         for (name, value) in [("limits.rpm", limits.rpm), ("limits.tpm", limits.tpm)] {
             if value == Some(0) {

@@ -115,10 +115,7 @@ impl<'a> Writer<'a> {
 
     /// Adds one or two answers under ids that nobody asked about, in the manner of those that were.
     fn invent(&self, entries: &mut Vec<Entry<'a>>, dice: &mut Dice) {
-        let stem = entries
-            .first()
-            .map_or("r", |entry| entry.key.trim_end_matches(|digit: char| digit.is_ascii_digit()))
-            .to_owned();
+        let stem = entries.first().map_or("r", |entry| entry.key.trim_end_matches(|digit: char| digit.is_ascii_digit())).to_owned();
         let mut number = self.items.len();
         for _ in 0..=dice.below(2) {
             let key = loop {
@@ -137,9 +134,8 @@ impl<'a> Writer<'a> {
         let first = dice.below(entries.len());
         let one = entries.get(first)?.item?;
         let others = (1..entries.len()).map(|step| (first + step) % entries.len());
-        let others: Vec<_> = others
-            .filter(|other| entries[*other].item.is_some_and(|two| self.items[two].hash != self.items[one].hash))
-            .collect();
+        let others: Vec<_> =
+            others.filter(|other| entries[*other].item.is_some_and(|two| self.items[two].hash != self.items[one].hash)).collect();
         let second = *others.get(dice.below(others.len()))?;
         let two = entries[second].item?;
         for (place, item) in [(first, two), (second, one)] {
@@ -225,8 +221,7 @@ fn malform(content: &mut Content, starts: &[usize], dice: &mut Dice) {
 }
 
 fn fence(content: &mut Content, dice: &mut Dice) {
-    let before =
-        dice.pick(&["", "Hier is het gevraagde overzicht:\n\n", "Natuurlijk! Dit is de uitleg per motie.\n\n"]);
+    let before = dice.pick(&["", "Hier is het gevraagde overzicht:\n\n", "Natuurlijk! Dit is de uitleg per motie.\n\n"]);
     let fence = dice.pick(&["```json\n", "```\n"]);
     let after = dice.pick(&["", "\n\nLaat het weten als er nog iets ontbreekt."]);
     content.text.insert_str(0, &[before, fence].concat());

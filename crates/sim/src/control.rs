@@ -42,10 +42,7 @@ pub(crate) fn patched(config: &SimConfig, patch: &Value) -> Result<SimConfig, Ba
         return Err(BadSetting::new("a patch must be a JSON object"));
     };
     if let Some(name) = changes.keys().find(|name| !PATCHABLE.contains(&name.as_str())) {
-        return Err(BadSetting::new(format!(
-            "`{name}` cannot change at run time; these can: {}",
-            PATCHABLE.join(", ")
-        )));
+        return Err(BadSetting::new(format!("`{name}` cannot change at run time; these can: {}", PATCHABLE.join(", "))));
     }
     let mut whole = serde_json::to_value(config).map_err(|error| BadSetting::new(error.to_string()))?;
     merge(&mut whole, patch);
@@ -72,9 +69,7 @@ fn rates(current: &FaultRates, changes: &Map<String, Value>) -> Result<Value, Ba
     for (name, value) in all_first.chain(changes.iter().filter(|(name, _)| *name != "all")) {
         let probability = match value {
             Value::Null => 0.0,
-            value => value
-                .as_f64()
-                .ok_or_else(|| BadSetting::new(format!("the probability of `{name}` must be a number, not {value}")))?,
+            value => value.as_f64().ok_or_else(|| BadSetting::new(format!("the probability of `{name}` must be a number, not {value}")))?,
         };
         rates.set(name, probability)?;
     }
@@ -115,8 +110,7 @@ mod tests {
         assert_eq!(next.limits.max_in_flight, Some(16));
         assert_eq!(next.outage, Outage::Unavailable);
         assert_eq!((next.seed, next.limits.rpm, next.latency.instant), (7, Some(100), true));
-        let back =
-            patched(&next, &json!({"limits": {"max_in_flight": null, "rpm": null}, "outage": "none"})).expect("valid");
+        let back = patched(&next, &json!({"limits": {"max_in_flight": null, "rpm": null}, "outage": "none"})).expect("valid");
         assert_eq!((back.limits.max_in_flight, back.limits.rpm), (None, None));
     }
 

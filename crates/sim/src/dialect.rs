@@ -155,9 +155,7 @@ mod tests {
 
     #[test]
     fn durations_are_written_as_openai_writes_them() {
-        for (seconds, text) in
-            [(0.0, "0ms"), (0.0115, "12ms"), (1.0, "1s"), (1.5, "1.5s"), (360.0, "6m0s"), (3_723.5, "1h2m3.5s")]
-        {
+        for (seconds, text) in [(0.0, "0ms"), (0.0115, "12ms"), (1.0, "1s"), (1.5, "1.5s"), (360.0, "6m0s"), (3_723.5, "1h2m3.5s")] {
             assert_eq!(duration(seconds), text);
         }
     }
@@ -165,11 +163,7 @@ mod tests {
     #[test]
     fn openai_names_limit_used_and_requested() {
         let (body, outcome) = refusal_body(Dialect::OpenAi, &refusal(Limit::Tokens), "m");
-        assert!(
-            body.contains(
-                "on tokens per min (TPM): Limit 200000, Used 195869, Requested 4412. Please try again in 84ms."
-            )
-        );
+        assert!(body.contains("on tokens per min (TPM): Limit 200000, Used 195869, Requested 4412. Please try again in 84ms."));
         assert_eq!(outcome, Outcome::RefusedTpm);
         let (body, _) = refusal_body(Dialect::OpenAi, &refusal(Limit::RequestSize), "m");
         assert!(body.contains("Request too large") && body.contains("Limit 200000, Requested 4412."));

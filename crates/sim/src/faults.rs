@@ -162,9 +162,7 @@ impl FaultRates {
     /// An unknown name, or a probability outside 0 to 1.
     pub fn set(&mut self, name: &str, probability: f64) -> Result<(), BadSetting> {
         if !(0.0..=1.0).contains(&probability) {
-            return Err(BadSetting::new(format!(
-                "the probability of `{name}` must be between 0 and 1, not {probability}"
-            )));
+            return Err(BadSetting::new(format!("the probability of `{name}` must be between 0 and 1, not {probability}")));
         }
         if name == "all" {
             for info in FAULTS.iter().filter(|info| info.in_all) {
@@ -209,13 +207,11 @@ impl FromStr for FaultRates {
     fn from_str(text: &str) -> Result<Self, BadSetting> {
         let mut rates = Self::default();
         for part in text.split(',').map(str::trim).filter(|part| !part.is_empty()) {
-            let (name, value) = part
-                .split_once('=')
-                .ok_or_else(|| BadSetting::new(format!("`{part}` names no probability; write it as `{part}=0.02`")))?;
+            let (name, value) =
+                part.split_once('=').ok_or_else(|| BadSetting::new(format!("`{part}` names no probability; write it as `{part}=0.02`")))?;
             let value = value.trim();
-            let probability = value
-                .parse()
-                .map_err(|_| BadSetting::new(format!("`{value}` is no probability; write a number from 0 to 1")))?;
+            let probability =
+                value.parse().map_err(|_| BadSetting::new(format!("`{value}` is no probability; write a number from 0 to 1")))?;
             rates.set(name.trim(), probability)?;
         }
         Ok(rates)
@@ -287,9 +283,7 @@ mod tests {
 
     #[test]
     fn mistakes_say_what_would_be_right() {
-        for (text, hint) in
-            [("rset=0.1", "reset"), ("reset", "reset=0.02"), ("reset=x", "0 to 1"), ("reset=2", "between 0 and 1")]
-        {
+        for (text, hint) in [("rset=0.1", "reset"), ("reset", "reset=0.02"), ("reset=x", "0 to 1"), ("reset=2", "between 0 and 1")] {
             let message = text.parse::<FaultRates>().expect_err(text).to_string();
             assert!(message.contains(hint), "{message}");
         }

@@ -45,15 +45,13 @@ mod prompt;
 mod reply;
 mod server;
 mod shared;
-mod value;
-mod wire;
 #[cfg(test)]
 mod tests;
+mod value;
+mod wire;
 
 pub use books::{ItemCount, ItemTotals, LedgerSnapshot};
-pub use config::{
-    BadSetting, Dialect, Latency, Limits, Outage, Price, RetryAfter, ScheduleFrom, SimConfig, WhenFull, Window,
-};
+pub use config::{BadSetting, Dialect, Latency, Limits, Outage, Price, RetryAfter, ScheduleFrom, SimConfig, WhenFull, Window};
 pub use control::{PATCHABLE, ScheduledPatch};
 pub use faults::{FAULTS, Fault, FaultInfo, FaultRates, Scope};
 pub use server::Simulator;

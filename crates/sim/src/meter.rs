@@ -61,15 +61,7 @@ impl Meter {
             Window::Bucket => (per_second * limits.burst_seconds).max(1.0),
             Window::Fixed => (per_second * limits.window_seconds).max(1.0),
         };
-        let mut meter = Self {
-            allowed,
-            window: limits.window,
-            capacity,
-            length: limits.window_seconds,
-            level: capacity,
-            at: now,
-            now,
-        };
+        let mut meter = Self { allowed, window: limits.window, capacity, length: limits.window_seconds, level: capacity, at: now, now };
         if let Some(before) = before.filter(|before| before.window == limits.window) {
             let mut before = before.clone();
             before.advance(now);

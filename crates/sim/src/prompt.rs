@@ -289,12 +289,9 @@ mod tests {
         with_request(&with(json!({"type": "object", "properties": {"r1": {"type": "string"}}})), |request| {
             assert!(matches!(request.shape(&request.items()), Shape::ByIds(Some(fields)) if fields.len() == 1));
         });
-        with_request(
-            &with(json!({"type": "object", "properties": {"rows": {"type": "array", "items": row}}})),
-            |request| {
-                assert!(matches!(request.shape(&request.items()), Shape::Rows("rows", fields) if fields.len() == 2));
-            },
-        );
+        with_request(&with(json!({"type": "object", "properties": {"rows": {"type": "array", "items": row}}})), |request| {
+            assert!(matches!(request.shape(&request.items()), Shape::Rows("rows", fields) if fields.len() == 2));
+        });
         let referring = json!({"properties": {"rows": {"items": {"$ref": "#/$defs/row"}}}, "$defs": {"row": row}});
         with_request(&with(referring), |request| {
             assert!(matches!(request.shape(&request.items()), Shape::Rows("rows", fields) if fields.len() == 2));

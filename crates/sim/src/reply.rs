@@ -53,17 +53,10 @@ impl Frame<'_> {
         let room = if let Message::Content(content) = message { content.len() * 9 / 8 } else { 0 };
         let mut out = String::with_capacity(room + 640);
         // Writing to a string cannot fail.
-        _ = write!(
-            out,
-            r#"{{"id":"gen-{}","object":"chat.completion","created":{},"model":"#,
-            self.number, self.created
-        );
+        _ = write!(out, r#"{{"id":"gen-{}","object":"chat.completion","created":{},"model":"#, self.number, self.created);
         push_json_str(&mut out, self.model);
         let reason = if self.cut || self.fault == Some(Fault::Truncated) { "length" } else { "stop" };
-        _ = write!(
-            out,
-            r#","choices":[{{"index":0,"finish_reason":"{reason}","logprobs":null,"message":{{"role":"assistant","content":"#
-        );
+        _ = write!(out, r#","choices":[{{"index":0,"finish_reason":"{reason}","logprobs":null,"message":{{"role":"assistant","content":"#);
         match message {
             Message::Content(content) if self.fault == Some(Fault::InvalidUtf8) => {
                 push_json_str(&mut out, &with_bad_byte(content));
@@ -97,11 +90,7 @@ impl Frame<'_> {
     pub(crate) fn error_body(&self) -> Vec<u8> {
         let mut out = String::new();
         let error = r#"{"code":502,"message":"Provider returned error","metadata":{"error_type":"provider_unavailable","provider_name":"simulated"}}"#;
-        _ = write!(
-            out,
-            r#"{{"id":"gen-{}","object":"chat.completion","created":{},"model":"#,
-            self.number, self.created
-        );
+        _ = write!(out, r#"{{"id":"gen-{}","object":"chat.completion","created":{},"model":"#, self.number, self.created);
         push_json_str(&mut out, self.model);
         _ = if self.detail.is_multiple_of(2) {
             write!(out, r#","choices":[],"error":{error}}}"#)
@@ -202,7 +191,6 @@ pub(crate) fn quota_error() -> String {
 
 /// The 401 of a wrong key, which it does not repeat.
 pub(crate) fn key_error() -> String {
-    let message =
-        "Incorrect API key provided. You can find your API key at https://platform.openai.com/account/api-keys.";
+    let message = "Incorrect API key provided. You can find your API key at https://platform.openai.com/account/api-keys.";
     openai_error(message, "invalid_request_error", None, Some("invalid_api_key"))
 }

@@ -132,7 +132,8 @@ impl Stage for PostProcess {
         let field = input.field_with_name(&self.column).ok();
         match field {
             None => {
-                let known: Vec<&str> = input.fields().iter().map(|field| field.name().as_str()).filter(|name| !name.starts_with("__")).collect();
+                let known: Vec<&str> =
+                    input.fields().iter().map(|field| field.name().as_str()).filter(|name| !name.starts_with("__")).collect();
                 let hint = nearest(&self.column, known.iter().copied())
                     .map_or_else(|| format!("known columns: {}", known.join(", ")), |near| format!("did you mean `{near}`?"));
                 mistakes.push(Mistake::new("column", format!("there is no column `{}` here", self.column)).hint(Some(hint)));

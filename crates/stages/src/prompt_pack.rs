@@ -17,8 +17,8 @@ use futures::{StreamExt, TryStreamExt};
 use minijinja::value::{Enumerator, Object, Value};
 use minijinja::{Environment, UndefinedBehavior};
 use promptmill_core::{
-    AnswerShape, BatchStream, Declares, Error, FieldType, Fingerprint, Mistake, Result, RowId, Stage, StageConfig,
-    StageContext, columns, nearest,
+    AnswerShape, BatchStream, Declares, Error, FieldType, Fingerprint, Mistake, Result, RowId, Stage, StageConfig, StageContext, columns,
+    nearest,
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -205,7 +205,8 @@ fn check_template(at: &str, source: &str, known: &[&str], what: &str, mistakes: 
         return;
     }
     let Ok(template) = environment.get_template("template") else { return };
-    let mut unknown: Vec<String> = template.undeclared_variables(false).into_iter().filter(|name| !known.contains(&name.as_str())).collect();
+    let mut unknown: Vec<String> =
+        template.undeclared_variables(false).into_iter().filter(|name| !known.contains(&name.as_str())).collect();
     unknown.sort();
     for name in unknown {
         let hint = nearest(&name, known.iter().copied())
@@ -219,9 +220,7 @@ fn check_template(at: &str, source: &str, known: &[&str], what: &str, mistakes: 
 pub(crate) fn environment() -> Environment<'static> {
     let mut environment = Environment::new();
     environment.set_undefined_behavior(UndefinedBehavior::Lenient);
-    environment.set_formatter(|out, state, value| {
-        if value.is_none() { Ok(()) } else { minijinja::escape_formatter(out, state, value) }
-    });
+    environment.set_formatter(|out, state, value| if value.is_none() { Ok(()) } else { minijinja::escape_formatter(out, state, value) });
     environment
 }
 
@@ -291,7 +290,8 @@ enum Column {
 impl Column {
     fn new(array: &Arc<dyn Array>) -> Result<Self> {
         use DataType::{
-            Boolean, Dictionary, Float16, Float32, Float64, Int8, Int16, Int32, Int64, LargeUtf8, UInt8, UInt16, UInt32, UInt64, Utf8, Utf8View,
+            Boolean, Dictionary, Float16, Float32, Float64, Int8, Int16, Int32, Int64, LargeUtf8, UInt8, UInt16, UInt32, UInt64, Utf8,
+            Utf8View,
         };
         Ok(match array.data_type() {
             Utf8 | LargeUtf8 | Utf8View => Self::Text(cast(array, &Utf8)?.as_string().clone()),
@@ -311,11 +311,41 @@ impl Column {
     fn value(&self, row: usize) -> Value {
         let none = || Value::from(());
         match self {
-            Self::Text(array) => if array.is_null(row) { none() } else { Value::from(array.value(row)) },
-            Self::Int(array) => if array.is_null(row) { none() } else { Value::from(array.value(row)) },
-            Self::UInt(array) => if array.is_null(row) { none() } else { Value::from(array.value(row)) },
-            Self::Float(array) => if array.is_null(row) { none() } else { Value::from(array.value(row)) },
-            Self::Bool(array) => if array.is_null(row) { none() } else { Value::from(array.value(row)) },
+            Self::Text(array) => {
+                if array.is_null(row) {
+                    none()
+                } else {
+                    Value::from(array.value(row))
+                }
+            }
+            Self::Int(array) => {
+                if array.is_null(row) {
+                    none()
+                } else {
+                    Value::from(array.value(row))
+                }
+            }
+            Self::UInt(array) => {
+                if array.is_null(row) {
+                    none()
+                } else {
+                    Value::from(array.value(row))
+                }
+            }
+            Self::Float(array) => {
+                if array.is_null(row) {
+                    none()
+                } else {
+                    Value::from(array.value(row))
+                }
+            }
+            Self::Bool(array) => {
+                if array.is_null(row) {
+                    none()
+                } else {
+                    Value::from(array.value(row))
+                }
+            }
             Self::Shown(texts) => texts[row].as_deref().map_or_else(none, Value::from),
         }
     }

@@ -59,9 +59,7 @@ impl<const START: usize, const MIN: usize, const MAX: usize> JsonSchema for Adap
     }
 
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        let bound = |description: &str, default: usize| {
-            serde_json::json!({"type": "integer", "minimum": 1, "maximum": 4096, "default": default, "description": description})
-        };
+        let bound = |description: &str, default: usize| serde_json::json!({"type": "integer", "minimum": 1, "maximum": 4096, "default": default, "description": description});
         json_schema!({
             "anyOf": [
                 {"type": "integer", "minimum": 1, "maximum": 4096, "description": "A fixed number."},

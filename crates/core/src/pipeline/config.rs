@@ -45,6 +45,20 @@ pub struct SinkSpec {
     pub target_file_mb: u32,
 }
 
+impl SinkSpec {
+    /// A sink at a path, with every default.
+    pub(crate) fn at(path: &str) -> Self {
+        Self {
+            path: path.to_owned(),
+            partition_by: Vec::new(),
+            columns: None,
+            commit_every: thirty_seconds(),
+            format: SinkFormat::default(),
+            target_file_mb: default_target_file_mb(),
+        }
+    }
+}
+
 /// A format of results.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]

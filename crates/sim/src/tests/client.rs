@@ -127,7 +127,6 @@ pub(super) fn pack(first: usize, count: usize) -> Value {
 
 /// The same, with a JSON schema.
 pub(super) fn with_schema(mut request: Value, schema: &Value) -> Value {
-    request["response_format"] =
-        json!({"type": "json_schema", "json_schema": {"name": "rows", "strict": true, "schema": schema}});
+    request["response_format"] = json!({"type": "json_schema", "json_schema": {"name": "rows", "strict": true, "schema": schema}});
     request
 }

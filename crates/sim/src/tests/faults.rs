@@ -15,11 +15,7 @@ async fn struck(fault: &str) -> (Reply, LedgerSnapshot) {
     let counted = books.faults.get(fault).copied();
     if fault.parse::<crate::Fault>().expect("a fault").info().scope == Scope::Request {
         assert_eq!(counted, Some(1), "{fault} is counted");
-        assert_eq!(
-            books.generations == 1,
-            fault.parse::<crate::Fault>().expect("a fault").info().billed,
-            "{fault} is billed as it says"
-        );
+        assert_eq!(books.generations == 1, fault.parse::<crate::Fault>().expect("a fault").info().billed, "{fault} is billed as it says");
     }
     (reply, books)
 }
@@ -251,9 +247,7 @@ async fn items_are_spoilt_one_by_one() {
 async fn faults_of_the_ids_strike_rows_as_well() {
     let row = json!({"type": "object", "properties": {"id": {"type": "string"}, "uitleg": {"type": "string"}}});
     let schema = json!({"type": "object", "properties": {"rows": {"type": "array", "items": row}}});
-    for (fault, rows) in
-        [("missing-ids", 3..=3), ("extra-ids", 5..=6), ("duplicate-ids", 5..=5), ("swapped-ids", 4..=4)]
-    {
+    for (fault, rows) in [("missing-ids", 3..=3), ("extra-ids", 5..=6), ("duplicate-ids", 5..=5), ("swapped-ids", 4..=4)] {
         let sim = with_faults(&format!("{fault}=1"));
         let reply = Client::connect(&sim).await.ask(&with_schema(pack(1, 4), &schema)).await.expect("an answer");
         assert!(rows.contains(&reply.answers()["rows"].as_array().expect("rows").len()), "{fault}");

@@ -19,8 +19,7 @@ async fn totals_equal_the_sum_of_usages_and_costs() {
     for n in 0..50 {
         let reply = client.ask(&pack(n * 5, 1 + n % 5)).await.expect("an answer");
         let usage = &reply.json()["usage"];
-        let (asked, said) =
-            (usage["prompt_tokens"].as_u64().expect("tokens"), usage["completion_tokens"].as_u64().expect("tokens"));
+        let (asked, said) = (usage["prompt_tokens"].as_u64().expect("tokens"), usage["completion_tokens"].as_u64().expect("tokens"));
         assert_eq!(said, reply.content().len().div_ceil(4) as u64);
         assert_eq!(usage["total_tokens"].as_u64(), Some(asked + said));
         let text = reply.text();
@@ -88,17 +87,10 @@ async fn every_request_has_one_outcome_and_only_generations_are_billed() {
     }
     let books = sim.ledger();
     let sum = |counts: &std::collections::BTreeMap<String, u64>| counts.values().sum::<u64>();
-    let outcomes = books.ok
-        + books.cut_by_max_tokens
-        + books.abandoned
-        + sum(&books.refused)
-        + sum(&books.outage)
-        + sum(&books.faults);
+    let outcomes = books.ok + books.cut_by_max_tokens + books.abandoned + sum(&books.refused) + sum(&books.outage) + sum(&books.faults);
     assert_eq!((outcomes, books.requests), (300, 300));
-    let unbilled: u64 = ["server-error", "rate-limit", "context-too-long", "error-in-200"]
-        .iter()
-        .filter_map(|name| books.faults.get(*name))
-        .sum();
+    let unbilled: u64 =
+        ["server-error", "rate-limit", "context-too-long", "error-in-200"].iter().filter_map(|name| books.faults.get(*name)).sum();
     assert!(unbilled > 0);
     assert_eq!(books.generations, 300 - unbilled);
     assert_eq!(books.items.paid, 3 * books.generations);

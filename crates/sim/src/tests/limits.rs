@@ -15,8 +15,7 @@ fn slow(limits: Limits, base_ms: f64) -> Simulator {
 }
 
 async fn at_once(sim: &Simulator, count: usize) -> Vec<Reply> {
-    let asks = (0..count)
-        .map(|first| async move { Client::connect(sim).await.ask(&pack(first, 1)).await.expect("a response") });
+    let asks = (0..count).map(|first| async move { Client::connect(sim).await.ask(&pack(first, 1)).await.expect("a response") });
     futures::future::join_all(asks).await
 }
 
@@ -88,16 +87,14 @@ async fn requests_per_minute_are_limited_and_told() {
     assert_eq!(client.ask(&pack(2, 1)).await.expect("an answer").status, 200);
     let refused = client.ask(&pack(3, 1)).await.expect("a response");
     assert_eq!(refused.status, 429);
-    let remaining: u32 =
-        refused.header("x-ratelimit-remaining-requests").and_then(|n| n.parse().ok()).expect("a number");
+    let remaining: u32 = refused.header("x-ratelimit-remaining-requests").and_then(|n| n.parse().ok()).expect("a number");
     assert!(remaining < 20, "less than a request: {remaining}");
     assert!(refused.header("x-ratelimit-reset-requests").expect("a reset").ends_with('s'));
     assert!(refused.header("retry-after").is_none());
     let error = refused.json();
     let message = error["error"]["message"].as_str().expect("a message");
     assert!(
-        message.contains("on requests per min (RPM): Limit 60, Used ")
-            && message.contains(", Requested 1. Please try again in "),
+        message.contains("on requests per min (RPM): Limit 60, Used ") && message.contains(", Requested 1. Please try again in "),
         "{message}"
     );
     assert_eq!((&error["error"]["type"], &error["error"]["code"]), (&json!("requests"), &json!("rate_limit_exceeded")));
@@ -116,10 +113,7 @@ async fn tokens_per_minute_weigh_prompt_and_output_limit() {
     assert_eq!((first.status, first.header("x-ratelimit-limit-tokens")), (200, Some("60000")));
     let refused = client.ask(&request).await.expect("a response");
     assert_eq!(refused.status, 429);
-    assert!(
-        refused.text().contains("on tokens per min (TPM): Limit 60000, Used ")
-            && refused.text().contains("\"type\":\"tokens\"")
-    );
+    assert!(refused.text().contains("on tokens per min (TPM): Limit 60000, Used ") && refused.text().contains("\"type\":\"tokens\""));
     request["max_tokens"] = json!(70_000);
     let large = client.ask(&request).await.expect("a response");
     assert!(large.status == 429 && large.text().contains("Request too large"));
@@ -131,8 +125,7 @@ async fn tokens_per_minute_weigh_prompt_and_output_limit() {
 async fn without_an_output_limit_the_real_output_counts() {
     let sim = limited(Limits { tpm: Some(6_000), burst_seconds: 2.0, ..Limits::default() });
     let mut client = Client::connect(&sim).await;
-    let statuses =
-        [client.ask(&pack(1, 1)).await, client.ask(&pack(2, 1)).await].map(|reply| reply.expect("a response").status);
+    let statuses = [client.ask(&pack(1, 1)).await, client.ask(&pack(2, 1)).await].map(|reply| reply.expect("a response").status);
     assert_eq!(statuses, [200, 429], "75 prompt tokens fit twice into 200, with the 75 of the output they do not");
 }
 
@@ -156,14 +149,8 @@ async fn other_dialects_have_their_own_names() {
         (Dialect::Mistral, "x-ratelimit-remaining-req-minute", "Requests rate limit exceeded"),
         (Dialect::Anthropic, "anthropic-ratelimit-requests-remaining", "rate_limit_error"),
     ] {
-        let limits = Limits {
-            rpm: Some(60),
-            tpm: Some(1_000_000),
-            headers: true,
-            dialect,
-            retry_after: RetryAfter::Seconds,
-            ..Limits::default()
-        };
+        let limits =
+            Limits { rpm: Some(60), tpm: Some(1_000_000), headers: true, dialect, retry_after: RetryAfter::Seconds, ..Limits::default() };
         let sim = limited(limits);
         let mut client = Client::connect(&sim).await;
         let reply = client.ask(&pack(1, 1)).await.expect("an answer");

@@ -56,9 +56,7 @@ async fn the_key_is_checked_and_never_repeated() {
     let sim = start(SimConfig { api_key: Some("sleutel".into()), ..SimConfig::instant() });
     let mut client = Client::connect(&sim).await;
     let body = pack(1, 1).to_string();
-    for (header, status) in
-        [("", 401), ("authorization: Bearer fout\r\n", 401), ("authorization: Bearer sleutel\r\n", 200)]
-    {
+    for (header, status) in [("", 401), ("authorization: Bearer fout\r\n", 401), ("authorization: Bearer sleutel\r\n", 200)] {
         let reply = client.send("POST", "/v1/chat/completions", header, body.as_bytes()).await.expect("a response");
         assert_eq!(reply.status, status);
         assert!(!reply.text().contains("sleutel") && !reply.text().contains("fout"));
@@ -106,10 +104,8 @@ async fn control_changes_settings_at_run_time() {
 #[tokio::test]
 async fn a_schedule_plays_from_the_first_request() {
     let at = |at_seconds, patch| ScheduledPatch { at_seconds, patch };
-    let sim = start(SimConfig {
-        schedule: vec![at(0.4, json!({"outage": "none"})), at(0.1, json!({"outage": "503"}))],
-        ..SimConfig::instant()
-    });
+    let sim =
+        start(SimConfig { schedule: vec![at(0.4, json!({"outage": "none"})), at(0.1, json!({"outage": "503"}))], ..SimConfig::instant() });
     let mut client = Client::connect(&sim).await;
     tokio::time::sleep(Duration::from_millis(250)).await;
     let mut seen = Vec::new();
@@ -118,11 +114,7 @@ async fn a_schedule_plays_from_the_first_request() {
         seen.push(client.ask(&pack(1, 1)).await.expect("a response").status);
     }
     assert_eq!(seen, [200, 503, 200]);
-    let bad = SimConfig {
-        schedule: vec![at(1.0, json!({"sed": 1}))],
-        schedule_from: ScheduleFrom::Start,
-        ..SimConfig::instant()
-    };
+    let bad = SimConfig { schedule: vec![at(1.0, json!({"sed": 1}))], schedule_from: ScheduleFrom::Start, ..SimConfig::instant() };
     assert_eq!(crate::Simulator::start(bad).expect_err("no such setting").kind(), ErrorKind::InvalidInput);
 }
 
@@ -178,9 +170,7 @@ async fn http2_is_spoken_in_clear() {
     let mut stream = TcpStream::connect(sim.address()).await.expect("it listens");
     let body = pack(1, 1).to_string();
     let mut headers = Vec::new();
-    for (name, value) in
-        [(":method", "POST"), (":scheme", "http"), (":path", "/v1/chat/completions"), (":authority", "sim")]
-    {
+    for (name, value) in [(":method", "POST"), (":scheme", "http"), (":path", "/v1/chat/completions"), (":authority", "sim")] {
         // A literal without indexing, name and value as plain text.
         headers.extend([0, name.len() as u8]);
         headers.extend(name.as_bytes());

@@ -6,9 +6,7 @@ use std::time::{Duration, Instant};
 use chrono::Utc;
 use promptmill_core::{Acceptance, AnswerShape, Attempt, Begun, CostSource, Journal, Money, Price, Result, Usage};
 use promptmill_llm::lane::Outcome;
-use promptmill_llm::{
-    CallError, Charge, Class, Finish, Model, Reply, Request, Reservation, Response, RowAnswer, Tokens, read_answers,
-};
+use promptmill_llm::{CallError, Charge, Class, Finish, Model, Reply, Request, Reservation, Response, RowAnswer, Tokens, read_answers};
 use serde_json::Value;
 
 use super::row::{Answer, Fault};

@@ -559,7 +559,8 @@ impl Prompt {
         };
         let ids: Value = items.iter().map(|item| Value::from(item.id.as_str())).collect();
         let texts: Value = items.iter().map(|item| Value::from(&*item.text)).collect();
-        let rendered = environment.get_template("prompt").and_then(|template| template.render(context! { count => items.len(), ids, items => texts }));
+        let rendered =
+            environment.get_template("prompt").and_then(|template| template.render(context! { count => items.len(), ids, items => texts }));
         rendered.map_err(|error| Error::failed("the template `prompt` cannot be rendered").because(error))
     }
 }
