@@ -1,1 +1,1 @@
-//! x
+//! Programs that show promptmill as a library, and its benches: see `examples/examples`.

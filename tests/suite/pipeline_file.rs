@@ -94,6 +94,9 @@ fn a_key_that_is_not_there_and_a_price_that_is_not_known_stop_before_anything_is
     let project = project(|text| text.replace("model = \"builtin/extractive\"", "model = \"mistral-small\""));
     let ran = project.run(&["run", "pipeline.toml"]).expect(2);
     assert!(ran.stderr.contains("`OPENROUTER_API_KEY` is not set"), "{}", ran.stderr);
+    // Whoever only looks needs no key.
+    project.run(&["plan", "pipeline.toml"]).expect(0);
+    project.run(&["sql", "pipeline.toml", "SELECT count(*) FROM results"]).expect(0);
     let project = self::project(|text| {
         text.replace("model = \"builtin/extractive\"", "model = \"local\"").replace("price = { input = 0, output = 0 }\n", "")
     });

@@ -10,35 +10,35 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 /// The project's folder.
-pub fn root() -> PathBuf {
+pub(crate) fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").canonicalize().expect("the project's folder")
 }
 
 /// A folder of its own for one test.
-pub struct Project {
-    pub folder: TempDir,
+pub(crate) struct Project {
+    pub(crate) folder: TempDir,
     /// Runs the runtime that a simulator lives on.
     runtime: Option<tokio::runtime::Runtime>,
-    pub simulator: Option<Simulator>,
+    pub(crate) simulator: Option<Simulator>,
 }
 
 /// What a command printed and how it ended.
-pub struct Ran {
-    pub code: i32,
-    pub stdout: String,
-    pub stderr: String,
+pub(crate) struct Ran {
+    pub(crate) code: i32,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
 }
 
 impl Ran {
     #[track_caller]
-    pub fn expect(self, code: i32) -> Self {
+    pub(crate) fn expect(self, code: i32) -> Self {
         assert_eq!(self.code, code, "stdout:\n{}\nstderr:\n{}", self.stdout, self.stderr);
         self
     }
 
     /// Standard output as JSON.
     #[track_caller]
-    pub fn json(&self) -> Value {
+    pub(crate) fn json(&self) -> Value {
         serde_json::from_str(&self.stdout).unwrap_or_else(|error| panic!("{error}: {}", self.stdout))
     }
 }
@@ -51,12 +51,12 @@ impl From<Output> for Ran {
 }
 
 impl Project {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self { folder: tempfile::tempdir().expect("a folder"), runtime: None, simulator: None }
     }
 
     /// A project whose pipeline asks a simulated provider about generated motions.
-    pub fn simulated(rows: u64, config: SimConfig) -> Self {
+    pub(crate) fn simulated(rows: u64, config: SimConfig) -> Self {
         let mut project = Self::new();
         project.motions(rows);
         project.simulate(config);
@@ -64,7 +64,7 @@ impl Project {
         project
     }
 
-    pub fn simulate(&mut self, config: SimConfig) {
+    pub(crate) fn simulate(&mut self, config: SimConfig) {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().expect("a runtime");
         let guard = runtime.enter();
         let simulator = Simulator::start(config).expect("a simulator");
@@ -73,12 +73,12 @@ impl Project {
         self.runtime = Some(runtime);
     }
 
-    pub fn simulator(&self) -> &Simulator {
+    pub(crate) fn simulator(&self) -> &Simulator {
         self.simulator.as_ref().expect("a simulator")
     }
 
     /// A pipeline over `motions.parquet`, with more lines for the `llm` stage.
-    pub fn simulated_pipeline(&self, llm: &str) -> String {
+    pub(crate) fn simulated_pipeline(&self, llm: &str) -> String {
         format!(
             r#"
 name = "motions"
@@ -138,20 +138,20 @@ base_url = "{}"
         )
     }
 
-    pub fn motions(&self, rows: u64) {
+    pub(crate) fn motions(&self, rows: u64) {
         let options = Options { seed: 11, rows, ..Options::default() };
         write_parquet(&self.path("motions.parquet"), &options).expect("motions");
     }
 
-    pub fn path(&self, name: &str) -> PathBuf {
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
 
-    pub fn write(&self, name: &str, text: &str) {
+    pub(crate) fn write(&self, name: &str, text: &str) {
         std::fs::write(self.path(name), text).expect("a file");
     }
 
-    pub fn command(&self, arguments: &[&str]) -> Command {
+    pub(crate) fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_promptmill"));
         command.args(arguments).current_dir(self.folder.path()).stdin(Stdio::null());
         // Whatever the machine has set must not reach the tests.
@@ -161,12 +161,12 @@ base_url = "{}"
         command
     }
 
-    pub fn run(&self, arguments: &[&str]) -> Ran {
+    pub(crate) fn run(&self, arguments: &[&str]) -> Ran {
         self.command(arguments).output().expect("the binary runs").into()
     }
 
     /// Runs the pipeline, with JSON output.
-    pub fn run_pipeline(&self, more: &[&str]) -> Ran {
+    pub(crate) fn run_pipeline(&self, more: &[&str]) -> Ran {
         let mut arguments = vec!["run", "pipeline.toml", "--output", "json", "--progress", "none"];
         arguments.extend(more);
         self.run(&arguments)
@@ -174,14 +174,14 @@ base_url = "{}"
 
     /// The rows of a query over the pipeline.
     #[track_caller]
-    pub fn query(&self, query: &str) -> Vec<Value> {
+    pub(crate) fn query(&self, query: &str) -> Vec<Value> {
         let ran = self.run(&["sql", "pipeline.toml", query, "--output", "json"]).expect(0);
         ran.json().as_array().expect("rows").clone()
     }
 
     /// One number of a query over the pipeline; decimals come as text or number.
     #[track_caller]
-    pub fn number(&self, query: &str) -> f64 {
+    pub(crate) fn number(&self, query: &str) -> f64 {
         let rows = self.query(query);
         let value = rows.first().and_then(|row| row.as_object()?.values().next().cloned()).unwrap_or_default();
         match &value {
@@ -193,12 +193,12 @@ base_url = "{}"
 
     /// A sum of money, in nano-dollars.
     #[track_caller]
-    pub fn nano(&self, query: &str) -> i64 {
+    pub(crate) fn nano(&self, query: &str) -> i64 {
         self.number(&format!("SELECT CAST(coalesce(sum(cost_usd), 0) * 1000000000 AS BIGINT) FROM {query}")) as i64
     }
 
     /// How often each key occurs in results and dead letters together.
-    pub fn settled_keys(&self) -> BTreeMap<String, u64> {
+    pub(crate) fn settled_keys(&self) -> BTreeMap<String, u64> {
         let rows = self.query(
             "SELECT motion_id, count(*) AS n FROM (SELECT motion_id FROM results UNION ALL SELECT motion_id FROM dead_letters) AS both GROUP BY motion_id",
         );
@@ -206,14 +206,14 @@ base_url = "{}"
     }
 
     /// The keys of the source that pass the filter.
-    pub fn source_keys(&self) -> Vec<String> {
+    pub(crate) fn source_keys(&self) -> Vec<String> {
         let rows = self.query("SELECT motion_id FROM source WHERE body IS NOT NULL AND length(trim(body)) > 0");
         rows.iter().map(|row| row["motion_id"].as_str().expect("a key").to_owned()).collect()
     }
 
     /// Promise 1: every key that passes the filters is settled exactly once.
     #[track_caller]
-    pub fn assert_settled_once(&self) {
+    pub(crate) fn assert_settled_once(&self) {
         let settled = self.settled_keys();
         let source = self.source_keys();
         let wrong: Vec<_> = source.iter().filter(|key| settled.get(*key) != Some(&1)).map(|key| (key, settled.get(key))).take(5).collect();
@@ -223,7 +223,7 @@ base_url = "{}"
 
     /// Promise 4: rows and attempts cost the same, to the nano-dollar.
     #[track_caller]
-    pub fn assert_money_agrees(&self) -> i64 {
+    pub(crate) fn assert_money_agrees(&self) -> i64 {
         let attempts = self.nano("attempts");
         let rows = self.nano("results") + self.nano("dead_letters");
         assert_eq!(rows, attempts, "rows and attempts differ");

@@ -13,7 +13,7 @@ use promptmill_core::{
 
 use crate::commit::CommitLog;
 use crate::node::from_datafusion;
-use crate::plan::{Plan, session};
+use crate::plan::{Plan, Purpose, session};
 use crate::run::{count_rows, state_folder};
 use crate::source;
 
@@ -38,7 +38,7 @@ pub struct Forecast {
 /// The pipeline's mistakes, or that its state cannot be read.
 pub async fn forecast(pipeline: Arc<Pipeline>, registry: &Registry) -> Result<Forecast> {
     let planning = session(None);
-    let plan = Plan::new(&planning, &pipeline, registry).await?;
+    let plan = Plan::new(&planning, &pipeline, registry, Purpose::Looking).await?;
     let meter = Arc::new(Meter::default());
     count_rows(&planning, &plan, &pipeline, &meter).await?;
     let settled = CommitLog::open(&state_folder(&pipeline)?).await?.settled(true).await?;

@@ -39,6 +39,15 @@ pub struct Plan {
     pub(crate) output: SchemaRef,
 }
 
+/// What a plan is made for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Purpose {
+    /// Models will be asked: their keys and prices have to be there.
+    Asking,
+    /// Only to look: whoever reads results needs no key.
+    Looking,
+}
+
 /// Rows that travel together: enough to be quick, few enough that a stage between two of them stays lively.
 const BATCH_ROWS: usize = 1024;
 
@@ -61,15 +70,17 @@ pub(crate) fn session(context: Option<StageContext>) -> SessionContext {
 }
 
 impl Plan {
-    /// Plans a pipeline.
+    /// Plans a pipeline, for a purpose.
     ///
     /// # Errors
     /// All its mistakes together.
-    pub async fn new(session: &SessionContext, pipeline: &Pipeline, registry: &Registry) -> Result<Self> {
+    pub(crate) async fn new(session: &SessionContext, pipeline: &Pipeline, registry: &Registry, purpose: Purpose) -> Result<Self> {
         let declares: Vec<Declares> = pipeline.stages.iter().map(|stage| stage.stage.declares()).collect();
         let mut checker = Checker { pipeline, declares: &declares, list: Vec::new() };
         checker.stages();
-        checker.providers(registry);
+        if purpose == Purpose::Asking {
+            checker.providers(registry);
+        }
         let source = source::open(session, &pipeline.source).await;
         let source = source.map_err(|mistake| checker.wrong(&["source"], mistake)).ok();
         let planned = match &source {
@@ -387,7 +398,7 @@ fn sql_mistake(at: &str, predicate: &str, error: &DataFusionError, known: &[&str
 /// The pipeline's mistakes, or that no plan can be made.
 pub async fn explain(pipeline: &Pipeline, registry: &Registry) -> Result<String> {
     let session = session(None);
-    let plan = Plan::new(&session, pipeline, registry).await?;
+    let plan = Plan::new(&session, pipeline, registry, Purpose::Looking).await?;
     let physical = session.state().create_physical_plan(&plan.answered).await.map_err(from_datafusion)?;
     Ok(datafusion::physical_plan::displayable(physical.as_ref()).indent(false).to_string())
 }
@@ -425,5 +436,5 @@ pub async fn read(path: &Path, settings: &[String], registry: &Registry) -> Resu
 /// # Errors
 /// All its mistakes together.
 pub async fn check(pipeline: &Pipeline, registry: &Registry) -> Result<Plan> {
-    Plan::new(&session(None), pipeline, registry).await
+    Plan::new(&session(None), pipeline, registry, Purpose::Asking).await
 }

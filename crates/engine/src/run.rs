@@ -18,7 +18,7 @@ use promptmill_core::{
 use crate::commit::{CommitLog, key_hash};
 use crate::journal::LocalJournal;
 use crate::node::from_datafusion;
-use crate::plan::{Plan, session};
+use crate::plan::{Plan, Purpose, session};
 use crate::record::{RunRecord, Status, Summary, Timeline};
 use crate::sink::{Layout, Sink};
 use crate::source;
@@ -26,6 +26,9 @@ use crate::storage::Folder;
 
 /// Wrong keys that an error names.
 const NAMED_KEYS: usize = 5;
+
+/// Rows that wait for a commit at the most, however far away it is: they are remembered one by one until then.
+const UNCOMMITTED_ROWS: usize = 250_000;
 
 /// What the command line says about one run.
 #[derive(Clone, Debug, Default)]
@@ -57,7 +60,7 @@ pub async fn run(pipeline: Arc<Pipeline>, registry: &Registry, options: RunOptio
     let (started, started_at) = (Instant::now(), now());
     let run_id = new_run_id();
     let planning = session(None);
-    let plan = Plan::new(&planning, &pipeline, registry).await?;
+    let plan = Plan::new(&planning, &pipeline, registry, Purpose::Asking).await?;
     check_budget(&pipeline, registry, &options)?;
     count_rows(&planning, &plan, &pipeline, &meter).await?;
 
@@ -165,7 +168,12 @@ async fn flow(
                 commit_at = Instant::now() + commit_every;
             }
             batch = stream.next() => match batch {
-                Some(batch) => sink.write(&batch.map_err(from_datafusion)?).await?,
+                Some(batch) => {
+                    sink.write(&batch.map_err(from_datafusion)?).await?;
+                    if sink.uncommitted() > UNCOMMITTED_ROWS {
+                        sink.commit().await?;
+                    }
+                }
                 None => return Ok(()),
             },
         }

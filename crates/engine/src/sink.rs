@@ -145,6 +145,11 @@ impl Sink {
         Ok(sink)
     }
 
+    /// Rows taken in since the last commit.
+    pub(crate) fn uncommitted(&self) -> usize {
+        self.settlements.len()
+    }
+
     /// Dead letters that are committed now.
     pub(crate) fn dead_letters_now(&self) -> u64 {
         self.log.dead_letters().iter().map(|file| file.rows).sum()

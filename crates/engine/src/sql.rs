@@ -29,7 +29,7 @@ use promptmill_core::{Error, Pipeline, Registry, Result};
 use crate::commit::{CommitLog, DataFile};
 use crate::journal;
 use crate::node::from_datafusion;
-use crate::plan::{Plan, session};
+use crate::plan::{Plan, Purpose, session};
 use crate::record::RunRecord;
 use crate::run::state_folder;
 use crate::sink::Layout;
@@ -41,7 +41,7 @@ use crate::storage::Folder;
 /// If the pipeline is wrong or its state cannot be read.
 pub async fn open(pipeline: &Pipeline, registry: &Registry) -> Result<SessionContext> {
     let session = session(None);
-    let plan = Plan::new(&session, pipeline, registry).await?;
+    let plan = Plan::new(&session, pipeline, registry, Purpose::Looking).await?;
     let layout = Layout::new(&plan.results, &pipeline.sink.partition_by, &pipeline.source.key, &plan.output)?;
     let state = state_folder(pipeline)?;
     let log = CommitLog::open(&state).await?;

@@ -15,7 +15,7 @@ use serde::Deserialize;
 /// the requests that it was part of, failed ones included, exact to the nano-dollar.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct Cost {
+pub(crate) struct Cost {
     /// The most that the pipeline may spend over all its runs, in US dollars. Never exceeded, whatever is in
     /// flight: the worst case of a request is set aside before it is sent. Left out: no limit.
     #[serde(default)]

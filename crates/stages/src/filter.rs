@@ -14,7 +14,7 @@ use serde::Deserialize;
 /// not even read where the file's statistics allow.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct Filter {
+pub(crate) struct Filter {
     /// Any DataFusion SQL predicate over the source's columns.
     #[serde(rename = "where")]
     predicate: String,

@@ -28,7 +28,7 @@ use crate::setting::Adaptive;
 /// missing, doubled or rejected is asked again, and only that.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct Llm {
+pub(crate) struct Llm {
     /// The model: a name under `[models]`, or `builtin/extractive`.
     model: String,
     /// Models tried, in this order, for the rows that the models before could not answer.

@@ -46,7 +46,7 @@ pub use steps::steps;
 /// Repairs the answers in a column and turns garbage away, step by step.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct PostProcess {
+pub(crate) struct PostProcess {
     /// The column of the answers.
     column: String,
     /// The language that the answers should be in, as `nl` or `en`; steps that judge language need it.

@@ -29,7 +29,7 @@ use crate::setting::Adaptive;
 /// id of its own; the answer has to name the ids.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct PromptPack {
+pub(crate) struct PromptPack {
     /// The system message.
     #[serde(default)]
     system: Option<String>,
@@ -63,15 +63,15 @@ fn default_answer() -> AnswerSetting {
 
 /// How `llm` has to ask: what `prompt-pack` leaves in the schema's metadata.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct PackPlan {
+pub(crate) struct PackPlan {
     /// The system message.
-    pub system: Option<String>,
+    pub(crate) system: Option<String>,
     /// The template over the pack.
-    pub prompt: String,
+    pub(crate) prompt: String,
     /// Rows per request: start, min, max.
-    pub rows: (usize, usize, usize),
+    pub(crate) rows: (usize, usize, usize),
     /// The shape of an answer.
-    pub shape: AnswerShape,
+    pub(crate) shape: AnswerShape,
 }
 
 /// What a prompt template may name.

@@ -6,13 +6,13 @@ use serde::{Deserialize, Deserializer, Serialize, de};
 /// A number between `min` and `max` that starts at `start`. Written as a table with any of the three, or as a
 /// plain number that stays as it is. The parameters are the defaults.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-pub struct Adaptive<const START: usize, const MIN: usize, const MAX: usize> {
+pub(crate) struct Adaptive<const START: usize, const MIN: usize, const MAX: usize> {
     /// The value at the start.
-    pub start: usize,
+    pub(crate) start: usize,
     /// The least value.
-    pub min: usize,
+    pub(crate) min: usize,
     /// The greatest value.
-    pub max: usize,
+    pub(crate) max: usize,
 }
 
 impl<const START: usize, const MIN: usize, const MAX: usize> Default for Adaptive<START, MIN, MAX> {

@@ -136,7 +136,7 @@ async fn damage_in_the_middle_is_an_error_and_changes_nothing() {
         assert!(failure.hint.is_some_and(|hint| hint.contains("backup")));
     }
     assert_eq!(fs::read(log_of(&state, 1)).expect("a log"), bytes);
-    assert_eq!(segments(state.path()).expect("a list"), [PathBuf::new(); 0]);
+    assert!(segments(state.path()).expect("a list").is_empty());
 }
 
 #[tokio::test]

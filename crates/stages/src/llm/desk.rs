@@ -40,6 +40,8 @@ const ENVELOPE_TOKENS: usize = 64;
 const USE_OF_CONTEXT: f64 = 0.9;
 /// Malformed requests in a row, without a success, after which the mistake is ours and not a row's.
 const BAD_REQUESTS: u32 = 3;
+/// A provider without capacity does not have it back at once.
+const NO_CAPACITY_PAUSE: Duration = Duration::from_secs(5);
 /// Backoff after a fault, and after a refusal that names no time: doubled per try up to the second.
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(30));
 
@@ -430,7 +432,8 @@ impl Desk {
         match class {
             Some(class) if class.is_fatal() => return self.queues[row.model].push_again(row),
             Some(class) if class.is_limit() => {
-                let wait = retry_after.unwrap_or_else(|| backoff(0));
+                let least = if class == Class::NoCapacity { NO_CAPACITY_PAUSE } else { Duration::ZERO };
+                let wait = retry_after.unwrap_or_else(|| backoff(0)).max(least);
                 return self.queues[row.model].sleep(row, now + wait);
             }
             Some(class) if class.wants_split() && pack > 1 => {
