@@ -190,7 +190,7 @@ impl ExecutionPlan for StageExec {
         let Some(lent) = context.session_config().get_extension::<StageContext>() else {
             return internal_err!("stage `{}` is executed outside a run", self.name);
         };
-        let input = self.input.execute(partition, context)?.map_err(|error| from_datafusion(error)).boxed();
+        let input = self.input.execute(partition, context)?.map_err(from_datafusion).boxed();
         let output = Arc::clone(&self.stage).run(input, (*lent).clone()).map_err(to_datafusion);
         Ok(Box::pin(RecordBatchStreamAdapter::new(self.schema(), output)))
     }

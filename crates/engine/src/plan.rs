@@ -186,12 +186,11 @@ impl Checker<'_> {
                 self.wrong(&["models", name], mistake);
             }
             let Some(provider) = self.pipeline.providers.get(&spec.provider) else { continue };
-            if let Some(variable) = provider.api_key_env.as_ref().filter(|_| checked.insert(&spec.provider)) {
-                if std::env::var_os(variable).is_none_or(|value| value.is_empty()) {
-                    let mistake = Mistake::new("api_key_env", format!("the environment variable `{variable}` is not set"))
-                        .hint(Some(format!("export {variable}=…")));
-                    self.wrong(&["providers", &spec.provider], mistake);
-                }
+            let Some(variable) = provider.api_key_env.as_ref().filter(|_| checked.insert(&spec.provider)) else { continue };
+            if std::env::var_os(variable).is_none_or(|value| value.is_empty()) {
+                let mistake = Mistake::new("api_key_env", format!("the environment variable `{variable}` is not set"))
+                    .hint(Some(format!("export {variable}=…")));
+                self.wrong(&["providers", &spec.provider], mistake);
             }
         }
     }
@@ -364,11 +363,11 @@ fn unknown_column(at: &str, name: &str, known: &[&str]) -> Mistake {
 /// What DataFusion says of a predicate, in our words and at its place.
 fn sql_mistake(at: &str, predicate: &str, error: &DataFusionError, known: &[&str]) -> Mistake {
     let root = error.find_root();
-    if let DataFusionError::SchemaError(inner, _) = root {
-        if let datafusion::common::SchemaError::FieldNotFound { field, .. } = inner.as_ref() {
-            let place = predicate.to_lowercase().find(&field.name.to_lowercase()).map(|start| start..start + field.name.len());
-            return unknown_column(at, &field.name, known).range(place);
-        }
+    if let DataFusionError::SchemaError(inner, _) = root
+        && let datafusion::common::SchemaError::FieldNotFound { field, .. } = inner.as_ref()
+    {
+        let place = predicate.to_lowercase().find(&field.name.to_lowercase()).map(|start| start..start + field.name.len());
+        return unknown_column(at, &field.name, known).range(place);
     }
     let message = root.strip_backtrace();
     let message = message.lines().next().unwrap_or_default();

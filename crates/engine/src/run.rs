@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use chrono::{SecondsFormat, Utc};
 use datafusion::arrow::array::{Array, AsArray};
+use datafusion::execution::SendableRecordBatchStream;
 use datafusion::logical_expr::{LogicalPlan, LogicalPlanBuilder, ident};
 use datafusion::physical_plan::execute_stream;
 use datafusion::prelude::SessionContext;
@@ -142,7 +143,7 @@ async fn flow(
     meter: &Meter,
     commit_every: Duration,
 ) -> Result<()> {
-    let source = context.pipeline.source.clone();
+    let (source, stop) = (context.pipeline.source.clone(), context.stop.clone());
     let session = session(Some(context));
     let mut rows = plan.answered.clone();
     if let Some(limit) = options.limit {
@@ -154,6 +155,23 @@ async fn flow(
     source::register(&session, &source)?;
     let physical = state.create_physical_plan(&rows).await.map_err(from_datafusion)?;
     let mut stream = execute_stream(physical, state.task_ctx()).map_err(from_datafusion)?;
+    let result = drain(&mut stream, sink, timeline, meter, commit_every).await;
+    if let Err(error) = &result {
+        // Nothing more is sent, but what is in flight has been paid for: it still reaches the journal.
+        stop.request(StopReason::Fatal { message: error.to_string(), hint: None });
+        while stream.next().await.is_some() {}
+    }
+    result
+}
+
+/// Writes what comes out of the stages, with a commit and a sample every so often.
+async fn drain(
+    stream: &mut SendableRecordBatchStream,
+    sink: &mut Sink,
+    timeline: &mut Timeline,
+    meter: &Meter,
+    commit_every: Duration,
+) -> Result<()> {
     let mut commit_at = Instant::now() + commit_every;
     let mut sample_at = Instant::now() + timeline.every();
     loop {

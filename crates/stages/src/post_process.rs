@@ -180,7 +180,7 @@ impl PostProcess {
         let mut mistakes = Vec::new();
         let language = match self.language.as_deref().map(str::parse::<Language>) {
             Some(Err(error)) => {
-                mistakes.push(Mistake::new("language", error.to_string()));
+                mistakes.push(Mistake::new("language", error));
                 None
             }
             language => language.and_then(Result::ok),

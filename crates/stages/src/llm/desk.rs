@@ -540,7 +540,7 @@ enum Prompt {
     /// The same of every pack: the usual case, and nothing to render.
     Same(String),
     /// A template that names something of the pack.
-    Template(Environment<'static>),
+    Template(Box<Environment<'static>>),
 }
 
 impl Prompt {
@@ -552,7 +552,7 @@ impl Prompt {
         if template.undeclared_variables(false).is_empty() {
             return template.render(()).map(Self::Same).map_err(failed);
         }
-        Ok(Self::Template(environment))
+        Ok(Self::Template(Box::new(environment)))
     }
 
     fn of(&self, items: &[Item]) -> Result<String> {
