@@ -55,6 +55,8 @@ enum Bench {
 
 #[tokio::main]
 async fn main() -> Result<()> {
+    // The comparison's own client needs one, as promptmill's does; that somebody was earlier is as good.
+    let _ = rustls::crypto::ring::default_provider().install_default();
     match Cli::parse().command {
         Bench::All => {
             service(29_000).await?;
@@ -89,6 +91,8 @@ async fn service(rows: u64) -> Result<()> {
     let pipeline = folder.path().join("pipeline.toml");
     std::fs::write(&pipeline, asking(&folder.path().join("out"), &motions, &provider.url))?;
     let (record, memory) = own_run(&pipeline)?;
+    std::fs::create_dir_all("out")?;
+    std::fs::write("out/bench-run.json", serde_json::to_vec(&record)?)?;
     let ledger = provider.ledger().await?;
     let tokens = ledger.completion_tokens as f64 / ledger.generations as f64;
     let ideal = (PLACES * PACK) as f64 / (config.latency.mean_ms(tokens) / 1e3);
