@@ -37,7 +37,7 @@ pub(crate) async fn show(progress: Progress, meter: Arc<Meter>) {
 
 async fn bar(meter: &Meter) {
     let bar = ProgressBar::with_draw_target(Some(0), ProgressDrawTarget::stderr());
-    let template = "{spinner} {bar:24.cyan/dim} {percent:>3}%  {wide_msg}";
+    let template = "{spinner} {bar:14.cyan/dim} {percent:>3}%  {wide_msg}";
     bar.set_style(ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar()).progress_chars("━━─"));
     // The bar goes when the run ends, however it ends: the summary says the same and stays.
     let _clear = ClearOnDrop(bar.clone());
@@ -81,7 +81,7 @@ fn message(reading: &Reading, rate: f64) -> String {
     let left = if rate > 0.0 { duration((total - done) as f64 / rate) } else { "?".to_owned() };
     let dead = if reading.dead_letters > 0 { format!(", {} dead", reading.dead_letters) } else { String::new() };
     format!(
-        "{done}/{total} rows{dead}  {rate:.0}/s  ${:.4}  {} in flight (limit {})  {left} left",
+        "{done}/{total} rows{dead}  {rate:.0}/s  ${:.4}  {}/{} in flight  {left} left",
         reading.cost.usd(),
         reading.in_flight,
         reading.limit

@@ -18,7 +18,7 @@ use promptmill_core::{
 };
 use promptmill_llm::lane::rows::{PackResult, Rows};
 use promptmill_llm::lane::{Bounds, Gate, Lane};
-use promptmill_llm::{Budget, Class, Item, Model, Models, Request, row_id};
+use promptmill_llm::{Budget, Class, Item, Model, Models, Request, Reservation, row_id};
 use tokio::sync::mpsc;
 use tokio::task::{JoinError, JoinSet};
 
@@ -272,7 +272,8 @@ impl Desk {
                 return Ok(false);
             }
             let request = self.request(model, &pack)?;
-            let Some(reservation) = self.budget.reserve(worst_case(self.models[model].price, &request)) else {
+            let bytes = prompt_bytes(&request);
+            let Some(reservation) = self.budget.reserve(worst_case(self.models[model].price, &request, bytes)) else {
                 let rows = pack.len();
                 self.queues[model].put_back(pack);
                 if !self.in_flight.is_empty() {
@@ -286,14 +287,14 @@ impl Desk {
                 size = rows / 2;
                 continue;
             };
-            let tokens = self.models[model].tokens.of_prompt(prompt_bytes(&request)) + self.expected_output(model, &pack);
+            let tokens = self.models[model].tokens.of_prompt(bytes) + self.expected_output(model, &pack);
             if let Err(again) = self.models[model].gate.enter(tokens) {
                 reservation.settle(Money::ZERO);
                 self.queues[model].put_back(pack);
                 self.again_at = [self.again_at, again].into_iter().flatten().min();
                 return Ok(false);
             }
-            self.send(model, pack, request, reservation);
+            self.send(model, pack, request, bytes, reservation);
             return Ok(true);
         }
     }
@@ -348,7 +349,7 @@ impl Desk {
         })
     }
 
-    fn send(&mut self, model: usize, pack: Vec<Row>, request: Request, reservation: promptmill_llm::Reservation) {
+    fn send(&mut self, model: usize, pack: Vec<Row>, request: Request, prompt_bytes: usize, reservation: Reservation) {
         let number = self.counter.0.fetch_add(1, Relaxed);
         let begun = Begun {
             attempt_id: format!("{}-{number:08}", self.context.run_id),
@@ -370,6 +371,7 @@ impl Desk {
         let question = Question {
             model: Arc::clone(&self.models[model]),
             request,
+            prompt_bytes,
             begun,
             reservation,
             journal: Arc::clone(&self.context.journal),
