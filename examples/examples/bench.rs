@@ -5,6 +5,8 @@
 //! `million` sends a million rows through the in-process model and measures promptmill itself. Provider and
 //! client are separate processes.
 
+#![expect(clippy::print_stdout, reason = "a program that talks to people")]
+
 use std::error::Error;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};

@@ -2,6 +2,8 @@
 //!
 //! `cargo run -p promptmill-examples --example custom_stage`
 
+#![expect(clippy::print_stdout, reason = "a program that talks to people")]
+
 use std::collections::BTreeSet;
 use std::sync::Arc;
 

@@ -2,6 +2,8 @@
 //!
 //! `cargo run -p promptmill-examples --example embed`
 
+#![expect(clippy::print_stdout, reason = "a program that talks to people")]
+
 use std::sync::Arc;
 
 use datafusion::arrow::util::pretty::pretty_format_batches;

@@ -152,3 +152,24 @@ fn two_runs_at_once_are_kept_apart() {
     project.run_pipeline(&[]).expect(0);
     project.assert_settled_once();
 }
+
+#[test]
+fn pipelines_that_share_a_folder_never_touch_each_others_files() {
+    let project = slow_project();
+    project.run_pipeline(&["--limit", "20"]).expect(0);
+    let files = || -> Vec<String> {
+        let ran = project.run(&["sql", "pipeline.toml", "SELECT count(*) AS n FROM results", "--output", "json"]).expect(0);
+        vec![ran.stdout]
+    };
+    let before = files();
+    // Another name has another state, to which the files in the sink are strangers.
+    let renamed = project.run_pipeline(&["--limit", "20", "--set", "name=other"]).expect(1);
+    assert!(renamed.stderr.contains("has not written") && renamed.stderr.contains("hint:"), "{}", renamed.stderr);
+    // Another sink beside it has the same state, which belongs to the first one.
+    let moved = project.run_pipeline(&["--limit", "20", "--set", "sink.path=out/elsewhere"]).expect(1);
+    assert!(moved.stderr.contains("belongs to another sink"), "{}", moved.stderr);
+    assert!(!project.path("out/elsewhere").exists());
+    assert_eq!(files(), before);
+    project.run_pipeline(&[]).expect(0);
+    project.assert_settled_once();
+}

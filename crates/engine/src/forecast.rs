@@ -13,9 +13,11 @@ use promptmill_core::{
 
 use crate::commit::CommitLog;
 use crate::node::from_datafusion;
+use crate::owner::Owner;
 use crate::plan::{Plan, Purpose, session};
 use crate::run::{count_rows, state_folder};
 use crate::source;
+use crate::storage::Folder;
 
 /// What a run would do now.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -41,7 +43,9 @@ pub async fn forecast(pipeline: Arc<Pipeline>, registry: &Registry) -> Result<Fo
     let plan = Plan::new(&planning, &pipeline, registry, Purpose::Looking).await?;
     let meter = Arc::new(Meter::default());
     count_rows(&planning, &plan, &pipeline, &meter).await?;
-    let settled = CommitLog::open(&state_folder(&pipeline)?).await?.settled(true).await?;
+    let state = state_folder(&pipeline)?;
+    Owner::find(&state, &Folder::open(&pipeline.sink.path)?).await?;
+    let settled = CommitLog::open(&state).await?.settled(true).await?;
     let context = StageContext {
         question: plan.question(&pipeline).into(),
         pipeline: Arc::clone(&pipeline),
@@ -56,9 +60,9 @@ pub async fn forecast(pipeline: Arc<Pipeline>, registry: &Registry) -> Result<Fo
     };
     let session = session(Some(context));
     source::register(&session, &pipeline.source)?;
-    let state = session.state();
-    let physical = state.create_physical_plan(&plan.asked).await.map_err(from_datafusion)?;
-    let mut stream = execute_stream(physical, state.task_ctx()).map_err(from_datafusion)?;
+    let session_state = session.state();
+    let physical = session_state.create_physical_plan(&plan.asked).await.map_err(from_datafusion)?;
+    let mut stream = execute_stream(physical, session_state.task_ctx()).map_err(from_datafusion)?;
     let mut forecast = Forecast::default();
     while let Some(batch) = stream.try_next().await.map_err(from_datafusion)? {
         forecast.to_ask += batch.num_rows() as u64;

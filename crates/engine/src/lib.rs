@@ -5,6 +5,7 @@ mod commit;
 mod forecast;
 pub mod journal;
 mod node;
+mod owner;
 mod plan;
 mod record;
 mod run;

@@ -19,6 +19,7 @@ use promptmill_core::{
 use crate::commit::{CommitLog, key_hash};
 use crate::journal::LocalJournal;
 use crate::node::from_datafusion;
+use crate::owner::Owner;
 use crate::plan::{Plan, Purpose, session};
 use crate::record::{RunRecord, Status, Summary, Timeline};
 use crate::sink::{Layout, Sink};
@@ -70,6 +71,8 @@ pub async fn run(pipeline: Arc<Pipeline>, registry: &Registry, options: RunOptio
         Error::failed(format!("state path `{state}` is not on a local disk"))
             .hint("set `state.path` to a local folder; a journal on S3 is not built yet")
     })?;
+    let results = Folder::open(&pipeline.sink.path)?;
+    Owner::find(&state, &results).await?;
     let (log, settled, journal) = loop {
         let log = CommitLog::open(&state).await?;
         let settled = Arc::new(log.settled(!options.retry_dead_letters).await?);
@@ -96,7 +99,6 @@ pub async fn run(pipeline: Arc<Pipeline>, registry: &Registry, options: RunOptio
         extensions: Arc::new(Extensions::default()),
     };
     let layout = Layout::new(&plan.results, &pipeline.sink.partition_by, &pipeline.source.key, &plan.output)?;
-    let results = Folder::open(&pipeline.sink.path)?;
     let mut sink = Sink::open(results, &state, log, settled, layout, &run_id, pipeline.sink.target_file_mb).await?;
 
     let mut timeline = Timeline::new();

@@ -17,6 +17,7 @@ use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use promptmill_core::{Error, Fingerprint, Result, columns};
 
 use crate::commit::{Commit, CommitLog, DataFile, Settled, Settlement, writer_properties};
+use crate::owner::Owner;
 use crate::storage::Folder;
 
 /// Encoded bytes in all open files together beyond which the largest is closed: the sink's share of memory.
@@ -32,6 +33,7 @@ pub(crate) struct Sink {
     dead: Folder,
     log: CommitLog,
     settled: Arc<Settled>,
+    owner: Owner,
     run_id: String,
     generation: u64,
     next_file: u64,
@@ -126,11 +128,12 @@ impl Sink {
     ) -> Result<Self> {
         let sink = Self {
             dead: state.folder("dead_letters"),
-            results,
             generation: log.generation(),
             next_file: log.next_file(),
             log,
             settled,
+            owner: Owner::claim(state, &results).await?,
+            results,
             run_id: run_id.to_owned(),
             target_bytes: (target_file_mb as usize) << 20,
             layout,
@@ -140,8 +143,8 @@ impl Sink {
             dead_added: Vec::new(),
             settlements: Vec::new(),
         };
-        sweep(&sink.results, &sink.log.results()).await?;
-        sweep(&sink.dead, &sink.log.dead_letters()).await?;
+        sweep(&sink.owner, &sink.results, &sink.log.results()).await?;
+        sweep(&sink.owner, &sink.dead, &sink.log.dead_letters()).await?;
         Ok(sink)
     }
 
@@ -278,7 +281,7 @@ impl Sink {
     fn file_name(&mut self) -> String {
         let number = self.next_file;
         self.next_file += 1;
-        format!("{:04}-{number:06}.parquet", self.generation)
+        self.owner.file_name(self.generation, number)
     }
 
     /// Makes everything that was taken in a part of the results.
@@ -477,17 +480,10 @@ fn column(batch: &RecordBatch, field: &Field) -> Result<ArrayRef> {
     }
 }
 
-/// Removes files that look like ours and that no commit names: a run died before it could record them.
-async fn sweep(folder: &Folder, live: &[DataFile]) -> Result<()> {
-    let is_ours = |name: &str| {
-        let name = name.rsplit('/').next().unwrap_or_default();
-        name.strip_suffix(".parquet").and_then(|stem| stem.split_once('-')).is_some_and(|(generation, number)| {
-            let digits = |text: &str, count: usize| text.len() >= count && text.bytes().all(|byte| byte.is_ascii_digit());
-            digits(generation, 4) && digits(number, 6)
-        })
-    };
+/// Removes our own files that no commit names: a run died before it could record them.
+async fn sweep(owner: &Owner, folder: &Folder, live: &[DataFile]) -> Result<()> {
     for name in folder.list().await? {
-        if is_ours(&name) && !live.iter().any(|file| file.path == name) {
+        if owner.owns(&name) && !live.iter().any(|file| file.path == name) {
             tracing::info!(file = %name, "sweeping a file that no commit names");
             folder.delete(&name).await?;
         }

@@ -29,6 +29,7 @@ use promptmill_core::{Error, Pipeline, Registry, Result};
 use crate::commit::{CommitLog, DataFile};
 use crate::journal;
 use crate::node::from_datafusion;
+use crate::owner::Owner;
 use crate::plan::{Plan, Purpose, session};
 use crate::record::RunRecord;
 use crate::run::state_folder;
@@ -44,8 +45,9 @@ pub async fn open(pipeline: &Pipeline, registry: &Registry) -> Result<SessionCon
     let plan = Plan::new(&session, pipeline, registry, Purpose::Looking).await?;
     let layout = Layout::new(&plan.results, &pipeline.sink.partition_by, &pipeline.source.key, &plan.output)?;
     let state = state_folder(pipeline)?;
-    let log = CommitLog::open(&state).await?;
     let sink = Folder::open(&pipeline.sink.path)?;
+    Owner::find(&state, &sink).await?;
+    let log = CommitLog::open(&state).await?;
     sink.register(&session);
     state.register(&session);
     let partitions = layout

@@ -1,0 +1,123 @@
+//! Which sink a state belongs to, and which files there are its own.
+//!
+//! A commit names files of one sink. Another sink with the same state, or a sink that another pipeline has filled,
+//! would have files mixed up, swept or written over; so a state is bound to its sink before the first file is
+//! written, and its files carry a mark by which they are known.
+
+use object_store::path::Path;
+use promptmill_core::{Error, Result};
+use serde::{Deserialize, Serialize};
+
+use crate::storage::Folder;
+
+/// The file in the state folder that says so.
+const FILE: &str = "sink.json";
+
+/// The bond between a state and its sink.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Owner {
+    /// The sink, as seen from the state: both can be moved together.
+    sink: String,
+    /// Part of the name of every file that is written with this state.
+    mark: String,
+}
+
+impl Owner {
+    /// The bond of a state that has been used; an error if it is bound to another sink.
+    pub(crate) async fn find(state: &Folder, sink: &Folder) -> Result<Option<Self>> {
+        let Some(bytes) = state.get(FILE).await? else { return Ok(None) };
+        let owner: Self =
+            serde_json::from_slice(&bytes).map_err(|error| Error::failed(format!("`{state}/{FILE}` cannot be read")).because(error))?;
+        if owner.sink != as_seen_from(state, sink) {
+            return Err(Error::failed(format!("the state in `{state}` belongs to another sink than `{sink}`"))
+                .hint("give this sink a state of its own with `--set name=…` or `--set state.path=…`, or a parent folder of its own"));
+        }
+        Ok(Some(owner))
+    }
+
+    /// The bond of a state, made if it is used for the first time.
+    pub(crate) async fn claim(state: &Folder, sink: &Folder) -> Result<Self> {
+        if let Some(owner) = Self::find(state, sink).await? {
+            return Ok(owner);
+        }
+        if let Some(file) = sink.list().await?.iter().find(|name| name.ends_with(".parquet")) {
+            return Err(Error::failed(format!("sink `{sink}` holds files that this pipeline has not written, such as `{file}`"))
+                .hint("choose another `sink.path`; or, if the pipeline's name has changed, point `state.path` at its old state"));
+        }
+        let unique = uuid::Uuid::new_v4().simple().to_string();
+        let owner = Self { sink: as_seen_from(state, sink), mark: unique[..4].to_owned() };
+        let json =
+            serde_json::to_vec_pretty(&owner).map_err(|error| Error::failed("the sink's bond cannot be written as JSON").because(error))?;
+        state.put(FILE, json).await?;
+        Ok(owner)
+    }
+
+    /// The name of a file: the generation with the mark, then a number.
+    pub(crate) fn file_name(&self, generation: u64, number: u64) -> String {
+        format!("{generation:04}{}-{number:06}.parquet", self.mark)
+    }
+
+    /// Whether a file was written with this state.
+    pub(crate) fn owns(&self, path: &str) -> bool {
+        let name = path.rsplit('/').next().unwrap_or_default();
+        let digits = |text: &str| text.len() >= 4 && text.bytes().all(|byte| byte.is_ascii_digit());
+        let parts = name.strip_suffix(".parquet").and_then(|stem| stem.split_once('-'));
+        parts.is_some_and(|(generation, number)| generation.strip_suffix(&self.mark).is_some_and(digits) && digits(number))
+    }
+}
+
+/// The path from one folder to another in the same store; the whole path if they share nothing.
+fn as_seen_from(state: &Folder, sink: &Folder) -> String {
+    if state.store_url() != sink.store_url() {
+        return sink.to_string();
+    }
+    let (from, to) = (parts(&state.path("")), parts(&sink.path("")));
+    let shared = from.iter().zip(&to).take_while(|(a, b)| a == b).count();
+    let up = std::iter::repeat_n("..", from.len() - shared).map(str::to_owned);
+    up.chain(to[shared..].iter().cloned()).collect::<Vec<_>>().join("/")
+}
+
+fn parts(path: &Path) -> Vec<String> {
+    path.parts().map(|part| part.as_ref().to_owned()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn folders(root: &std::path::Path, state: &str, sink: &str) -> (Folder, Folder) {
+        let open = |name: &str| Folder::open(&root.join(name).to_string_lossy()).expect("opens");
+        (open(state), open(sink))
+    }
+
+    #[tokio::test]
+    async fn a_state_stays_with_its_sink_and_moves_with_it() {
+        let temp = tempfile::tempdir().expect("a folder");
+        let (state, sink) = folders(temp.path(), "a/_promptmill/m", "a/out");
+        assert_eq!(Owner::find(&state, &sink).await.expect("nothing there"), None);
+        let owner = Owner::claim(&state, &sink).await.expect("claims");
+        assert_eq!(owner.sink, "../../out");
+        assert_eq!(Owner::claim(&state, &sink).await.expect("has it"), owner);
+        let (_, other) = folders(temp.path(), "a/_promptmill/m", "a/other");
+        Owner::find(&state, &other).await.expect_err("another sink");
+        std::fs::rename(temp.path().join("a"), temp.path().join("b")).expect("moves");
+        let (state, sink) = folders(temp.path(), "b/_promptmill/m", "b/out");
+        assert_eq!(Owner::find(&state, &sink).await.expect("moved together"), Some(owner));
+    }
+
+    #[tokio::test]
+    async fn files_of_others_are_neither_taken_nor_touched() {
+        let temp = tempfile::tempdir().expect("a folder");
+        let (state, sink) = folders(temp.path(), "_promptmill/m", "out");
+        sink.put("year=2024/somebody.parquet", "x").await.expect("writes");
+        let error = Owner::claim(&state, &sink).await.expect_err("not ours");
+        assert!(error.to_string().contains("somebody.parquet"), "{error}");
+        let owner = Owner { sink: String::new(), mark: "a3f2".into() };
+        let own = owner.file_name(1, 7);
+        assert_eq!(own, "0001a3f2-000007.parquet");
+        assert!(owner.owns(&own) && owner.owns(&format!("year=2024/{own}")));
+        for foreign in ["0001-000007.parquet", "0001beef-000007.parquet", "part-0.parquet", "xa3f2-000007.parquet"] {
+            assert!(!owner.owns(foreign), "{foreign}");
+        }
+    }
+}
