@@ -1,7 +1,7 @@
 //! `promptmill simulate`: a model provider that costs nothing, and motions to ask it about.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::Args;
@@ -106,7 +106,7 @@ impl Simulate {
         output::line(&ledger).map(|()| ExitCode::SUCCESS)
     }
 
-    fn generate(&self, rows: u64, out: &PathBuf) -> Result<ExitCode> {
+    fn generate(&self, rows: u64, out: &Path) -> Result<ExitCode> {
         let options = motions::Options { seed: self.seed, from: 0, rows, blank_share: self.blank_share, marker: self.marker };
         if let Some(folder) = out.parent() {
             std::fs::create_dir_all(folder)
