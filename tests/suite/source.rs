@@ -57,6 +57,8 @@ fn a_file_a_folder_a_glob_and_hive_partitions() {
         ("in/a.parquet", vec!["in/a.parquet"], 2),
         ("in", vec!["in/a.parquet", "in/b.parquet", "in/sub/c.parquet"], 6),
         ("in/", vec!["in/a.parquet", "in/b.parquet"], 4),
+        ("out/../in/a.parquet", vec!["in/a.parquet"], 2),
+        ("./in", vec!["in/a b é.parquet"], 2),
         ("in/a*.parquet", vec!["in/a1.parquet", "in/a2.parquet", "in/b.parquet"], 4),
         ("in", vec!["in/year=2023/a.parquet", "in/year=2024/b.parquet"], 4),
     ] {

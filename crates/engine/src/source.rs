@@ -13,7 +13,7 @@ use object_store::ObjectMeta;
 use promptmill_core::pipeline::SourceSpec;
 use promptmill_core::{Mistake, Result};
 
-use crate::storage::Folder;
+use crate::storage::{Folder, absolute};
 
 /// Lets a session read the store that the source is in.
 pub(crate) fn register(session: &SessionContext, spec: &SourceSpec) -> Result<Folder> {
@@ -34,7 +34,7 @@ pub(crate) async fn open(session: &SessionContext, spec: &SourceSpec) -> Result<
     let plain = plain(&spec.path);
     let folder = register(session, spec).map_err(|error| wrong(error.to_string()))?;
     let path = if folder.local().is_some() {
-        std::path::absolute(&spec.path).map_err(|error| wrong(error.to_string()))?.to_string_lossy().into_owned()
+        absolute(&spec.path).map_err(|error| wrong(error.to_string()))?.to_string_lossy().into_owned()
     } else {
         spec.path.clone()
     };

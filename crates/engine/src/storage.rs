@@ -1,7 +1,7 @@
 //! Folders on a local disk or on S3, behind one interface.
 
 use std::fmt;
-use std::path::{Path as FilePath, PathBuf};
+use std::path::{Component, Path as FilePath, PathBuf};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -57,7 +57,7 @@ impl Folder {
         if path.contains("://") {
             return Err(wrong(format!("`{path}` is no place that promptmill can write to")));
         }
-        let absolute = std::path::absolute(path).map_err(|error| wrong(format!("`{path}` is no path")).because(error))?;
+        let absolute = absolute(path).map_err(|error| wrong(format!("`{path}` is no path")).because(error))?;
         let root = Path::from_absolute_path(&absolute).map_err(|error| wrong(format!("`{path}` is no path")).because(error))?;
         Ok(Self {
             store: Arc::new(LocalFileSystem::new().with_automatic_cleanup(true)),
@@ -196,6 +196,21 @@ impl Folder {
     }
 }
 
+/// A local path from the root, without `.` and `..`: stores know neither.
+pub(crate) fn absolute(path: &str) -> std::io::Result<PathBuf> {
+    let mut whole = PathBuf::new();
+    for part in std::path::absolute(path)?.components() {
+        match part {
+            Component::ParentDir => {
+                whole.pop();
+            }
+            Component::CurDir => {}
+            part => whole.push(part),
+        }
+    }
+    Ok(whole)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -213,6 +228,14 @@ mod tests {
         folder.delete("d").await.expect("removes");
         folder.delete("d").await.expect("has gone");
         assert_eq!(folder.get("d").await.expect("reads"), None);
+    }
+
+    #[test]
+    fn paths_may_go_up_and_have_spaces() {
+        let temp = tempfile::tempdir().expect("a folder");
+        let path = temp.path().join("a/b/../é c/./d");
+        let folder = Folder::open(&path.to_string_lossy()).expect("opens");
+        assert_eq!(folder.local(), Some(temp.path().join("a/é c/d").as_path()));
     }
 
     #[test]
