@@ -102,6 +102,11 @@ fn a_key_that_is_not_there_and_a_price_that_is_not_known_stop_before_anything_is
     });
     let ran = project.run(&["run", "pipeline.toml"]).expect(2);
     assert!(ran.stderr.contains("no known price"), "{}", ran.stderr);
+    // A budget on the command line needs the price as well as one in the file.
+    let text = std::fs::read_to_string(project.path("pipeline.toml")).expect("the pipeline");
+    project.write("pipeline.toml", &text.replace("budget_usd = 5.00", ""));
+    let ran = project.run(&["run", "pipeline.toml", "--budget-usd", "1"]).expect(2);
+    assert!(ran.stderr.contains("no known price"), "{}", ran.stderr);
 }
 
 #[test]

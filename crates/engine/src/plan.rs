@@ -42,8 +42,11 @@ pub struct Plan {
 /// What a plan is made for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Purpose {
-    /// Models will be asked: their keys and prices have to be there.
-    Asking,
+    /// Models will be asked: their keys have to be there, and their prices under a budget.
+    Asking {
+        /// Whether the command line sets a budget.
+        has_budget: bool,
+    },
     /// Only to look: whoever reads results needs no key.
     Looking,
 }
@@ -78,8 +81,8 @@ impl Plan {
         let declares: Vec<Declares> = pipeline.stages.iter().map(|stage| stage.stage.declares()).collect();
         let mut checker = Checker { pipeline, declares: &declares, list: Vec::new() };
         checker.stages();
-        if purpose == Purpose::Asking {
-            checker.providers(registry);
+        if let Purpose::Asking { has_budget } = purpose {
+            checker.providers(registry, has_budget);
         }
         let source = source::open(session, &pipeline.source).await;
         let source = source.map_err(|mistake| checker.wrong(&["source"], mistake)).ok();
@@ -174,13 +177,13 @@ impl Checker<'_> {
     }
 
     /// The models that are used: keys that are there, prices where a budget needs them.
-    fn providers(&mut self, registry: &Registry) {
-        let budget = self.declares.iter().position(|declares| declares.budget.is_some());
+    fn providers(&mut self, registry: &Registry, has_budget: bool) {
+        let has_budget = has_budget || self.declares.iter().any(|declares| declares.budget.is_some());
         let used: BTreeSet<&String> = self.declares.iter().flat_map(|declares| &declares.models).map(|(_, name)| name).collect();
         let mut checked = BTreeSet::new();
         for name in used {
             let Some(spec) = self.pipeline.models.get(name) else { continue };
-            if budget.is_some() && (registry.price)(spec).is_none() {
+            if has_budget && (registry.price)(spec).is_none() {
                 let mistake = Mistake::new("", format!("model `{name}` has no known price, and a budget cannot be kept without one"))
                     .hint(Some("add `price = { input = …, output = … }`, in US dollars per million tokens"));
                 self.wrong(&["models", name], mistake);
@@ -435,5 +438,5 @@ pub async fn read(path: &Path, settings: &[String], registry: &Registry) -> Resu
 /// # Errors
 /// All its mistakes together.
 pub async fn check(pipeline: &Pipeline, registry: &Registry) -> Result<Plan> {
-    Plan::new(&session(None), pipeline, registry, Purpose::Asking).await
+    Plan::new(&session(None), pipeline, registry, Purpose::Asking { has_budget: false }).await
 }

@@ -62,8 +62,7 @@ pub async fn run(pipeline: Arc<Pipeline>, registry: &Registry, options: RunOptio
     let (started, started_at) = (Instant::now(), now());
     let run_id = new_run_id();
     let planning = session(None);
-    let plan = Plan::new(&planning, &pipeline, registry, Purpose::Asking).await?;
-    check_budget(&pipeline, registry, &options)?;
+    let plan = Plan::new(&planning, &pipeline, registry, Purpose::Asking { has_budget: options.budget.is_some() }).await?;
     count_rows(&planning, &plan, &pipeline, &meter).await?;
 
     let state = state_folder(&pipeline)?;
@@ -284,28 +283,6 @@ async fn each_key(session: &SessionContext, keys: &LogicalPlan, mut each: impl F
         (0..keys.len()).for_each(|row| each(keys.is_valid(row).then(|| keys.value(row))));
     }
     Ok(())
-}
-
-/// A budget from the command line needs known prices as well.
-fn check_budget(pipeline: &Pipeline, registry: &Registry, options: &RunOptions) -> Result<()> {
-    if options.budget.is_none() {
-        return Ok(());
-    }
-    let unpriced = pipeline
-        .stages
-        .iter()
-        .flat_map(|stage| stage.stage.declares().models)
-        .filter_map(|(_, name)| pipeline.models.get_key_value(&name))
-        .filter(|(_, spec)| (registry.price)(spec).is_none())
-        .map(|(name, _)| {
-            let mistake = Mistake::new("", format!("model `{name}` has no known price, and a budget cannot be kept without one"));
-            pipeline.diagnostic(
-                &["models", name],
-                mistake.hint(Some("add `price = { input = …, output = … }`, in US dollars per million tokens")),
-            )
-        });
-    let list: Vec<_> = unpriced.collect();
-    if list.is_empty() { Ok(()) } else { Err(pipeline.diagnostics(list).into()) }
 }
 
 /// Where a pipeline keeps its state: as configured, else beside the sink.
