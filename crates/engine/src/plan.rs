@@ -200,7 +200,6 @@ impl Checker<'_> {
 
     /// Scan, predicates, projection, stages, sink.
     fn plan(&mut self, session: &SessionContext, source: &Arc<dyn TableProvider>) -> Result<Option<Planned>> {
-        let internal = |error: DataFusionError| from_datafusion(error);
         let schema = source.schema();
         let known = source::visible(&schema);
         let key = &self.pipeline.source.key;
@@ -209,7 +208,7 @@ impl Checker<'_> {
         let Some(results) = results.filter(|_| self.list.is_empty()) else { return Ok(None) };
         let wanted = self.wanted(&schema, &results);
         let projection = wanted.iter().map(|name| ident(*name)).chain([cast(ident(key.as_str()), DataType::Utf8).alias(columns::KEY)]);
-        let rows = builder.project(projection.collect::<Vec<Expr>>()).and_then(LogicalPlanBuilder::build).map_err(internal)?;
+        let rows = builder.project(projection.collect::<Vec<Expr>>()).and_then(LogicalPlanBuilder::build).map_err(from_datafusion)?;
         let (mut plan, mut asked) = (rows.clone(), rows.clone());
         let mut emitted = Arc::new(plan.schema().as_arrow().clone());
         for (index, stage) in self.pipeline.stages.iter().enumerate() {
@@ -221,7 +220,7 @@ impl Checker<'_> {
             }
             match stage.stage.schema(&emitted) {
                 Ok(schema) => {
-                    plan = StageNode::plan(&stage.name, Arc::clone(&stage.stage), plan, &schema).map_err(internal)?;
+                    plan = StageNode::plan(&stage.name, Arc::clone(&stage.stage), plan, &schema).map_err(from_datafusion)?;
                     emitted = schema;
                 }
                 Err(mistakes) => mistakes.into_iter().for_each(|mistake| self.stage_wrong(index, mistake)),
@@ -244,7 +243,7 @@ impl Checker<'_> {
                 plan = LogicalPlanBuilder::from(plan)
                     .project(expressions.collect::<Vec<_>>())
                     .and_then(LogicalPlanBuilder::build)
-                    .map_err(internal)?;
+                    .map_err(from_datafusion)?;
                 let metadata = emitted.metadata().clone();
                 emitted = Arc::new(plan.schema().as_arrow().clone().with_metadata(metadata));
             }

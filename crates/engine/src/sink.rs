@@ -320,8 +320,11 @@ impl Sink {
         let mut commit = Commit { tidied: !untidy.is_empty(), ..Commit::default() };
         for file in self.log.dead_letters() {
             let path = format!("dead_letters/{}", file.path);
-            let bytes = self.read(&self.dead.clone(), &file.path).await?;
             let replaced = replaced(&untidy, self.log.commit_of(&path));
+            if replaced.is_empty() {
+                continue;
+            }
+            let bytes = self.read(&self.dead, &file.path).await?;
             if !holds(&bytes, &self.layout.key, &replaced)? {
                 continue;
             }
@@ -341,7 +344,7 @@ impl Sink {
             for group in self.groups(&files, &untidy).await? {
                 let mut parts = Vec::new();
                 for file in &group {
-                    parts.push((self.read(&self.results.clone(), &file.path).await?, replaced(&untidy, self.log.commit_of(&file.path))));
+                    parts.push((self.read(&self.results, &file.path).await?, replaced(&untidy, self.log.commit_of(&file.path))));
                 }
                 let (rows, bytes) = merge(parts, &self.layout.key)?;
                 commit.removed.extend(group.iter().map(|file| file.path.clone()));

@@ -8,7 +8,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use arrow::array::{Array, AsArray, BooleanArray, FixedSizeBinaryBuilder, RecordBatch, StringBuilder};
+use arrow::array::{Array, ArrayAccessor, AsArray, BooleanArray, FixedSizeBinaryBuilder, RecordBatch, StringBuilder};
 use arrow::compute::{cast, filter_record_batch};
 use arrow::datatypes::{DataType, Field, Float64Type, Int64Type, Schema, SchemaRef, UInt64Type};
 use arrow::util::display::{ArrayFormatter, FormatOptions};
@@ -309,46 +309,22 @@ impl Column {
     }
 
     fn value(&self, row: usize) -> Value {
-        let none = || Value::from(());
         match self {
-            Self::Text(array) => {
-                if array.is_null(row) {
-                    none()
-                } else {
-                    Value::from(array.value(row))
-                }
-            }
-            Self::Int(array) => {
-                if array.is_null(row) {
-                    none()
-                } else {
-                    Value::from(array.value(row))
-                }
-            }
-            Self::UInt(array) => {
-                if array.is_null(row) {
-                    none()
-                } else {
-                    Value::from(array.value(row))
-                }
-            }
-            Self::Float(array) => {
-                if array.is_null(row) {
-                    none()
-                } else {
-                    Value::from(array.value(row))
-                }
-            }
-            Self::Bool(array) => {
-                if array.is_null(row) {
-                    none()
-                } else {
-                    Value::from(array.value(row))
-                }
-            }
-            Self::Shown(texts) => texts[row].as_deref().map_or_else(none, Value::from),
+            Self::Text(array) => value_at(array, row),
+            Self::Int(array) => value_at(array, row),
+            Self::UInt(array) => value_at(array, row),
+            Self::Float(array) => value_at(array, row),
+            Self::Bool(array) => value_at(array, row),
+            Self::Shown(texts) => texts[row].as_deref().map_or(Value::from(()), Value::from),
         }
     }
+}
+
+fn value_at<A: ArrayAccessor>(array: A, row: usize) -> Value
+where
+    A::Item: Into<Value>,
+{
+    if array.is_null(row) { Value::from(()) } else { array.value(row).into() }
 }
 
 /// One row, as a template sees it.
