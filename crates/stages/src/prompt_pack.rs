@@ -320,11 +320,11 @@ impl Column {
     }
 }
 
-fn value_at<A: ArrayAccessor>(array: A, row: usize) -> Value
+fn value_at<'a, A>(array: &'a A, row: usize) -> Value
 where
-    A::Item: Into<Value>,
+    &'a A: ArrayAccessor<Item: Into<Value>>,
 {
-    if array.is_null(row) { Value::from(()) } else { array.value(row).into() }
+    if array.is_null(row) { Value::from(()) } else { ArrayAccessor::value(&array, row).into() }
 }
 
 /// One row, as a template sees it.
