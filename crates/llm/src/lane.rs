@@ -1,38 +1,42 @@
 //! The lane: how many requests to one model may be in flight, and how fast they may leave.
 //!
 //! One lane serves everybody in this process who uses the same base URL, key and model. [`Lane`] is a pure
-//! state machine: it is told the time and what happened, and answers whether the next request may leave.
-//! [`Gate`] puts it behind a lock and lets waiting callers know when to ask again. How many rows share a
-//! request is decided beside it, in [`rows`].
+//! state machine: it is told the time and what happened, and answers whether the next request may leave. It
+//! knows no clock and no socket. [`Gate`] puts it behind a lock and lets waiting callers know when to ask again;
+//! [`board`] shares it among the processes of a host. How many rows share a request is decided in [`rows`].
 //!
-//! Raw latency is no signal here: it grows with the length of answers and with the server's own batching.
-//! Refusals and announced limits are.
+//! What it goes by, in the order of trust: limits that the provider names, in headers or in a refusal; refusals,
+//! which a cap on requests in flight (`cap`) and a limited rate (`rate`) explain in different ways; and the time
+//! of answers only for servers that queue, where it tells how much work each level does (`knee`). Raw latency is
+//! no signal: it grows with the length of answers and with the server's own batching.
 
+pub mod board;
+mod breaker;
+mod cap;
+mod constants;
+mod gate;
+mod host;
+mod knee;
+mod latency;
+mod rate;
 pub mod rows;
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
 
-use tokio::sync::Notify;
+use serde::{Deserialize, Serialize};
 
+use self::breaker::Breaker;
+use self::cap::{Cap, Verdict};
+use self::constants::{
+    ADMITTED_AFTER, ADMITTED_AFTER_REFUSALS, COMEBACK, DOUBLING, LANE_PAUSE, PAUSE_GATE, PROBE_GATE, QUICK_START, STREAK, WINDOW,
+};
+pub use self::gate::{Gate, Pass};
+pub use self::host::{Identity, join};
+use self::knee::Knee;
+use self::latency::Latency;
+use self::rate::{Mark, Rate};
 use crate::RateLimits;
-
-/// Between two changes of the limit, so that one burst of refusals counts once.
-const EPISODE: Duration = Duration::from_secs(1);
-/// What a refusal leaves of the limit: it is near the right level already.
-const CUT: f64 = 0.9;
-/// Growth a second once the first refusal has shown where the limit is about.
-const PROBE: f64 = 1.03;
-/// What is used of a rate that is known, so that clock differences do not become refusals.
-const USE_OF_RATE: f64 = 0.99;
-/// How much of a second's allowance may leave in one burst.
-const BURST_SECONDS: f64 = 0.25;
-/// Failures in a row after which the server counts as down.
-const BREAKER: u32 = 5;
-/// Between two probes of a server that is down: doubled from the first to the second of these.
-const PROBE_EVERY: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(3));
-/// A shorter wait binds only the refused request, not the lane: pausing for each would cost more than it saves.
-const LANE_PAUSE: Duration = Duration::from_secs(5);
 
 /// How many requests may be in flight.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,352 +49,763 @@ pub struct Bounds {
     pub max: usize,
 }
 
+/// What the pipeline file says about a lane.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Settings {
+    /// Requests in flight.
+    pub bounds: Bounds,
+    /// Requests a minute, if stated: never exceeded.
+    pub rpm: Option<u32>,
+    /// Tokens a minute, if stated: never exceeded.
+    pub tpm: Option<u64>,
+    /// Whether clients that know nothing of this one use the same key: the pace is then found by rules that
+    /// lead to equal shares, at some cost in throughput and refusals.
+    pub shared: bool,
+    /// Decides when tests happen, so that several lanes do not test at once.
+    pub seed: u64,
+}
+
+/// What a request weighs.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Load {
+    /// Tokens of prompt and answer together, as far as they can be estimated.
+    pub tokens: u64,
+    /// Tokens of the answer, as far as they can be estimated: its time goes by them.
+    pub output: u64,
+}
+
+/// A request in flight.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Ticket(u64);
+
+/// The limit that a refusal names.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Named {
+    /// Requests a minute; how many, if that is said too.
+    Requests(Option<u64>),
+    /// Tokens a minute; how many, if that is said too, and how many the server counted for the request.
+    Tokens(Option<u64>, Option<u64>),
+    /// Requests in flight.
+    InFlight,
+}
+
 /// How a request ended, as far as the lane is concerned.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Outcome {
-    /// The server answered, whatever it said.
-    Answered,
+    /// The server answered, whatever it said; with the tokens of the answer if they are known.
+    Answered(Option<u64>),
     /// A limit turned it away.
     Limited {
         /// How long the server asks to wait.
         retry_after: Option<Duration>,
+        /// Which limit, if that is said.
+        named: Option<Named>,
     },
     /// The server failed, or nothing came back.
     Failed,
+    /// We no longer wanted to know.
+    GivenUp,
+}
+
+/// What governs a lane at a moment: one line of its log.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Reading {
+    /// Requests that may be in flight.
+    pub limit: usize,
+    /// Requests that are.
+    pub in_flight: usize,
+    /// Requests a minute that may leave, where a limit is known.
+    pub rpm: Option<f64>,
+    /// Tokens a minute that may leave, where a limit is known.
+    pub tpm: Option<f64>,
+    /// Requests a minute that admitted work has proved.
+    pub proven: Option<f64>,
+    /// The suspected or known cap on requests in flight.
+    pub cap: Option<usize>,
+    /// Whether the server counts as down.
+    pub down: bool,
+    /// Refusals so far.
+    pub refused: u64,
+}
+
+/// What is worth knowing at the next start.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Memory {
+    /// Requests in flight.
+    pub limit: f64,
+    /// Requests and tokens a second, where a limit is known.
+    pub pace: [Option<f64>; 2],
+    /// The same, as far as admitted work has proved it.
+    pub proven: [Option<f64>; 2],
 }
 
 /// The controller of one lane. Times are measured from any fixed moment.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Lane {
-    bounds: Bounds,
-    limit: f64,
-    in_flight: usize,
-    /// Whether the limit kept a request back since it last changed.
-    binding: bool,
-    /// Whether no refusal has been met yet: the limit doubles each second.
-    ramping: bool,
-    changed: Duration,
-    paused_until: Duration,
-    failures: u32,
-    requests: Bucket,
-    tokens: Bucket,
+    settings: Settings,
+    flights: BTreeMap<u64, Flight>,
+    /// Requests of which it is not known yet whether they were admitted, in the order of leaving.
+    unseen: VecDeque<u64>,
+    next: u64,
+    /// Requests in flight that seem lost: they hold no place at the server.
+    lost: usize,
+    cap: Cap,
+    /// Requests and tokens.
+    rates: [Rate; 2],
+    breaker: Breaker,
+    knee: Knee,
+    latency: Latency,
+    /// What has left and was not refused: requests, tokens.
+    sent: [f64; 2],
+    /// [`Lane::sent`] at the last few window ends.
+    recent: VecDeque<(f64, [f64; 2])>,
+    /// Admitted since the last cut.
+    good: u64,
+    /// Refusals that the last cut and its followers cost.
+    cost: u32,
+    /// When something was cut last: what left before says nothing about what is in force since.
+    cut: f64,
+    last_level: usize,
+    paused: f64,
+    /// Until when nothing leaves, so that a refusal is understood before the next.
+    hush: f64,
+    scout: Scout,
+    window_end: f64,
+    refused_in_window: bool,
+    last_response: f64,
+    /// After an outage: what may be in flight, until it meets the former level.
+    comeback: Option<(f64, f64)>,
+    refused: u64,
+    refused_elsewhere: u64,
+    /// Share of the lane that is this process's, and whether this process makes the tests.
+    share: f64,
+    leads: bool,
+    /// Tokens that the server counts for each that we do.
+    token_scale: f64,
+    random: u64,
+}
+
+/// A request that goes alone after a refusal, to see whether anything is admitted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Scout {
+    None,
+    Wanted,
+    Sent(u64),
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Flight {
+    at: f64,
+    /// Others in flight when it left.
+    level: usize,
+    load: Load,
+    /// What had left before it.
+    sent: [f64; 2],
+    /// Whether it tests the cap.
+    test: bool,
+    admitted: bool,
+    lost: bool,
+}
+
+impl Flight {
+    fn weights(&self) -> [f64; 2] {
+        [1.0, self.load.tokens as f64]
+    }
 }
 
 impl Lane {
-    /// A lane with these bounds, and the rates a minute that the pipeline file states.
-    pub fn new(bounds: Bounds, rpm: Option<u32>, tpm: Option<u64>) -> Self {
+    /// A lane that knows nothing yet but its settings.
+    pub fn new(settings: Settings) -> Self {
         Self {
-            bounds,
-            limit: bounds.start.clamp(bounds.min, bounds.max) as f64,
-            in_flight: 0,
-            binding: false,
-            ramping: true,
-            changed: Duration::ZERO,
-            paused_until: Duration::ZERO,
-            failures: 0,
-            requests: Bucket::new(rpm.map(f64::from)),
-            tokens: Bucket::new(tpm.map(|tpm| tpm as f64)),
+            flights: BTreeMap::new(),
+            unseen: VecDeque::new(),
+            next: 0,
+            lost: 0,
+            cap: Cap::new(settings.bounds),
+            rates: [Rate::new(settings.rpm.map(|rpm| f64::from(rpm) / 60.0)), Rate::new(settings.tpm.map(|tpm| tpm as f64 / 60.0))],
+            breaker: Breaker::default(),
+            knee: Knee::new(),
+            latency: Latency::default(),
+            sent: [0.0; 2],
+            recent: VecDeque::new(),
+            good: 0,
+            cost: 0,
+            cut: f64::NEG_INFINITY,
+            last_level: 0,
+            paused: f64::NEG_INFINITY,
+            hush: f64::NEG_INFINITY,
+            scout: Scout::None,
+            window_end: 0.0,
+            refused_in_window: false,
+            last_response: f64::NEG_INFINITY,
+            comeback: None,
+            refused: 0,
+            refused_elsewhere: 0,
+            share: 1.0,
+            leads: true,
+            token_scale: 1.0,
+            random: settings.seed ^ 0x9E37_79B9_7F4A_7C15,
+            settings,
         }
     }
 
-    /// Lets a request of so many tokens leave, or says when to ask again: at a time, or (`None`) when one has
-    /// landed.
+    /// Starts from what was known a little while ago.
+    pub fn resume(&mut self, memory: &Memory) {
+        self.cap.resume(QUICK_START * memory.limit);
+        for (rate, (pace, proven)) in self.rates.iter_mut().zip(memory.pace.into_iter().zip(memory.proven)) {
+            if let Some(pace) = pace {
+                rate.resume(QUICK_START * pace, proven);
+            }
+        }
+    }
+
+    /// What is worth knowing at the next start.
+    pub fn memory(&self) -> Memory {
+        Memory {
+            limit: self.cap.limit,
+            pace: [0, 1].map(|which| Some(self.rates[which].pace).filter(|pace| pace.is_finite())),
+            proven: [0, 1].map(|which| self.rates[which].proven.map(|(proven, _)| proven)),
+        }
+    }
+
+    /// Takes this process's part of a lane that several use: its share, whether it makes the tests, and, if it does
+    /// not, what the one that does has learned. Everything that the lane knows is about the whole of it.
+    pub fn take_part(&mut self, now: Duration, part: &board::Share) {
+        let share = part.share.clamp(1e-3, 1.0);
+        if self.flights.is_empty() && share < 1.0 && share != self.share {
+            // Who was here before learns of us at the next look.
+            self.hush = now.as_secs_f64() + 1.2 * board::BEAT;
+        }
+        self.share = share;
+        self.leads = part.leads;
+        self.cap.set_share(self.share);
+        let elsewhere = std::mem::replace(&mut self.refused_elsewhere, part.refused_elsewhere);
+        match &part.memory {
+            Some(memory) if !part.leads => self.adopt(memory),
+            _ if part.leads && part.refused_elsewhere > elsewhere => self.refused_elsewhere(now.as_secs_f64()),
+            _ => {}
+        }
+    }
+
+    /// Others were refused: as if one of ours had been.
+    fn refused_elsewhere(&mut self, now: f64) {
+        if now - self.cut < board::BEAT || self.cap.is_fixed() {
+            return;
+        }
+        let level = self.whole(self.level());
+        let flight = Flight { at: now, level, load: Load::default(), sent: self.sent, test: false, admitted: false, lost: false };
+        self.cut = now;
+        self.good = 0;
+        if self.is_paced() && !self.cap.is_held() {
+            self.cut_rates(now, &flight, [true, true], None, 0.0);
+        } else if self.cap.is_held() {
+            self.cap.lower((self.cap.limit - 1.0 / self.share) as usize);
+        } else {
+            self.cap.suspect(now, level);
+        }
+    }
+
+    /// A level of this process, as one of the whole lane.
+    fn whole(&self, level: usize) -> usize {
+        (level as f64 / self.share).round() as usize
+    }
+
+    fn adopt(&mut self, memory: &Memory) {
+        self.cap.adopt(memory.limit);
+        for (rate, (pace, proven)) in self.rates.iter_mut().zip(memory.pace.into_iter().zip(memory.proven)) {
+            rate.adopt(pace, proven);
+        }
+    }
+
+    /// Lets a request leave, or says when to ask again: then, or as soon as one has landed.
     ///
     /// # Errors
     /// When it may not leave now.
-    pub fn admit(&mut self, now: Duration, tokens: u64) -> Result<(), Option<Duration>> {
-        if now < self.paused_until {
-            return Err(Some(self.paused_until));
+    pub fn admit(&mut self, now: Duration, load: Load) -> Result<Ticket, Duration> {
+        self.try_admit(now.as_secs_f64(), load).map_err(seconds)
+    }
+
+    fn try_admit(&mut self, now: f64, load: Load) -> Result<Ticket, f64> {
+        self.advance_to(now);
+        if now < self.paused {
+            return Err(self.paused);
         }
-        if !self.has_room(now) {
-            return Err(None);
+        if now < self.hush {
+            return Err(self.hush);
         }
-        self.requests.ready(now, 1.0)?;
-        self.tokens.ready(now, tokens as f64)?;
-        self.requests.level -= 1.0;
-        self.tokens.level -= tokens as f64;
-        self.in_flight += 1;
+        if let Scout::Sent(_) = self.scout {
+            return Err(now + 0.1);
+        }
+        let probe = self.breaker.gate(now)?;
+        if self.flights.len() >= self.settings.bounds.max.max(1) {
+            return Err(now + WINDOW);
+        }
+        let level = self.level();
+        let mut test = false;
+        if !probe {
+            self.comeback_room(now, level)?;
+            test = self.cap_room(now, level)?;
+        }
+        let load = self.scaled(load);
+        let weights = [1.0, load.tokens as f64];
+        for (rate, weight) in self.rates.iter_mut().zip(weights) {
+            if let Err(again) = rate.ready(now, weight, self.share) {
+                if test {
+                    self.cap.test_lost();
+                }
+                return Err(again);
+            }
+        }
+        let level = self.whole(level);
+        let flight = Flight { at: now, level, load, sent: self.sent, test, admitted: false, lost: false };
+        for ((rate, weight), sent) in self.rates.iter_mut().zip(weights).zip(&mut self.sent) {
+            rate.take(weight);
+            *sent += weight / self.share;
+        }
+        let id = self.next;
+        self.next += 1;
+        if self.flights.is_empty() {
+            self.last_response = now;
+        }
+        if probe {
+            self.breaker.probes(id);
+        }
+        if self.scout == Scout::Wanted {
+            self.scout = Scout::Sent(id);
+        }
+        self.flights.insert(id, flight);
+        self.unseen.push_back(id);
+        Ok(Ticket(id))
+    }
+
+    /// A request's weight as the server counts it, as far as it has said.
+    fn scaled(&self, load: Load) -> Load {
+        Load { tokens: (load.tokens as f64 * self.token_scale) as u64, ..load }
+    }
+
+    /// The request turned out to weigh something else.
+    pub fn amend(&mut self, ticket: Ticket, load: Load) {
+        let load = self.scaled(load);
+        let Some(flight) = self.flights.get_mut(&ticket.0) else { return };
+        let more = load.tokens as f64 - flight.load.tokens as f64;
+        flight.load = load;
+        self.sent[1] += more / self.share;
+        self.rates[1].take_more(more);
+    }
+
+    /// The request did not leave after all.
+    pub fn withdraw(&mut self, ticket: Ticket) {
+        let Some(flight) = self.flights.remove(&ticket.0) else { return };
+        self.lost -= usize::from(flight.lost);
+        for ((rate, weight), sent) in self.rates.iter_mut().zip(flight.weights()).zip(&mut self.sent) {
+            rate.take_more(-weight);
+            *sent -= weight / self.share;
+        }
+        if flight.test {
+            self.cap.test_lost();
+        }
+        if self.scout == Scout::Sent(ticket.0) {
+            self.scout = Scout::Wanted;
+        }
+        self.breaker.withdraw(ticket.0);
+    }
+
+    fn cap_room(&mut self, now: f64, level: usize) -> Result<bool, f64> {
+        let permitted = if self.is_paced() { f64::INFINITY } else { self.knee.permitted() };
+        let gate = self.good as f64 >= PROBE_GATE * f64::from(self.cost.max(1));
+        self.cap.room(now, level, permitted, gate, self.leads)
+    }
+
+    fn comeback_room(&mut self, now: f64, level: usize) -> Result<(), f64> {
+        let Some((limit, due)) = self.comeback else { return Ok(()) };
+        if limit >= self.cap.limit {
+            self.comeback = None;
+            return Ok(());
+        }
+        if (level as f64) < limit {
+            return Ok(());
+        }
+        if now < due {
+            return Err(due);
+        }
+        self.comeback = Some((limit + 1.0, due.max(now - 0.02) + DOUBLING / (limit.max(1.0) * std::f64::consts::LN_2)));
         Ok(())
     }
 
-    /// Whether one more may be in flight; if not, takes note that the limit keeps one back.
-    pub fn has_room(&mut self, now: Duration) -> bool {
-        self.grow(now);
-        let room = self.in_flight < self.open_limit();
-        self.binding |= !room;
-        room
-    }
-
-    /// The limit, or a single probe while the server is down.
-    fn open_limit(&self) -> usize {
-        if self.failures >= BREAKER { 1 } else { self.limit() }
-    }
-
     /// Takes note of how a request ended.
-    pub fn landed(&mut self, now: Duration, outcome: Outcome, limits: &RateLimits) {
-        self.in_flight = self.in_flight.saturating_sub(1);
-        self.requests.announced(limits.requests.limit);
-        self.tokens.announced(limits.tokens.limit);
+    pub fn landed(&mut self, now: Duration, ticket: Ticket, outcome: Outcome, limits: &RateLimits) {
+        let now = now.as_secs_f64();
+        self.advance_to(now);
+        let Some(flight) = self.flights.remove(&ticket.0) else { return };
+        self.scout_back(ticket.0);
+        self.lost -= usize::from(flight.lost);
         match outcome {
-            Outcome::Answered => self.failures = 0,
-            Outcome::Limited { retry_after } => {
-                self.failures = 0;
-                if let Some(wait) = retry_after.filter(|wait| *wait >= LANE_PAUSE) {
-                    self.paused_until = self.paused_until.max(now + wait);
+            Outcome::Answered(output) => {
+                self.responded(now, &flight);
+                if !flight.admitted {
+                    self.admitted(now, &flight);
                 }
-                self.ramping = false;
-                if now >= self.changed + EPISODE || self.changed == Duration::ZERO {
-                    self.limit = (self.limit.min(self.in_flight as f64 + 1.0) * CUT).max(self.bounds.min as f64);
-                    self.changed = now;
-                    self.binding = false;
+                self.answered(now, &flight, output);
+                self.read_limits(now, &flight, limits);
+            }
+            Outcome::Limited { retry_after, named } => {
+                self.responded(now, &flight);
+                self.read_limits(now, &flight, limits);
+                let wait = retry_after.map_or(0.0, |wait| wait.as_secs_f64());
+                let reset = limits.exhausted().map_or(0.0, |reset| reset.as_secs_f64());
+                // A window longer than a minute is used up: nothing will be admitted before its end.
+                let pause = if wait >= LANE_PAUSE {
+                    wait
+                } else if wait == 0.0 && reset > 120.0 {
+                    reset
+                } else {
+                    0.0
+                };
+                self.refuse(now, &flight, named, pause);
+            }
+            Outcome::GivenUp => {
+                if flight.test {
+                    self.cap.test_lost();
                 }
+                self.breaker.withdraw(ticket.0);
             }
             Outcome::Failed => {
-                self.failures = self.failures.saturating_add(1);
-                if self.failures >= BREAKER {
-                    let (first, last) = PROBE_EVERY;
-                    let wait = first.saturating_mul(1 << (self.failures - BREAKER).min(8)).min(last);
-                    self.paused_until = self.paused_until.max(now + wait);
+                if flight.test {
+                    self.cap.test_lost();
+                }
+                // What was given up as lost has been counted.
+                if !flight.lost && self.breaker.failed(now, ticket.0) {
+                    self.went_down();
                 }
             }
         }
     }
 
-    /// Raises the limit if it was what kept requests back.
-    fn grow(&mut self, now: Duration) {
-        if !self.binding || now < self.changed + EPISODE || self.failures > 0 {
+    fn scout_back(&mut self, id: u64) {
+        if self.scout == Scout::Sent(id) {
+            self.scout = Scout::None;
+        }
+    }
+
+    fn responded(&mut self, now: f64, flight: &Flight) {
+        self.last_response = now;
+        if self.breaker.responded(flight.at) {
+            self.comeback = Some(((COMEBACK * self.cap.limit).max(1.0), now));
+        }
+    }
+
+    fn went_down(&mut self) {
+        self.comeback = None;
+        self.rates.iter_mut().for_each(Rate::forget_marks);
+    }
+
+    fn admitted(&mut self, now: f64, flight: &Flight) {
+        self.good += 1;
+        self.cap.admitted(now, flight.level, flight.test);
+        if flight.test && !self.cap.is_held() {
+            // The cap is gone or has moved: what it cost to test it is no measure any more.
+            self.cost = 1;
+        }
+    }
+
+    fn answered(&mut self, now: f64, flight: &Flight, output: Option<u64>) {
+        let tokens = output.unwrap_or(flight.load.output) as f64;
+        let took = now - flight.at;
+        let seconds = took / self.latency.size_factor(tokens);
+        self.latency.observe(tokens, took);
+        self.knee.observe(flight.level as f64 + 1.0, seconds);
+    }
+
+    fn read_limits(&mut self, now: f64, flight: &Flight, limits: &RateLimits) {
+        // Headers were written when the response began; what left since is not in them.
+        let since: f64 = 0.5 * (now - flight.at).min(2.0);
+        let later = self.flights.values().rev().take_while(|other| other.at > now - since);
+        let (count, tokens) = later.fold((0.0, 0.0), |(count, tokens), other| (count + 1.0, tokens + other.load.tokens as f64));
+        self.rates[0].announced(now, &limits.requests, count);
+        self.rates[1].announced(now, &limits.tokens, tokens);
+    }
+
+    fn refuse(&mut self, now: f64, flight: &Flight, named: Option<Named>, pause: f64) {
+        self.refused += 1;
+        self.refused_in_window = true;
+        if let Some(Named::Tokens(_, Some(counted))) = named {
+            // Some servers count the most that an answer may have instead of what it has.
+            let scale = counted as f64 / (flight.load.tokens as f64 / self.token_scale).max(1.0);
+            self.token_scale = scale.clamp(0.2, 20.0);
+        }
+        self.cap.refusal_time += 0.2 * (now - flight.at - self.cap.refusal_time);
+        for (sent, weight) in self.sent.iter_mut().zip(flight.weights()) {
+            *sent -= weight / self.share;
+        }
+        if pause > 0.0 {
+            self.paused = self.paused.max(now + pause);
+        }
+        // What left before the last cut does not count against what is in force since.
+        if flight.at < self.cut {
+            self.cost += 1;
+            self.cap.lower(flight.level);
+            if flight.test {
+                self.cap.test_lost();
+            }
             return;
         }
-        self.limit = if self.ramping { self.limit * 2.0 } else { (self.limit * PROBE).max(self.limit + 1.0) };
-        self.limit = self.limit.min(self.bounds.max as f64);
-        self.changed = now;
-        self.binding = false;
+        let rapid = now - self.cut < STREAK + pause;
+        self.cost = if rapid && !flight.test { self.cost + 1 } else { 1 };
+        self.cut = now;
+        self.good = 0;
+        let same = flight.level.abs_diff(self.last_level) as f64 <= (0.03 * flight.level as f64).max(1.0);
+        self.last_level = flight.level;
+        match named {
+            Some(Named::Requests(limit)) => self.cut_rates(now, flight, [true, false], limit, pause),
+            Some(Named::Tokens(limit, _)) => self.cut_rates(now, flight, [false, true], limit, pause),
+            Some(Named::InFlight) if !self.cap.is_fixed() => self.blame_cap(now, flight, pause),
+            _ if self.cap.is_fixed() => self.cut_rates(now, flight, [true, true], None, pause),
+            _ => {
+                let paced = self.is_paced();
+                let stock = self.rates.iter().any(|rate| rate.has_stock(now));
+                let expected = self.rates.iter().any(Rate::is_near_its_limit);
+                if !paced || stock || flight.test || self.cap.is_held() {
+                    self.blame_cap(now, flight, pause);
+                } else if same && rapid && !expected && self.cap.may_suspect(now) {
+                    self.cap.suspect(now, flight.level);
+                } else {
+                    self.cut_rates(now, flight, [true, true], None, pause);
+                }
+            }
+        }
+    }
+
+    fn blame_cap(&mut self, now: f64, flight: &Flight, pause: f64) {
+        let in_transit = self.flights.values().rev().take_while(|other| now - other.at < self.cap.refusal_time).count();
+        let jitter = self.jitter();
+        let confirmed = flight.test;
+        match self.cap.refused(now, flight.level, in_transit, flight.test, PAUSE_GATE * pause, jitter) {
+            Verdict::Cap => {
+                if !confirmed {
+                    self.ask_first(now, flight);
+                }
+                for (which, rate) in self.rates.iter_mut().enumerate() {
+                    rate.excused(mark(flight, which), confirmed);
+                    if confirmed {
+                        rate.lift(now);
+                    }
+                }
+            }
+            Verdict::Rate => {
+                self.cap.refute(now);
+                self.cut_rates(now, flight, [true, true], None, pause);
+            }
+        }
+    }
+
+    /// First hear what becomes of the requests that are on their way; then send one alone, and go on when it is
+    /// admitted.
+    fn ask_first(&mut self, now: f64, flight: &Flight) {
+        self.hush = now + 1.5 * self.cap.refusal_time.max(now - flight.at);
+        self.scout = Scout::Wanted;
+    }
+
+    fn cut_rates(&mut self, now: f64, flight: &Flight, blamed: [bool; 2], told: Option<u64>, pause: f64) {
+        if flight.test {
+            self.cap.test_lost();
+        }
+        let lately = self.lately(now);
+        let jitter = self.jitter();
+        for (which, rate) in self.rates.iter_mut().enumerate() {
+            if !blamed[which] {
+                continue;
+            }
+            let refusal = rate::Refusal {
+                mark: mark(flight, which),
+                weight: flight.weights()[which],
+                lately: lately[which],
+                pause,
+                told: told.map(|limit| limit as f64 / 60.0),
+                shared: self.settings.shared,
+                jitter,
+            };
+            rate.refused(now, &refusal);
+        }
+        if self.rates.iter().any(Rate::is_dry) {
+            self.ask_first(now, flight);
+        }
+    }
+
+    /// Requests and tokens a second that left in the last two seconds.
+    fn lately(&self, now: f64) -> [f64; 2] {
+        let (then, before) = self.recent.front().copied().unwrap_or((now - 1.0, [0.0; 2]));
+        [0, 1].map(|which| (self.sent[which] - before[which]).max(1.0) / (now - then).max(WINDOW))
+    }
+
+    /// Whether a limited rate is known or suspected.
+    fn is_paced(&self) -> bool {
+        self.rates.iter().any(Rate::is_set)
+    }
+
+    /// Lets the time pass: what was not refused by now was admitted, and windows end.
+    pub fn advance(&mut self, now: Duration) {
+        self.advance_to(now.as_secs_f64());
+    }
+
+    fn advance_to(&mut self, now: f64) {
+        let patience = ADMITTED_AFTER.max(ADMITTED_AFTER_REFUSALS * self.cap.refusal_time);
+        while let Some(id) = self.unseen.front() {
+            let id = *id;
+            let Some(flight) = self.flights.get(&id).copied() else {
+                self.unseen.pop_front();
+                continue;
+            };
+            if now - flight.at < patience {
+                break;
+            }
+            // While the server is down, silence is no admission.
+            if !self.breaker.is_open() {
+                if let Some(flight) = self.flights.get_mut(&id) {
+                    flight.admitted = true;
+                }
+                self.scout_back(id);
+                self.admitted(now, &flight);
+            }
+            self.unseen.pop_front();
+        }
+        self.listen(now);
+        if now >= self.window_end {
+            self.end_window(now);
+        }
+    }
+
+    /// Notices when a server that used to answer has fallen silent.
+    fn listen(&mut self, now: f64) {
+        const ENOUGH_IN_FLIGHT: usize = 4;
+        let Some(usual) = self.latency.usual_of_mean() else { return };
+        if self.flights.len() >= ENOUGH_IN_FLIGHT && self.breaker.silent(now, self.last_response, usual) {
+            self.went_down();
+            for flight in self.flights.values_mut().filter(|flight| !flight.lost) {
+                flight.lost = true;
+                self.lost += 1;
+            }
+        }
+        let flights = &self.flights;
+        if let Some(probe) = self.breaker.lose_probe(now, |id| flights.get(&id).map(|flight| flight.at), usual)
+            && let Some(flight) = self.flights.get_mut(&probe).filter(|flight| !flight.lost)
+        {
+            flight.lost = true;
+            self.lost += 1;
+        }
+    }
+
+    fn end_window(&mut self, now: f64) {
+        let quiet = !std::mem::take(&mut self.refused_in_window);
+        let binding = std::mem::take(&mut self.cap.binding);
+        self.window_end = now + WINDOW;
+        self.recent.push_back((now, self.sent));
+        if self.recent.len() > 4 {
+            self.recent.pop_front();
+        }
+        if self.breaker.is_open() {
+            return;
+        }
+        if quiet {
+            for (which, rate) in self.rates.iter_mut().enumerate() {
+                let mark = Mark { at: now, work: self.sent[which], count: self.sent[0].max(0.0) as u64 };
+                rate.window(mark, self.good, self.cost, self.settings.shared, self.leads);
+            }
+            self.choose_rate();
+        }
+        let refusing = self.is_paced() || self.cap.is_held();
+        if binding
+            && !self.cap.is_fixed()
+            && let Some(level) = self.knee.judge(now, refusing)
+        {
+            self.cap.settle(level);
+        }
+    }
+
+    /// A server counts requests or tokens: the true limit's measurements are the more alike.
+    fn choose_rate(&mut self) {
+        const ENOUGH: usize = 3;
+        const CLEARLY: f64 = 0.8;
+        if self.settings.rpm.is_some() || self.settings.tpm.is_some() || self.rates.iter().any(|rate| rate.samples.len() < ENOUGH) {
+            return;
+        }
+        let [requests, tokens] = [0, 1].map(|which| variation(&self.rates[which].samples));
+        self.rates[0].enforced = requests < tokens / CLEARLY;
+        self.rates[1].enforced = tokens < requests / CLEARLY;
+    }
+
+    /// Requests in flight that hold a place at the server.
+    fn level(&self) -> usize {
+        self.flights.len() - self.lost
+    }
+
+    /// Between 0.75 and 1.25.
+    fn jitter(&mut self) -> f64 {
+        // A step of xorshift: tests only have to fall apart, not to be unpredictable.
+        self.random ^= self.random << 13;
+        self.random ^= self.random >> 7;
+        self.random ^= self.random << 17;
+        0.75 + 0.5 * (self.random >> 11) as f64 / (1_u64 << 53) as f64
     }
 
     /// How many requests may be in flight now.
     pub fn limit(&self) -> usize {
-        (self.limit as usize).max(1)
+        let limit = self.comeback.map_or(self.cap.limit, |(limit, _)| limit.min(self.cap.limit));
+        if self.breaker.is_open() { 1 } else { ((limit * self.share) as usize).max(1) }
     }
 
     /// How many are.
     pub fn in_flight(&self) -> usize {
-        self.in_flight
-    }
-}
-
-/// A rate a minute, if one is known, with the allowance that has gathered.
-#[derive(Debug)]
-struct Bucket {
-    /// What the pipeline file says; it stands whatever a header announces above it.
-    configured: Option<f64>,
-    per_second: Option<f64>,
-    level: f64,
-    at: Duration,
-}
-
-impl Bucket {
-    fn new(per_minute: Option<f64>) -> Self {
-        let per_second = per_minute.map(|rate| rate * USE_OF_RATE / 60.0);
-        Self { configured: per_second, per_second, level: 1.0, at: Duration::ZERO }
+        self.flights.len()
     }
 
-    fn announced(&mut self, per_minute: Option<u64>) {
-        if let Some(limit) = per_minute {
-            let announced = limit as f64 * USE_OF_RATE / 60.0;
-            self.per_second = Some(self.configured.map_or(announced, |configured| configured.min(announced)));
+    /// What governs the lane now.
+    pub fn reading(&self) -> Reading {
+        let per_minute = |which: usize| Some(60.0 * self.rates[which].pace).filter(|pace| pace.is_finite() && self.rates[which].enforced);
+        Reading {
+            limit: self.limit(),
+            in_flight: self.in_flight(),
+            rpm: per_minute(0),
+            tpm: per_minute(1),
+            proven: self.rates[0].proven.map(|(proven, _)| 60.0 * proven),
+            cap: self.cap.ceiling(),
+            down: self.breaker.is_open(),
+            refused: self.refused,
         }
     }
 
-    /// Whether so much may leave now; if not, when.
-    fn ready(&mut self, now: Duration, weight: f64) -> Result<(), Option<Duration>> {
-        let Some(rate) = self.per_second else {
-            self.level = 0.0;
-            self.at = now;
-            return Ok(());
-        };
-        let burst = (rate * BURST_SECONDS).max(1.0);
-        self.level = (self.level + now.saturating_sub(self.at).as_secs_f64() * rate).min(burst);
-        self.at = now;
-        // A request heavier than the burst leaves when the bucket is full, and is paid off afterwards.
-        let missing = weight.min(burst) - self.level;
-        if missing <= 1e-9 {
-            return Ok(());
-        }
-        Err(Some(now + Duration::from_secs_f64((missing / rate).min(3_600.0)) + Duration::from_micros(1)))
+    /// How long an answer of so many tokens may take before it is late: so long that this share of answers comes
+    /// sooner. `None` until some were seen.
+    pub fn late(&self, output: u64, share: f64) -> Option<Duration> {
+        let usual = self.latency.usual(output as f64)?;
+        Some(Duration::from_secs_f64((usual * self.latency.strain(share)?).clamp(0.0, 1e6)))
+    }
+
+    /// Whether there is room to send something twice: no refusal lately, no rate in force that is nearly used up,
+    /// no outage.
+    pub fn is_calm(&self, now: Duration) -> bool {
+        const QUIET: f64 = 5.0;
+        let now = now.as_secs_f64();
+        let lately = self.lately(now);
+        let near = |which: usize| self.rates[which].enforced && lately[which] > 0.9 * self.rates[which].pace * self.share;
+        !self.breaker.is_open() && now >= self.paused && now - self.cut > QUIET && !near(0) && !near(1)
     }
 }
 
-/// A lane behind a lock.
-#[derive(Debug)]
-pub struct Gate {
-    lane: Mutex<Lane>,
-    epoch: Instant,
-    landed: Notify,
+fn mark(flight: &Flight, which: usize) -> Mark {
+    Mark { at: flight.at, work: flight.sent[which], count: flight.sent[0].max(0.0) as u64 }
 }
 
-impl Gate {
-    /// A gate in front of this lane.
-    pub fn new(lane: Lane) -> Self {
-        Self { lane: Mutex::new(lane), epoch: Instant::now(), landed: Notify::new() }
-    }
+fn seconds(at: f64) -> Duration {
+    Duration::try_from_secs_f64(at.max(0.0)).unwrap_or(Duration::MAX)
+}
 
-    /// Lets a request leave, or says when to ask again; see [`Lane::admit`].
-    ///
-    /// # Errors
-    /// When it may not leave now.
-    pub fn enter(&self, tokens: u64) -> Result<(), Option<Instant>> {
-        let now = self.epoch.elapsed();
-        self.lane().admit(now, tokens).map_err(|again| again.map(|at| self.epoch + at))
-    }
-
-    /// Whether one more may be in flight; see [`Lane::has_room`].
-    pub fn has_room(&self) -> bool {
-        let now = self.epoch.elapsed();
-        self.lane().has_room(now)
-    }
-
-    /// Takes note of how a request ended.
-    pub fn leave(&self, outcome: Outcome, limits: &RateLimits) {
-        let now = self.epoch.elapsed();
-        self.lane().landed(now, outcome, limits);
-        self.landed.notify_waiters();
-    }
-
-    /// Returns when a request has landed, of whoever shares the lane.
-    pub async fn landed(&self) {
-        self.landed.notified().await;
-    }
-
-    /// How many requests may be in flight now, and how many are.
-    pub fn level(&self) -> (usize, usize) {
-        let lane = self.lane();
-        (lane.limit(), lane.in_flight())
-    }
-
-    fn lane(&self) -> MutexGuard<'_, Lane> {
-        self.lane.lock().unwrap_or_else(PoisonError::into_inner)
-    }
+/// Standard deviation over mean.
+fn variation(samples: &VecDeque<f64>) -> f64 {
+    let n = samples.len().max(1) as f64;
+    let mean = samples.iter().sum::<f64>() / n;
+    let variance = samples.iter().map(|sample| (sample - mean).powi(2)).sum::<f64>() / n;
+    variance.sqrt() / mean.max(1e-9)
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-
-    const FIXED: Bounds = Bounds { start: 3, min: 3, max: 3 };
-    const WIDE: Bounds = Bounds { start: 4, min: 1, max: 64 };
-
-    fn at(seconds: f64) -> Duration {
-        Duration::from_secs_f64(seconds)
-    }
-
-    #[test]
-    fn a_fixed_limit_holds() {
-        let mut lane = Lane::new(FIXED, None, None);
-        for _ in 0..3 {
-            assert_eq!(lane.admit(at(0.0), 10), Ok(()));
-        }
-        assert_eq!(lane.admit(at(9.0), 10), Err(None));
-        lane.landed(at(9.0), Outcome::Limited { retry_after: None }, &RateLimits::default());
-        assert_eq!(lane.admit(at(9.0), 10), Ok(()));
-        assert_eq!(lane.limit(), 3);
-    }
-
-    #[test]
-    fn the_limit_doubles_until_it_is_refused_and_then_probes() {
-        let mut lane = Lane::new(WIDE, None, None);
-        let mut now = 1.0;
-        while lane.limit() < 32 {
-            while lane.admit(at(now), 1).is_ok() {}
-            now += 1.0;
-            assert!(now < 10.0);
-        }
-        while lane.admit(at(now), 1).is_ok() {}
-        let reached = lane.limit();
-        now += 1.0;
-        lane.landed(at(now), Outcome::Limited { retry_after: None }, &RateLimits::default());
-        let cut = lane.limit();
-        assert!((reached * 8 / 10..reached).contains(&cut), "{reached} -> {cut}");
-        for _ in 0..5 {
-            lane.landed(at(now), Outcome::Limited { retry_after: None }, &RateLimits::default());
-        }
-        assert_eq!(lane.limit(), cut, "one burst of refusals counts once");
-    }
-
-    #[test]
-    fn stated_and_announced_rates_are_kept() {
-        let leave_in = |lane: &mut Lane, seconds: u32, tokens: u64| {
-            let (mut count, end) = (0, f64::from(seconds));
-            let mut now = at(0.0);
-            while now < at(end) {
-                match lane.admit(now, tokens) {
-                    Ok(()) => {
-                        count += 1;
-                        lane.landed(now, Outcome::Answered, &RateLimits::default());
-                    }
-                    Err(again) => now = again.unwrap_or(now + at(0.1)),
-                }
-            }
-            count
-        };
-        let stated = leave_in(&mut Lane::new(WIDE, Some(600), None), 60, 1);
-        assert!((585..=600).contains(&stated), "{stated}");
-        let by_tokens = leave_in(&mut Lane::new(WIDE, None, Some(60_000)), 60, 1_000);
-        assert!((57..=61).contains(&by_tokens), "{by_tokens}");
-        let mut lane = Lane::new(WIDE, Some(600), None);
-        lane.admit(at(0.0), 1).expect("the first leaves");
-        let limits = RateLimits { requests: crate::Window { limit: Some(60), ..Default::default() }, ..Default::default() };
-        lane.landed(at(0.0), Outcome::Answered, &limits);
-        let announced = leave_in(&mut lane, 60, 1);
-        assert!((57..=60).contains(&announced), "{announced}");
-    }
-
-    #[test]
-    fn a_dead_server_is_probed_by_one_request_at_a_time() {
-        let mut lane = Lane::new(WIDE, None, None);
-        for _ in 0..4 {
-            lane.admit(at(0.0), 1).expect("leaves");
-        }
-        for _ in 0..4 {
-            lane.landed(at(1.0), Outcome::Failed, &RateLimits::default());
-        }
-        lane.admit(at(1.0), 1).expect("four failures are not yet an outage");
-        lane.landed(at(1.0), Outcome::Failed, &RateLimits::default());
-        assert!(matches!(lane.admit(at(1.1), 1), Err(Some(_))));
-        lane.admit(at(2.0), 1).expect("a probe");
-        assert_eq!(lane.admit(at(2.0), 1), Err(None));
-        lane.landed(at(2.1), Outcome::Answered, &RateLimits::default());
-        lane.admit(at(2.1), 1).expect("it is back");
-        lane.admit(at(2.1), 1).expect("it is back");
-    }
-
-    #[test]
-    fn a_long_retry_after_pauses_the_lane() {
-        let mut lane = Lane::new(WIDE, None, None);
-        lane.admit(at(0.0), 1).expect("leaves");
-        lane.landed(at(1.0), Outcome::Limited { retry_after: Some(at(30.0)) }, &RateLimits::default());
-        assert_eq!(lane.admit(at(5.0), 1), Err(Some(at(31.0))));
-        assert_eq!(lane.admit(at(31.0), 1), Ok(()));
-    }
-
-    proptest! {
-        #[test]
-        fn in_flight_never_exceeds_the_limit(steps in prop::collection::vec((0_u8..4, 0.0_f64..3.0), 1..300)) {
-            let mut lane = Lane::new(WIDE, Some(6_000), None);
-            let (mut now, mut in_flight) = (0.0, 0_usize);
-            for (action, pause) in steps {
-                now += pause;
-                match action {
-                    0 => in_flight += usize::from(lane.admit(at(now), 5).is_ok()),
-                    _ if in_flight == 0 => {}
-                    1 => { in_flight -= 1; lane.landed(at(now), Outcome::Answered, &RateLimits::default()); }
-                    2 => { in_flight -= 1; lane.landed(at(now), Outcome::Limited { retry_after: None }, &RateLimits::default()); }
-                    _ => { in_flight -= 1; lane.landed(at(now), Outcome::Failed, &RateLimits::default()); }
-                }
-                prop_assert_eq!(lane.in_flight(), in_flight);
-                prop_assert!((WIDE.min..=WIDE.max).contains(&lane.limit()));
-                prop_assert!(in_flight <= WIDE.max);
-            }
-        }
-    }
-}
+mod tests;

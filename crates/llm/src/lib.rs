@@ -18,7 +18,7 @@ mod tokens;
 
 pub use answers::{Reply, RowAnswer, read_answers};
 pub use budget::{Budget, Reservation};
-pub use classify::{Refusal, classify};
+pub use classify::{Dimension, LimitHint, Per, Refusal, classify};
 pub use headers::{RateLimits, Window, read_rate_limits, read_retry_after};
 pub use models::{Model, Models};
 pub use price::{PRICES, PriceList};

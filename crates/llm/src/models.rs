@@ -3,12 +3,13 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::SystemTime;
 
 use promptmill_core::pipeline::Structured;
 use promptmill_core::{Error, Pipeline, Price, Result};
 use serde_json::{Map, Value};
 
-use crate::lane::Gate;
+use crate::lane::{self, Bounds, Gate, Identity, Lane, Settings};
 use crate::providers::{self, builtin};
 use crate::{PriceList, Provider, Tokens};
 
@@ -37,10 +38,11 @@ pub struct Model {
     pub gate: Arc<Gate>,
 }
 
-/// The lanes of this process, by base URL, key and model.
+/// The lanes of this process, by base URL, key and model; and providers of one's own.
 #[derive(Default)]
 pub struct Models {
     gates: Mutex<HashMap<(String, String, String), Arc<Gate>>>,
+    own: HashMap<String, Arc<dyn Provider>>,
 }
 
 impl fmt::Debug for Models {
@@ -50,11 +52,18 @@ impl fmt::Debug for Models {
 }
 
 impl Models {
+    /// Asks `provider` wherever the pipeline file names the provider `name`.
+    #[must_use]
+    pub fn with_provider(mut self, name: &str, provider: Arc<dyn Provider>) -> Self {
+        self.own.insert(name.to_owned(), provider);
+        self
+    }
+
     /// The model that a stage calls `name`. The first to open a lane sets its bounds.
     ///
     /// # Errors
     /// If its key is not in the environment, or the provider's settings cannot be used.
-    pub fn open(&self, pipeline: &Pipeline, name: &str, gate: impl FnOnce(Option<u32>, Option<u64>) -> Gate) -> Result<Model> {
+    pub fn open(&self, pipeline: &Pipeline, name: &str, bounds: Bounds) -> Result<Model> {
         if name == builtin::EXTRACTIVE {
             return Ok(Model {
                 name: name.into(),
@@ -66,29 +75,48 @@ impl Models {
                 context: None,
                 price: Some(Price::FREE),
                 tokens: Tokens::default(),
-                gate: self.gate(String::new(), String::new(), name.to_owned(), || gate(None, None)),
+                gate: self.gate(String::new(), String::new(), name.to_owned(), || Arc::new(Gate::new(Lane::new(settings(bounds))))),
             });
         }
         let unknown = |what: &str, name: &str| Error::failed(format!("{what} `{name}` is not declared"));
         let spec = pipeline.models.get(name).ok_or_else(|| unknown("model", name))?;
         let provider = pipeline.providers.get(&spec.provider).ok_or_else(|| unknown("provider", &spec.provider))?;
+        let own = self.own.get(&spec.provider);
         let key_name = provider.api_key_env.clone().unwrap_or_default();
+        let settings = Settings { rpm: provider.rpm, tpm: provider.tpm, shared: provider.shared, ..settings(bounds) };
+        let open = || {
+            let gate = Arc::new(Gate::new(Lane::new(settings)));
+            if own.is_none() {
+                let key = std::env::var(&key_name).unwrap_or_default();
+                lane::join(&gate, Identity { url: &provider.base_url, key: &key, model: &spec.model });
+            }
+            gate
+        };
         Ok(Model {
             name: name.into(),
             provider_name: spec.provider.as_str().into(),
             model: spec.model.as_str().into(),
-            provider: providers::open(&spec.provider, provider)?,
+            provider: match own {
+                Some(own) => Arc::clone(own),
+                None => providers::open(&spec.provider, provider)?,
+            },
             structured: spec.structured,
             extra_body: Arc::new(spec.extra_body.clone()),
             context: spec.context,
             price: PriceList::price(spec),
             tokens: Tokens::default(),
-            gate: self.gate(provider.base_url.clone(), key_name, spec.model.clone(), || gate(provider.rpm, provider.tpm)),
+            gate: self.gate(provider.base_url.clone(), key_name.clone(), spec.model.clone(), open),
         })
     }
 
-    fn gate(&self, url: String, key: String, model: String, open: impl FnOnce() -> Gate) -> Arc<Gate> {
+    fn gate(&self, url: String, key: String, model: String, open: impl FnOnce() -> Arc<Gate>) -> Arc<Gate> {
         let mut gates = self.gates.lock().unwrap_or_else(PoisonError::into_inner);
-        Arc::clone(gates.entry((url, key, model)).or_insert_with(|| Arc::new(open())))
+        Arc::clone(gates.entry((url, key, model)).or_insert_with(open))
     }
+}
+
+/// A lane whose provider says nothing about limits.
+fn settings(bounds: Bounds) -> Settings {
+    let seed = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(1, |now| u64::from(now.subsec_nanos()));
+    Settings { bounds, rpm: None, tpm: None, shared: false, seed }
 }

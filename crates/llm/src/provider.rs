@@ -9,7 +9,7 @@ use promptmill_core::pipeline::Structured;
 use promptmill_core::{AnswerShape, Money, Usage};
 use serde_json::{Map, Value};
 
-use crate::RateLimits;
+use crate::{LimitHint, RateLimits};
 
 /// One row of a pack.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -108,6 +108,8 @@ pub enum Class {
     Filtered,
     /// The response could not be read.
     Malformed,
+    /// Given up because another request answered its rows first; whether it is billed is unknown.
+    Superseded,
 }
 
 impl Class {
@@ -128,6 +130,7 @@ impl Class {
             Self::Timeout => "timeout",
             Self::Filtered => "filtered",
             Self::Malformed => "malformed",
+            Self::Superseded => "superseded",
         }
     }
 
@@ -180,6 +183,8 @@ pub struct CallError {
     pub raw: Option<String>,
     /// Limits, if announced.
     pub limits: RateLimits,
+    /// The limit that a refusal names.
+    pub limit_hint: Option<LimitHint>,
 }
 
 /// A model behind an interface.

@@ -3,7 +3,9 @@
 //! Two figures are kept apart. The *mean* predicts (for pacing and for packing); the *bound* never falls
 //! short (for money): byte-level tokenizers make at most one token of a byte.
 
+use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// Tokens that a provider may add around a message.
 const PER_MESSAGE: u64 = 16;
@@ -14,16 +16,32 @@ const PRIOR: f64 = 3.3;
 /// Weight of a new observation in the moving average.
 const WEIGHT: f64 = 0.1;
 
+/// Answer tokens a row before anything was reported: two or three sentences.
+const PRIOR_PER_ROW: f64 = 100.0;
+/// Requests whose tokens a row are remembered, and how many of them make a quantile.
+const KEPT: usize = 128;
+/// See [`KEPT`].
+const ENOUGH: usize = 10;
+
 /// Bytes per token of one model, learned from usage.
 #[derive(Debug)]
 pub struct Tokens {
     prompt: Ratio,
     output: Ratio,
+    /// Answer tokens a row: a mean, and what almost every request stays below.
+    per_row: Mutex<PerRow>,
+}
+
+#[derive(Debug)]
+struct PerRow {
+    mean: f64,
+    /// Of the last requests, for the quantile.
+    recent: VecDeque<f64>,
 }
 
 impl Default for Tokens {
     fn default() -> Self {
-        Self { prompt: Ratio::new(), output: Ratio::new() }
+        Self { prompt: Ratio::new(), output: Ratio::new(), per_row: Mutex::new(PerRow { mean: PRIOR_PER_ROW, recent: VecDeque::new() }) }
     }
 }
 
@@ -41,6 +59,40 @@ impl Tokens {
     /// More tokens than a prompt of so many bytes in so many messages can have.
     pub fn bound(bytes: usize, messages: usize) -> u64 {
         bytes as u64 + PER_MESSAGE * messages as u64 + PER_REQUEST
+    }
+
+    /// The expected answer tokens of so many rows.
+    pub fn of_rows(&self, rows: usize) -> u64 {
+        (self.per_row().mean * rows as f64).ceil() as u64
+    }
+
+    /// Answer tokens a row that nineteen requests of twenty stay below; `None` until some were seen.
+    pub fn high_per_row(&self) -> Option<f64> {
+        let per_row = self.per_row();
+        if per_row.recent.len() < ENOUGH {
+            return None;
+        }
+        let mut recent: Vec<f64> = per_row.recent.iter().copied().collect();
+        let index = recent.len() * 19 / 20;
+        Some(*recent.select_nth_unstable_by(index.min(per_row.recent.len() - 1), f64::total_cmp).1)
+    }
+
+    /// Learns from a whole answer about so many rows.
+    pub fn observe_rows(&self, rows: usize, output_tokens: u64) {
+        if rows == 0 || output_tokens == 0 {
+            return;
+        }
+        let mut per_row = self.per_row();
+        let now = output_tokens as f64 / rows as f64;
+        per_row.mean = if per_row.recent.is_empty() { now } else { per_row.mean + WEIGHT * (now - per_row.mean) };
+        if per_row.recent.len() == KEPT {
+            per_row.recent.pop_front();
+        }
+        per_row.recent.push_back(now);
+    }
+
+    fn per_row(&self) -> MutexGuard<'_, PerRow> {
+        self.per_row.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Learns from a response.

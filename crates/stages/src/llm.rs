@@ -9,6 +9,7 @@
 mod ask;
 mod desk;
 mod queue;
+mod race;
 mod row;
 
 use std::sync::Arc;
@@ -48,6 +49,11 @@ pub(crate) struct Llm {
     #[serde(default = "four_hundred")]
     #[schemars(range(min = 1, max = 100_000))]
     max_tokens_per_row: u32,
+    /// The share of the rows that may be asked a second time at the end of a run, when slots are free and a request is
+    /// late: the first answer counts, and both are paid. 0: none.
+    #[serde(default = "two_percent")]
+    #[schemars(range(min = 0.0, max = 0.2))]
+    hedge: f64,
     /// The sampling temperature; left out: the provider's default.
     #[serde(default)]
     #[schemars(range(min = 0.0, max = 2.0))]
@@ -56,6 +62,10 @@ pub(crate) struct Llm {
 
 fn two_minutes() -> Period {
     Period(Duration::from_secs(120))
+}
+
+fn two_percent() -> f64 {
+    0.02
 }
 
 fn four() -> u32 {
@@ -74,6 +84,7 @@ concurrency = { start = 4, min = 1, max = 256 }
 timeout = "120s"
 attempts = 4
 max_tokens_per_row = 200
+hedge = 0.02
 temperature = 0.2"#;
 }
 

@@ -157,6 +157,10 @@ pub struct ProviderSpec {
     #[serde(default)]
     #[schemars(range(min = 1))]
     pub tpm: Option<u64>,
+    /// Whether clients on other machines use the same key, on a server that announces no limits: the pace is
+    /// then found in a way that leads to equal shares, at some cost in throughput.
+    #[serde(default)]
+    pub shared: bool,
 }
 
 /// A length of time, written as `500ms`, `30s`, `2m` or `1h`.

@@ -791,6 +791,7 @@ headers = { X-Title = "t", X-Api-Key = "k3y", Cookie = "a=${TOKEN}" }"#;
                 "kind": "openai",
                 "base_url": "http://***@127.0.0.1/v1",
                 "headers": {"X-Title": "t", "X-Api-Key": "***", "Cookie": "a=${TOKEN}"},
+                "shared": false,
             }},
         })
     );

@@ -1,6 +1,7 @@
 //! How many rows share a request.
 //!
-//! The number follows failures alone. Latency is affine in the number of rows, so every increase looks like
+//! The number follows failures, what a good row costs, and the ceilings of the model: how long an answer may be, and
+//! how long prompt and answer together. It never follows latency. Latency is affine in the number of rows, so every increase looks like
 //! a slowdown, and a rule that follows latency settles wherever noise leads it.
 
 /// The steps. Near the bottom one row more is much, near the top it is nothing.
@@ -11,6 +12,10 @@ const PATIENCE: u32 = 20;
 const ROW_FAILURES: f64 = 0.02;
 /// The share of requests whose answer is cut off or unreadable that is still well.
 const PACK_FAILURES: f64 = 0.05;
+/// A step is too dear when a good row costs this much more than on the step below.
+const DEARER: f64 = 1.05;
+/// Of the longest answer seen to be cut off by the model itself: estimates are not exact.
+const USE_OF_OUTPUT: f64 = 0.8;
 /// Standard deviations of the interval around a measured share (95 %, one-sided on each side).
 const Z: f64 = 1.96;
 
@@ -27,10 +32,16 @@ pub struct Rows {
     bad_in_a_row: u32,
     /// Packs that a step which failed before is left alone for.
     closed: u32,
+    /// What good rows have cost on this step, and what one cost on the step below when it was left.
+    cost: f64,
+    good_rows: u32,
+    below: Option<(usize, f64)>,
+    /// Answer tokens at which the model cuts an answer off, whatever it is asked for.
+    longest_output: Option<u64>,
 }
 
 /// What became of one request, as far as its size is concerned.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct PackResult {
     /// Rows in it.
     pub rows: usize,
@@ -38,6 +49,8 @@ pub struct PackResult {
     pub bad_rows: usize,
     /// Whether the answer was cut off or unreadable as a whole.
     pub broken: bool,
+    /// What the request cost, in any unit, if that is known.
+    pub cost: Option<f64>,
 }
 
 impl Rows {
@@ -45,12 +58,45 @@ impl Rows {
     pub fn new(start: usize, min: usize, max: usize) -> Self {
         let (min, max) = (min.max(1), max.max(min).max(1));
         let now = start.clamp(min, max);
-        Self { min, max, now, packs: 0, bad_packs: 0, rows: 0, bad_rows: 0, bad_in_a_row: 0, closed: 0 }
+        Self {
+            min,
+            max,
+            now,
+            packs: 0,
+            bad_packs: 0,
+            rows: 0,
+            bad_rows: 0,
+            bad_in_a_row: 0,
+            closed: 0,
+            cost: 0.0,
+            good_rows: 0,
+            below: None,
+            longest_output: None,
+        }
     }
 
-    /// The number of rows for the next request.
+    /// The number of rows for the next request, as far as failures go.
     pub fn now(&self) -> usize {
         self.now
+    }
+
+    /// The same, kept so small that answers of `per_row` tokens a row do not end in the middle.
+    pub fn within(&self, per_row: Option<f64>) -> usize {
+        let (Some(longest), Some(per_row), false) = (self.longest_output, per_row, self.is_fixed()) else { return self.now };
+        let rows = USE_OF_OUTPUT * longest as f64 / per_row.max(1.0);
+        self.now.min(rows as usize).max(self.min)
+    }
+
+    /// The most rows that a request may have.
+    pub fn most(&self) -> usize {
+        self.max
+    }
+
+    /// The model ended an answer after so many tokens, though more had been allowed.
+    pub fn cut_off(&mut self, tokens: u64) {
+        if tokens > 0 {
+            self.longest_output = Some(self.longest_output.map_or(tokens, |longest| longest.min(tokens)));
+        }
     }
 
     /// Whether the number can change at all.
@@ -68,6 +114,8 @@ impl Rows {
         self.rows += result.rows as u32;
         self.bad_packs += u32::from(result.broken);
         self.bad_rows += result.bad_rows as u32;
+        self.good_rows += (result.rows - result.bad_rows.min(result.rows)) as u32;
+        self.cost += result.cost.unwrap_or(0.0);
         self.bad_in_a_row = if result.broken { self.bad_in_a_row + 1 } else { 0 };
         let (row_low, row_high) = interval(self.bad_rows, self.rows);
         let (pack_low, pack_high) = interval(self.bad_packs, self.packs);
@@ -75,6 +123,9 @@ impl Rows {
             self.step_to(self.now / 2);
             self.closed = 10 * PATIENCE;
         } else if row_low > ROW_FAILURES || pack_low > PACK_FAILURES {
+            self.step_to(LADDER.iter().rev().copied().find(|step| *step < self.now).unwrap_or(1));
+            self.closed = 10 * PATIENCE;
+        } else if self.packs >= PATIENCE && self.is_dearer_than_below() {
             self.step_to(LADDER.iter().rev().copied().find(|step| *step < self.now).unwrap_or(1));
             self.closed = 10 * PATIENCE;
         } else if self.packs >= PATIENCE && self.closed == 0 && row_high < 2.0 * ROW_FAILURES && pack_high < 4.0 * PACK_FAILURES {
@@ -90,7 +141,19 @@ impl Rows {
         }
     }
 
+    fn cost_per_good_row(&self) -> f64 {
+        self.cost / f64::from(self.good_rows.max(1))
+    }
+
+    /// Whether re-asking has eaten what sharing the prompt saves.
+    fn is_dearer_than_below(&self) -> bool {
+        let below = self.below.filter(|(rows, cost)| *rows < self.now && *cost > 0.0);
+        below.is_some_and(|(_, cost)| self.cost_per_good_row() > DEARER * cost)
+    }
+
     fn step_to(&mut self, rows: usize) {
+        self.below = (rows > self.now && self.good_rows > 0).then(|| (self.now, self.cost_per_good_row()));
+        (self.cost, self.good_rows) = (0.0, 0);
         self.now = rows.clamp(self.min, self.max.max(self.min));
         (self.packs, self.bad_packs, self.rows, self.bad_rows, self.bad_in_a_row) = (0, 0, 0, 0, 0);
     }
@@ -122,7 +185,7 @@ mod tests {
     }
 
     fn good(rows: usize) -> PackResult {
-        PackResult { rows, bad_rows: 0, broken: false }
+        PackResult { rows, bad_rows: 0, broken: false, cost: None }
     }
 
     #[test]
@@ -135,14 +198,37 @@ mod tests {
     #[test]
     fn a_size_that_breaks_is_left() {
         let mut rows = Rows::new(15, 1, 100);
-        run(&mut rows, 2_000, |rows| PackResult { rows, bad_rows: if rows > 20 { rows } else { 0 }, broken: rows > 20 });
+        run(&mut rows, 2_000, |rows| PackResult { rows, bad_rows: if rows > 20 { rows } else { 0 }, broken: rows > 20, cost: None });
         assert!((10..=25).contains(&rows.now()), "{}", rows.now());
+    }
+
+    #[test]
+    fn dear_rows_lead_back() {
+        let mut rows = Rows::new(15, 1, 40);
+        // Above 20 rows the longer prompts cost more than sharing saves.
+        run(&mut rows, 600, |rows| {
+            let per_row = if rows > 20 { 2.0 } else { 1.0 };
+            PackResult { rows, bad_rows: 0, broken: false, cost: Some(per_row * rows as f64) }
+        });
+        assert!(rows.now() <= 25, "{}", rows.now());
+    }
+
+    #[test]
+    fn a_model_that_cuts_answers_off_gets_fewer_rows() {
+        let mut rows = Rows::new(40, 1, 40);
+        assert_eq!(rows.within(Some(100.0)), 40);
+        rows.cut_off(2_000);
+        assert_eq!(rows.within(Some(100.0)), 16);
+        assert_eq!(rows.within(None), 40, "nothing is known yet of the length of answers");
+        let mut fixed = Rows::new(40, 40, 40);
+        fixed.cut_off(2_000);
+        assert_eq!(fixed.within(Some(100.0)), 40);
     }
 
     #[test]
     fn a_fixed_number_stays() {
         let mut rows = Rows::new(20, 20, 20);
-        run(&mut rows, 100, |rows| PackResult { rows, bad_rows: rows, broken: true });
+        run(&mut rows, 100, |rows| PackResult { rows, bad_rows: rows, broken: true, cost: None });
         rows.too_long(20);
         assert_eq!(rows.now(), 20);
     }
@@ -163,7 +249,7 @@ mod tests {
             for (broken, bad_rows) in results {
                 let now = rows.now();
                 prop_assert!(now >= min.max(1) && now <= max.max(min).max(1));
-                rows.observe(PackResult { rows: now, bad_rows: bad_rows.min(now), broken });
+                rows.observe(PackResult { rows: now, bad_rows: bad_rows.min(now), broken, cost: None });
             }
         }
     }

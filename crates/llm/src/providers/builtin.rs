@@ -75,6 +75,7 @@ impl Provider for Extractive {
                 charge: Charge::Nothing,
                 raw: Some(raw.to_owned()),
                 limits: RateLimits::default(),
+                limit_hint: None,
             }),
         }
     }

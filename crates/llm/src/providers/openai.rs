@@ -25,7 +25,7 @@ use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue};
 use reqwest::{Client, StatusCode, Url};
 use tokio::time::{sleep, timeout};
 
-use crate::classify::{Dimension, ERROR_BODY_BYTES, LimitHint, Per, SHORTEST_SECRET, one_line, redact};
+use crate::classify::{ERROR_BODY_BYTES, SHORTEST_SECRET, one_line, redact};
 use crate::{CallError, Charge, Class, Provider, RateLimits, Refusal, Request, Response, classify, read_rate_limits, read_retry_after};
 
 use self::reply::Bill;
@@ -142,7 +142,8 @@ impl OpenAi {
             retry_after,
             charge: charge_of_status(status),
             raw: (!words.is_empty()).then(|| redact(String::from_utf8_lossy(&words).into_owned(), &self.secrets, SHORTEST_SECRET)),
-            limits: with_hint(limits, limit_hint),
+            limits,
+            limit_hint,
         }
     }
 
@@ -228,6 +229,7 @@ impl OpenAi {
             charge,
             raw: None,
             limits: RateLimits::NONE,
+            limit_hint: None,
         }
     }
 }
@@ -294,18 +296,6 @@ fn charge_of_status(status: StatusCode) -> Charge {
         408 | 504 | 520 | 524 => Charge::Unknown,
         _ => Charge::Nothing,
     }
-}
-
-/// The limits that headers announced, and where they are silent the one that the words of a refusal name.
-fn with_hint(mut limits: RateLimits, hint: Option<LimitHint>) -> RateLimits {
-    if let Some(LimitHint { dimension, per: Some(Per::Minute), limit, .. }) = hint.filter(|hint| hint.limit > 0) {
-        let window = match dimension {
-            Dimension::Tokens => &mut limits.tokens,
-            Dimension::Requests | Dimension::Concurrency => &mut limits.requests,
-        };
-        window.limit = window.limit.or(Some(limit));
-    }
-    limits
 }
 
 /// The causes beneath an error, without its URL, which may hold a secret.

@@ -1,13 +1,18 @@
 //! One request: from the money set aside to the judgement of every row, durable before it is seen.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use chrono::Utc;
 use promptmill_core::{Acceptance, AnswerShape, Attempt, Begun, CostSource, Journal, Money, Price, Result, Usage};
-use promptmill_llm::lane::Outcome;
-use promptmill_llm::{CallError, Charge, Class, Finish, Model, Reply, Request, Reservation, Response, RowAnswer, Tokens, read_answers};
+use promptmill_llm::lane::{Named, Outcome, Pass};
+use promptmill_llm::{
+    CallError, Charge, Class, Dimension, Finish, LimitHint, Model, Per, RateLimits, Reply, Request, Reservation, Response, RowAnswer,
+    Tokens, read_answers,
+};
 use serde_json::Value;
+use tokio::sync::Notify;
+use tokio::time::Instant;
 
 use super::row::{Answer, Fault};
 
@@ -20,6 +25,10 @@ pub(super) struct Question {
     pub(super) prompt_bytes: usize,
     pub(super) begun: Begun,
     pub(super) reservation: Reservation,
+    /// Its place in the lane.
+    pub(super) pass: Pass,
+    /// Says that nobody waits for it any more.
+    pub(super) given_up: Arc<Notify>,
     pub(super) journal: Arc<dyn Journal>,
     pub(super) acceptance: Arc<[Arc<dyn Acceptance>]>,
 }
@@ -35,6 +44,8 @@ pub(super) struct Asked {
     pub(super) retry_after: Option<Duration>,
     /// Whether the answer was cut off or unreadable.
     pub(super) broken: bool,
+    /// Whether it was cut off, and not by the bound that the request states.
+    pub(super) cut_off_at: Option<u64>,
     /// Rows without an answer of the right shape.
     pub(super) bad_rows: usize,
     /// Set aside for it, for the budget to replace by the real cost; released when it is dropped.
@@ -47,17 +58,20 @@ pub(super) struct Asked {
 /// When the journal cannot make it durable. Whatever was received is lost to this run then; its cost stays
 /// reserved.
 pub(super) async fn ask(question: Question) -> Result<Asked> {
-    let Question { model, request, prompt_bytes, begun, reservation, journal, acceptance } = question;
+    let Question { model, request, prompt_bytes, begun, reservation, pass, given_up, journal, acceptance } = question;
     journal.begin(&begun).await?;
     let started = Instant::now();
-    let result = model.provider.complete(&request).await;
+    let result = tokio::select! {
+        result = model.provider.complete(&request) => result,
+        () = given_up.notified() => Err(superseded()),
+    };
     let latency = started.elapsed();
     let (limits, outcome) = match &result {
-        Ok(response) => (response.limits, Outcome::Answered),
+        Ok(response) => (response.limits, Outcome::Answered(response.usage.map(|usage| usage.output_tokens))),
         Err(error) => (error.limits, outcome(error)),
     };
     // The slot is free as soon as the response is here; judging it and writing it down are our own time.
-    model.gate.leave(outcome, &limits);
+    pass.leave(outcome, &limits);
     let mut asked = match result {
         Ok(response) => answered(&model, &request, prompt_bytes, response, begun, &acceptance),
         Err(error) => failed(&model, &request, error, begun),
@@ -71,9 +85,34 @@ pub(super) async fn ask(question: Question) -> Result<Asked> {
 
 fn outcome(error: &CallError) -> Outcome {
     match error.class {
-        class if class.is_limit() => Outcome::Limited { retry_after: error.retry_after },
+        class if class.is_limit() => Outcome::Limited { retry_after: error.retry_after, named: error.limit_hint.and_then(named) },
         Class::Overloaded | Class::Timeout => Outcome::Failed,
-        _ => Outcome::Answered,
+        Class::Superseded => Outcome::GivenUp,
+        _ => Outcome::Answered(None),
+    }
+}
+
+/// The limit that a refusal speaks of, if it is one that a pace can keep.
+fn named(hint: LimitHint) -> Option<Named> {
+    let limit = Some(hint.limit).filter(|limit| *limit > 0);
+    match (hint.dimension, hint.per) {
+        (Dimension::Requests, Some(Per::Minute)) => Some(Named::Requests(limit)),
+        (Dimension::Tokens, Some(Per::Minute)) => Some(Named::Tokens(limit, hint.requested)),
+        (Dimension::Concurrency, None) => Some(Named::InFlight),
+        _ => None,
+    }
+}
+
+fn superseded() -> CallError {
+    CallError {
+        class: Class::Superseded,
+        message: "another request answered these rows first".to_owned(),
+        status: None,
+        retry_after: None,
+        charge: Charge::Unknown,
+        raw: None,
+        limits: RateLimits::NONE,
+        limit_hint: None,
     }
 }
 
@@ -92,6 +131,9 @@ fn answered(
     });
     if let Some(usage) = response.usage {
         model.tokens.observe(prompt_bytes, usage.input_tokens, response.content.len(), usage.output_tokens);
+        if response.finish != Finish::Truncated {
+            model.tokens.observe_rows(request.items.len(), usage.output_tokens);
+        }
     }
     let (cost, cost_source) = cost(model, usage, response.cost);
     let reply = read_answers(&response.content, request.items.len(), &request.shape);
@@ -118,7 +160,9 @@ fn answered(
     };
     let Reply { whole, .. } = reply;
     let bad_rows = reply.rows.len() - reply.given();
-    Asked { attempt, verdicts, error: None, retry_after: None, broken: truncated || !whole, bad_rows, spent: Money::ZERO }
+    let within = u64::from(request.max_tokens.unwrap_or(u32::MAX)) * 95 / 100;
+    let cut_off_at = Some(usage.output_tokens).filter(|tokens| truncated && *tokens < within);
+    Asked { attempt, verdicts, error: None, retry_after: None, broken: truncated || !whole, cut_off_at, bad_rows, spent: Money::ZERO }
 }
 
 fn failed(model: &Model, request: &Request, error: CallError, begun: Begun) -> Asked {
@@ -154,6 +198,7 @@ fn failed(model: &Model, request: &Request, error: CallError, begun: Begun) -> A
         error: Some((error.class, error.message)),
         retry_after: error.retry_after,
         broken: error.class == Class::Malformed,
+        cut_off_at: None,
         bad_rows: if error.class == Class::Malformed { rows } else { 0 },
         spent: Money::ZERO,
     }

@@ -3,9 +3,10 @@
 //! Everything is decided in one task, so there is no lock around the queues; requests run in tasks of their
 //! own, so that reading and judging answers uses every core.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use arrow::array::{AsArray, RecordBatch};
 use arrow::datatypes::SchemaRef;
@@ -13,17 +14,17 @@ use futures::stream::{self, BoxStream};
 use futures::{StreamExt, TryStreamExt};
 use minijinja::value::Value;
 use minijinja::{Environment, context};
-use promptmill_core::{
-    AnswerShape, BatchStream, Begun, Error, Fingerprint, Money, Past, Result, RowId, Stage, StageContext, StopReason, columns,
-};
+use promptmill_core::{AnswerShape, BatchStream, Begun, Error, Fingerprint, Past, Result, RowId, Stage, StageContext, StopReason, columns};
 use promptmill_llm::lane::rows::{PackResult, Rows};
-use promptmill_llm::lane::{Bounds, Gate, Lane};
+use promptmill_llm::lane::{Bounds, Load, Pass};
 use promptmill_llm::{Budget, Class, Item, Model, Models, Request, Reservation, row_id};
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 use tokio::task::{JoinError, JoinSet};
+use tokio::time::Instant;
 
 use super::ask::{Asked, Question, ask, judge_again, now_micros, prompt_bytes, worst_case};
 use super::queue::Queue;
+use super::race::{Finished, Races};
 use super::row::{Answer, Bill, Done, Fault, Row, to_batch};
 use super::{Llm, pack_plan};
 use crate::prompt_pack::{PackPlan, environment};
@@ -36,6 +37,10 @@ const OUTPUT_WAIT: Duration = Duration::from_millis(200);
 const ROWS_AHEAD: usize = 1024;
 /// A request may take this much more than its rows' tokens, for the JSON around them.
 const ENVELOPE_TOKENS: usize = 64;
+/// Of a prompt without its items, for estimates.
+const PROMPT_BYTES: usize = 1024;
+/// Around each item stand its id and its quotes.
+const AROUND_ITEM: usize = 80;
 /// The share of the context that is used: estimates are not exact.
 const USE_OF_CONTEXT: f64 = 0.9;
 /// Malformed requests in a row, without a success, after which the mistake is ours and not a row's.
@@ -45,8 +50,14 @@ const NO_CAPACITY_PAUSE: Duration = Duration::from_secs(5);
 /// Backoff after a fault, and after a refusal that names no time: doubled per try up to the second.
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(30));
 
-/// How often a lane that others have filled is looked at again.
-const LANE_POLL: Duration = Duration::from_millis(50);
+/// Weight of an item in the mean length of items.
+const ITEM_WEIGHT: f64 = 0.01;
+/// A request is late when this share of answers of its size has come sooner.
+const LATE: f64 = 0.75;
+/// Rows in each part of a late request that is asked again, at the least: parts are answered sooner than the whole.
+const HEDGE_ROWS: usize = 4;
+/// Of the tokens of a minute: a larger request would hold up all others.
+const USE_OF_MINUTE: f64 = 0.25;
 
 /// Numbers the attempts of a process.
 #[derive(Debug, Default)]
@@ -79,6 +90,12 @@ struct Desk {
     budget: Arc<Budget>,
     counter: Arc<Counter>,
     in_flight: JoinSet<Landing>,
+    flying: HashMap<u64, Flying>,
+    races: Races,
+    /// Rows that were asked a second time because their request was late.
+    hedged_rows: usize,
+    /// Mean bytes of an item: packs are measured in tokens, the number of rows is only their usual size.
+    item_bytes: f64,
     done: Vec<Done>,
     done_since: Option<Instant>,
     input_open: bool,
@@ -99,10 +116,21 @@ struct Asking {
     output: SchemaRef,
 }
 
+/// A request in flight.
 #[derive(Debug)]
-struct Landing {
+struct Flying {
     model: usize,
     rows: Vec<Row>,
+    since: Instant,
+    /// Expected tokens of the answer.
+    output: u64,
+    hedged: bool,
+    given_up: Arc<Notify>,
+}
+
+#[derive(Debug)]
+struct Landing {
+    number: u64,
     asked: Result<Asked>,
 }
 
@@ -112,7 +140,7 @@ impl Desk {
         let bounds = Bounds { start: stage.concurrency.start, min: stage.concurrency.min, max: stage.concurrency.max };
         let models = std::iter::once(&stage.model)
             .chain(&stage.fallback)
-            .map(|name| shared.open(&context.pipeline, name, |rpm, tpm| Gate::new(Lane::new(bounds, rpm, tpm))).map(Arc::new))
+            .map(|name| shared.open(&context.pipeline, name, bounds).map(Arc::new))
             .collect::<Result<Vec<_>>>()?;
         let spent = context.journal.spent();
         Ok(Self {
@@ -124,6 +152,10 @@ impl Desk {
             stage,
             context,
             in_flight: JoinSet::new(),
+            flying: HashMap::new(),
+            races: Races::default(),
+            hedged_rows: 0,
+            item_bytes: 0.0,
             done: Vec::new(),
             done_since: None,
             input_open: true,
@@ -164,7 +196,7 @@ impl Desk {
                     Some(batch) => self.arrive(&batch)?,
                     None => self.input_open = false,
                 },
-                () = tokio::time::sleep_until(wake_at.unwrap_or_else(Instant::now).into()), if wake_at.is_some() => {}
+                () = tokio::time::sleep_until(wake_at.unwrap_or_else(Instant::now)), if wake_at.is_some() => {}
                 // Somebody else's request has landed in a lane that we share.
                 () = self.models[0].gate.landed(), if idle && !stopping => {}
                 () = self.context.stop.requested(), if !stopping => {}
@@ -212,7 +244,10 @@ impl Desk {
                 cap: usize::MAX,
                 bill: Bill::default(),
                 fault: None,
+                racing: false,
             };
+            let weight = if self.item_bytes == 0.0 { 1.0 } else { ITEM_WEIGHT };
+            self.item_bytes += weight * (row.item.len() as f64 - self.item_bytes);
             let past = self.context.journal.past(RowId::new(&row.key, row.question));
             match self.recall(&mut row, &past) {
                 Some((model, answer)) => {
@@ -251,24 +286,20 @@ impl Desk {
             self.queues[model].wake(now);
             while self.launch_one(model)? {}
         }
-        Ok(())
+        self.hedge(now)
     }
 
     fn launch_one(&mut self, model: usize) -> Result<bool> {
         if self.queues[model].awake() == 0 {
             return Ok(false);
         }
-        if !self.models[model].gate.has_room() {
-            if self.in_flight.is_empty() {
-                // Others use the lane; a missed wake-up costs this much at the most.
-                self.again_at = Some(Instant::now() + LANE_POLL);
-            }
-            return Ok(false);
-        }
         let mut size = self.size(model);
+        // The place comes first: a pack that cannot leave need not be made.
+        let Some(pass) = self.enter(model, self.expected_load(model, size)) else { return Ok(false) };
         loop {
             let pack = self.take_pack(model, size);
             if pack.is_empty() {
+                pass.withdraw();
                 return Ok(false);
             }
             let request = self.request(model, &pack)?;
@@ -276,56 +307,141 @@ impl Desk {
             let Some(reservation) = self.budget.reserve(worst_case(self.models[model].price, &request, bytes)) else {
                 let rows = pack.len();
                 self.queues[model].put_back(pack);
-                if !self.in_flight.is_empty() {
-                    // What is in flight will free the surplus of its reservation.
-                    return Ok(false);
+                // What is in flight will free the surplus of its reservation.
+                if self.in_flight.is_empty() && rows > 1 {
+                    size = rows / 2;
+                    continue;
                 }
-                if rows == 1 {
+                if self.in_flight.is_empty() {
                     self.context.stop.request(StopReason::Budget);
-                    return Ok(false);
                 }
-                size = rows / 2;
-                continue;
-            };
-            let tokens = self.models[model].tokens.of_prompt(bytes) + self.expected_output(model, &pack);
-            if let Err(again) = self.models[model].gate.enter(tokens) {
-                reservation.settle(Money::ZERO);
-                self.queues[model].put_back(pack);
-                self.again_at = [self.again_at, again].into_iter().flatten().min();
+                pass.withdraw();
                 return Ok(false);
-            }
-            self.send(model, pack, request, bytes, reservation);
+            };
+            self.send(model, pack, request, bytes, reservation, pass);
             return Ok(true);
+        }
+    }
+
+    /// A place in the model's lane; if there is none now, takes note of when to ask again.
+    fn enter(&mut self, model: usize, load: Load) -> Option<Pass> {
+        match self.models[model].gate.enter(load) {
+            Ok(pass) => Some(pass),
+            Err(again) => {
+                self.again_at = Some(self.again_at.map_or(again, |at| at.min(again)));
+                None
+            }
+        }
+    }
+
+    /// At the end, when slots are free and nothing waits: asks again what is late, in smaller parts.
+    fn hedge(&mut self, now: Instant) -> Result<()> {
+        if self.input_open || self.flying.is_empty() || !self.queues.iter().all(Queue::is_empty) {
+            return Ok(());
+        }
+        let allowed = (self.stage.hedge * self.context.meter.rows_sent.load(Relaxed) as f64) as usize;
+        let mut late: Vec<(Instant, u64)> = Vec::new();
+        for (number, flying) in self.flying.iter().filter(|(_, flying)| !flying.hedged) {
+            if let Some(patience) = self.models[flying.model].gate.late(flying.output, LATE) {
+                late.push((flying.since + patience, *number));
+            }
+        }
+        late.sort_unstable();
+        for (at, number) in late {
+            if self.hedged_rows + self.flying[&number].rows.len() > allowed {
+                break;
+            }
+            if at > now {
+                self.again_at = Some(self.again_at.map_or(at, |again| again.min(at)));
+                break;
+            }
+            let model = self.flying[&number].model;
+            let (limit, in_flight) = self.models[model].gate.level();
+            if limit <= in_flight || !self.models[model].gate.is_calm() {
+                break;
+            }
+            self.ask_again(number, limit - in_flight)?;
+        }
+        Ok(())
+    }
+
+    /// Asks about the rows of a late request once more, in as many parts as there are free slots.
+    fn ask_again(&mut self, number: u64, free: usize) -> Result<()> {
+        let Some(flying) = self.flying.get_mut(&number) else { return Ok(()) };
+        flying.hedged = true;
+        let model = flying.model;
+        let parts = flying.rows.len().div_ceil(HEDGE_ROWS).min(free).max(1);
+        let size = flying.rows.len().div_ceil(parts);
+        let mut begin = 0;
+        while begin < self.flying[&number].rows.len() {
+            let end = (begin + size).min(self.flying[&number].rows.len());
+            let Some(pass) = self.enter(model, self.expected_load(model, end - begin)) else { break };
+            let pack = self.flying[&number].rows[begin..end].to_vec();
+            let request = self.request(model, &pack)?;
+            let bytes = prompt_bytes(&request);
+            let Some(reservation) = self.budget.reserve(worst_case(self.models[model].price, &request, bytes)) else {
+                pass.withdraw();
+                break;
+            };
+            if let Some(flying) = self.flying.get_mut(&number) {
+                flying.rows[begin..end].iter_mut().for_each(|row| self.races.enter(row));
+            }
+            let pack = self.flying[&number].rows[begin..end].to_vec();
+            self.hedged_rows += pack.len();
+            self.send(model, pack, request, bytes, reservation, pass);
+            begin = end;
+        }
+        Ok(())
+    }
+
+    /// When every row has its answer and only the cost of late requests is unknown, nobody waits for them.
+    fn give_up_the_late(&self) {
+        if self.races.is_empty() || self.input_open || !self.queues.iter().all(Queue::is_empty) {
+            return;
+        }
+        let won = |row: &Row| row.racing && self.races.is_won(row.id());
+        if self.flying.values().all(|flying| flying.rows.iter().all(won)) {
+            self.flying.values().for_each(|flying| flying.given_up.notify_one());
         }
     }
 
     /// Rows for the next pack. At the end of the input the last rows are spread over all free slots.
     fn size(&self, model: usize) -> usize {
         let rows = &self.sizes[model];
+        let size = rows.within(self.models[model].tokens.high_per_row());
         if self.input_open || rows.is_fixed() {
-            return rows.now();
+            return size;
         }
         let (limit, in_flight) = self.models[model].gate.level();
         let free = limit.saturating_sub(in_flight).max(1);
-        rows.now().min(self.queues[model].awake().div_ceil(free)).max(1)
+        size.min(self.queues[model].awake().div_ceil(free)).max(1)
     }
 
+    /// What a request of so many rows is expected to weigh.
+    fn expected_load(&self, model: usize, rows: usize) -> Load {
+        let tokens = &self.models[model].tokens;
+        let output = tokens.of_rows(rows).min(u64::from(self.stage.max_tokens_per_row) * rows as u64);
+        let prompt = PROMPT_BYTES + rows * (self.item_bytes as usize + AROUND_ITEM);
+        Load { tokens: tokens.of_prompt(prompt) + output, output }
+    }
+
+    /// Takes the next pack: rows until their tokens are what so many usual rows have.
     fn take_pack(&mut self, model: usize, size: usize) -> Vec<Row> {
         let tokens = &self.models[model].tokens;
+        let rows = &self.sizes[model];
         let per_row = u64::from(self.stage.max_tokens_per_row);
-        let room = self.models[model].context.map_or(u64::MAX, |context| (f64::from(context) * USE_OF_CONTEXT) as u64);
-        let mut used = tokens.of_prompt(1024) + ENVELOPE_TOKENS as u64;
+        let context = self.models[model].context.map_or(u64::MAX, |context| (f64::from(context) * USE_OF_CONTEXT) as u64);
+        let minute = self.models[model].gate.reading().tpm.map_or(u64::MAX, |tpm| (USE_OF_MINUTE * tpm) as u64);
+        let target = (size as f64 * (self.item_bytes + AROUND_ITEM as f64)) as usize;
+        let most = if rows.is_fixed() { size } else { (2 * size).min(rows.most()) };
+        let (mut used, mut bytes) = (tokens.of_prompt(PROMPT_BYTES) + ENVELOPE_TOKENS as u64, 0);
         let partly = !self.input_open;
-        self.queues[model].take(size, partly, |row| {
-            used += tokens.of_prompt(row.item.len() + 80) + per_row;
-            used <= room
+        self.queues[model].take(size, most, partly, |row| {
+            let weight = row.item.len() + AROUND_ITEM;
+            bytes += weight;
+            used += tokens.of_prompt(weight) + per_row;
+            used <= context && (rows.is_fixed() || (bytes <= target && used <= minute))
         })
-    }
-
-    /// Answer tokens to expect, for pacing: learned from the answers, not the limit.
-    fn expected_output(&self, model: usize, pack: &[Row]) -> u64 {
-        let typical: usize = pack.iter().map(|row| row.item.len().min(300)).sum();
-        self.models[model].tokens.of_output(typical).min(u64::from(self.stage.max_tokens_per_row) * pack.len() as u64)
     }
 
     fn request(&self, model: usize, pack: &[Row]) -> Result<Request> {
@@ -349,7 +465,7 @@ impl Desk {
         })
     }
 
-    fn send(&mut self, model: usize, pack: Vec<Row>, request: Request, prompt_bytes: usize, reservation: Reservation) {
+    fn send(&mut self, model: usize, pack: Vec<Row>, request: Request, prompt_bytes: usize, reservation: Reservation, pass: Pass) {
         let number = self.counter.0.fetch_add(1, Relaxed);
         let begun = Begun {
             attempt_id: format!("{}-{number:08}", self.context.run_id),
@@ -361,6 +477,9 @@ impl Desk {
             started_at: now_micros(),
             reserved: reservation.amount(),
         };
+        let output = self.expected_load(model, pack.len()).output;
+        pass.amend(Load { tokens: self.models[model].tokens.of_prompt(prompt_bytes) + output, output });
+        let given_up = Arc::new(Notify::new());
         let meter = &self.context.meter;
         meter.add(|meter| &meter.sent, 1);
         meter.add(|meter| &meter.rows_sent, pack.len() as u64);
@@ -374,20 +493,34 @@ impl Desk {
             prompt_bytes,
             begun,
             reservation,
+            pass,
+            given_up: Arc::clone(&given_up),
             journal: Arc::clone(&self.context.journal),
             acceptance: Arc::clone(&self.context.acceptance),
         };
-        self.in_flight.spawn(async move { Landing { model, rows: pack, asked: ask(question).await } });
+        self.flying.insert(number, Flying { model, rows: pack, since: Instant::now(), output, hedged: false, given_up });
+        self.in_flight.spawn(async move { Landing { number, asked: ask(question).await } });
     }
 
     fn land(&mut self, landing: Result<Landing, JoinError>) -> Result<()> {
         self.context.meter.landed();
-        let Landing { model, rows, asked } = landing.map_err(|error| Error::failed("a request ended in a panic").because(error))?;
+        let Landing { number, asked } = landing.map_err(|error| Error::failed("a request ended in a panic").because(error))?;
         let asked = asked?;
+        let Some(Flying { model, rows, .. }) = self.flying.remove(&number) else {
+            return Err(Error::failed("a response came to a request that was never sent"));
+        };
         let class = asked.error.as_ref().map(|(class, _)| *class);
         self.count(&asked, class);
         if class.is_none() || class == Some(Class::Malformed) {
-            self.sizes[model].observe(PackResult { rows: rows.len(), bad_rows: asked.bad_rows, broken: asked.broken });
+            self.sizes[model].observe(PackResult {
+                rows: rows.len(),
+                bad_rows: asked.bad_rows,
+                broken: asked.broken,
+                cost: Some(asked.spent.nano() as f64),
+            });
+        }
+        if let Some(tokens) = asked.cut_off_at {
+            self.sizes[model].cut_off(tokens);
         }
         match &asked.error {
             Some((class, message)) if class.is_fatal() => {
@@ -405,12 +538,25 @@ impl Desk {
         }
         let pack = rows.len();
         for (position, (mut row, verdict)) in rows.into_iter().zip(asked.verdicts).enumerate() {
-            row.bill.add(&asked.attempt, position, class.is_some_and(Class::is_limit));
+            let is_limit = class.is_some_and(Class::is_limit);
+            if row.racing {
+                match self.races.land(row, model, &asked.attempt, position, is_limit, &verdict) {
+                    None => {}
+                    Some(Finished { row, answer: Some((model, answer)) }) => self.finish(row, model, Ok(answer)),
+                    Some(Finished { row, answer: None }) => {
+                        let fault = verdict.err().unwrap_or_else(|| Fault::new("superseded", "no request about it was answered"));
+                        self.again(row, pack, fault, class, asked.retry_after);
+                    }
+                }
+                continue;
+            }
+            row.bill.add(&asked.attempt, position, is_limit);
             match verdict {
                 Ok(answer) => self.finish(row, model, Ok(answer)),
                 Err(fault) => self.again(row, pack, fault, class, asked.retry_after),
             }
         }
+        self.give_up_the_late();
         Ok(())
     }
 

@@ -6,7 +6,8 @@
 //! takes fresh neighbours with it. And rows *asleep* until a time, because the server asked for patience.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::time::Instant;
+
+use tokio::time::Instant;
 
 use super::row::Row;
 
@@ -72,9 +73,9 @@ impl Queue {
         self.awake() == 0 && self.asleep.is_empty()
     }
 
-    /// The next pack: suspects first, else up to `size` fresh rows; as many of them as `fits` agrees to, one at
+    /// The next pack: suspects first, else up to `most` fresh rows; as many of them as `fits` agrees to, one at
     /// least. Fewer than `size` fresh rows go only if `partly`.
-    pub(super) fn take(&mut self, size: usize, partly: bool, mut fits: impl FnMut(&Row) -> bool) -> Vec<Row> {
+    pub(super) fn take(&mut self, size: usize, most: usize, partly: bool, mut fits: impl FnMut(&Row) -> bool) -> Vec<Row> {
         // The smallest groups go last: they are the costly ones, and may have company by then.
         if let Some((&cap, rows)) = self.suspects.iter_mut().next_back() {
             let pack = front(rows, cap.min(size.max(1)), &mut fits);
@@ -86,7 +87,7 @@ impl Queue {
         if self.fresh.is_empty() || (self.fresh.len() < size && !partly) {
             return Vec::new();
         }
-        front(&mut self.fresh, size, &mut fits)
+        front(&mut self.fresh, most, &mut fits)
     }
 
     /// Puts a pack back that could not leave.
@@ -133,6 +134,7 @@ mod tests {
             cap,
             bill: super::super::row::Bill::default(),
             fault: None,
+            racing: false,
         }
     }
 
@@ -151,12 +153,12 @@ mod tests {
         queue.push_again(row("s2", 2));
         queue.push_again(row("s3", 2));
         queue.push_again(row("alone", 1));
-        assert_eq!(keys(&queue.take(3, false, |_| true)), "s1 s2");
-        assert_eq!(keys(&queue.take(3, false, |_| true)), "s3");
-        assert_eq!(keys(&queue.take(3, false, |_| true)), "alone");
-        assert_eq!(keys(&queue.take(3, false, |_| true)), "again a b");
-        assert_eq!(keys(&queue.take(3, false, |_| true)), "", "one row waits for company");
-        assert_eq!(keys(&queue.take(3, true, |_| true)), "c");
+        assert_eq!(keys(&queue.take(3, 3, false, |_| true)), "s1 s2");
+        assert_eq!(keys(&queue.take(3, 3, false, |_| true)), "s3");
+        assert_eq!(keys(&queue.take(3, 3, false, |_| true)), "alone");
+        assert_eq!(keys(&queue.take(3, 3, false, |_| true)), "again a b");
+        assert_eq!(keys(&queue.take(3, 3, false, |_| true)), "", "one row waits for company");
+        assert_eq!(keys(&queue.take(3, 3, true, |_| true)), "c");
         assert!(queue.is_empty());
     }
 
@@ -167,12 +169,12 @@ mod tests {
             queue.push_back(row(key, usize::MAX));
         }
         let mut room = 2;
-        let pack = queue.take(3, true, |_| {
+        let pack = queue.take(3, 3, true, |_| {
             room -= 1;
             room >= 0
         });
         assert_eq!(keys(&pack), "a b");
-        assert_eq!(keys(&queue.take(3, true, |_| false)), "c");
+        assert_eq!(keys(&queue.take(3, 3, true, |_| false)), "c");
     }
 
     #[test]
@@ -181,9 +183,9 @@ mod tests {
         for key in ["a", "b", "c"] {
             queue.push_back(row(key, usize::MAX));
         }
-        let pack = queue.take(2, true, |_| true);
+        let pack = queue.take(2, 2, true, |_| true);
         queue.put_back(pack);
-        assert_eq!(keys(&queue.take(3, true, |_| true)), "a b c");
+        assert_eq!(keys(&queue.take(3, 3, true, |_| true)), "a b c");
     }
 
     #[test]
@@ -194,8 +196,8 @@ mod tests {
         assert_eq!(queue.next_wake(), Some(now + Duration::from_secs(1)));
         queue.wake(now + Duration::from_secs(1));
         assert_eq!((queue.awake(), queue.is_empty()), (1, false));
-        assert_eq!(keys(&queue.take(5, true, |_| true)), "soon");
+        assert_eq!(keys(&queue.take(5, 5, true, |_| true)), "soon");
         queue.wake(now + Duration::from_secs(9));
-        assert_eq!(keys(&queue.take(5, true, |_| true)), "late");
+        assert_eq!(keys(&queue.take(5, 5, true, |_| true)), "late");
     }
 }

@@ -7,11 +7,11 @@ use arrow::array::{
 };
 use arrow::compute::interleave_record_batch;
 use arrow::datatypes::SchemaRef;
-use promptmill_core::{AnswerShape, Attempt, FieldType, Fingerprint, Result, share};
+use promptmill_core::{AnswerShape, Attempt, FieldType, Fingerprint, Result, RowId, share};
 use serde_json::Value;
 
 /// A row that waits for its answer.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Row {
     /// The batch it came in, and its place there.
     pub(super) batch: Arc<RecordBatch>,
@@ -28,6 +28,14 @@ pub(super) struct Row {
     pub(super) bill: Bill,
     /// Why the last try failed.
     pub(super) fault: Option<Fault>,
+    /// Whether it is in several requests at once; see `race`.
+    pub(super) racing: bool,
+}
+
+impl Row {
+    pub(super) fn id(&self) -> RowId {
+        RowId::new(&self.key, self.question)
+    }
 }
 
 /// What a row has cost so far: its shares of the attempts that it was part of.
@@ -68,6 +76,12 @@ pub(super) struct Fault {
     pub(super) text: Option<String>,
     /// Whether asking again may help.
     pub(super) retry: bool,
+}
+
+impl Fault {
+    pub(super) fn new(reason: &str, detail: &str) -> Self {
+        Self { reason: reason.to_owned(), detail: detail.to_owned(), text: None, retry: true }
+    }
 }
 
 /// An accepted answer: a value for each column of the shape, and the repairs made to each.

@@ -39,6 +39,7 @@ pub(super) fn read(raw: String, secrets: &[String]) -> Result<Response, CallErro
         charge,
         raw: Some(raw.clone()),
         limits: RateLimits::NONE,
+        limit_hint: None,
     };
     let mut body: Value = match serde_json::from_str(&raw) {
         Ok(body) => body,

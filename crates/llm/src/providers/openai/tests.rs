@@ -143,6 +143,7 @@ fn spec(url: &str) -> ProviderSpec {
         headers: [("X-Title".to_owned(), "promptmill".to_owned())].into(),
         rpm: None,
         tpm: None,
+        shared: false,
     }
 }
 
@@ -227,7 +228,8 @@ async fn a_refusal_says_what_it_is_and_costs_nothing() {
     let words = r#"{"error":{"message":"Request too large for m on tokens per min (TPM): Limit 30000, Requested 34307. Key sk-or-v1-0123456789abcdef","type":"tokens","code":"rate_limit_exceeded"}}"#;
     let error = ask_in_vain(vec![response("429 Too Many Requests", &[], words)]).await;
     assert_eq!((error.class, error.status, error.charge), (Class::TooBigForQuota, Some(429), Charge::Nothing));
-    assert_eq!(error.limits.tokens.limit, Some(30_000), "no header said so, but the words did");
+    let hint = error.limit_hint.expect("the words name the limit");
+    assert_eq!((hint.limit, hint.requested), (30_000, Some(34_307)));
     assert!(error.message.ends_with("Key [key]"), "{}", error.message);
     assert!(error.raw.expect("a body").contains("Key [key]"));
 

@@ -1,0 +1,152 @@
+//! Every constant of the lane, each with its reason. Times are in seconds.
+
+/// Not refused for this long counts as admitted, until the answer says more: servers refuse at once. Three
+/// times the usual time of a refusal is waited where that is longer.
+pub(super) const ADMITTED_AFTER: f64 = 0.5;
+/// How many times the usual time of a refusal.
+pub(super) const ADMITTED_AFTER_REFUSALS: f64 = 3.0;
+/// Between two looks at what kept requests back: long enough to have seen some, short beside a service time.
+pub(super) const WINDOW: f64 = 0.5;
+/// Cuts closer together than this are a streak, each cut harder than the last.
+pub(super) const STREAK: f64 = 10.0;
+
+/// The number in flight doubles in this time while nothing speaks against it. Each request more leaves on its
+/// own, so that a cap is overrun by what leaves while the first refusal travels, not by half of the level.
+pub(super) const DOUBLING: f64 = 0.5;
+/// In flight before a single answer has been seen: beyond it, answers have to show that more is better.
+pub(super) const BLIND: f64 = 64.0;
+/// Requests a second that a climb starts with where a ceiling was known just before.
+pub(super) const GENTLE_CLIMB: f64 = 4.0;
+/// Growth at each look at the board while several processes climb together.
+pub(super) const TOGETHER: f64 = 1.25;
+/// From a refusal that looks like a cap to its first test.
+pub(super) const FIRST_CAP_PROBE: f64 = 2.0;
+/// At the least between two tests of a cap, and of a rate.
+pub(super) const PROBE_EVERY: f64 = 4.0;
+/// At the most, as far as time goes.
+pub(super) const PROBE_EVERY_MAX: f64 = 8.0;
+/// How much longer each failed test makes the wait for the next.
+pub(super) const PROBE_BACKOFF: f64 = 1.5;
+/// Requests admitted between two tests, times the refusals that the last one cost: with one refusal a test,
+/// 0.5 % of the requests are refused.
+pub(super) const PROBE_GATE: f64 = 200.0;
+/// A cap that fell lately is likely to rise again: for this long it is tested by time alone.
+pub(super) const DISPLACED: f64 = 120.0;
+/// Between two tests of a cap that fell lately.
+pub(super) const DISPLACED_PROBE: f64 = 4.5;
+/// What is tried of the level that was refused, when a cap has fallen: a few refusals find any new level, and
+/// the search from below costs one more for each halving of what is left.
+pub(super) const CAP_CUT: f64 = 0.7;
+/// At the least what a refusal leaves of a cap that several processes share: their levels are known roughly only.
+pub(super) const CAP_TOGETHER: f64 = 0.95;
+/// Refusals below a suspected cap after which it is none: one may be the server's count ahead of ours.
+pub(super) const CAP_CONTRADICTIONS: u32 = 2;
+/// A server's count may differ from ours by this share of it, for what is on its way.
+pub(super) const CAP_SLACK: f64 = 0.03;
+/// How long a refuted cap is not suspected again.
+pub(super) const CAP_REFUTED: f64 = 20.0;
+
+/// What a refusal leaves of a rate, by its place in the streak: gentle near the right level, hard if it goes on.
+pub(super) const CUTS: [f64; 4] = [0.97, 0.93, 0.85, 0.70];
+/// What is used of a rate that admitted work has proved.
+pub(super) const SAFE: f64 = 0.985;
+/// What a failed test leaves of the rate before it.
+pub(super) const HOLD: f64 = 0.99;
+/// Growth of a rate under test …
+pub(super) const GAIN: f64 = 0.03;
+/// … at the least, after failures …
+pub(super) const GAIN_MIN: f64 = 0.01;
+/// … and at the most, where no ceiling is known.
+pub(super) const GAIN_MAX: f64 = 0.25;
+/// Beyond this much of the last ceiling, the ceiling has moved and growth may double.
+pub(super) const CEILING_MOVED: f64 = 1.05;
+/// A test lasts so long …
+pub(super) const TEST: f64 = 1.5;
+/// … and so many requests.
+pub(super) const TEST_REQUESTS: f64 = 8.0;
+/// The same where a refusal makes the lane pause: a step that is a little too far has to show before the next.
+pub(super) const TEST_REQUESTS_PAUSING: f64 = 60.0;
+/// Allowance withheld after a refusal, in seconds and in requests: the server's bucket has to refill.
+pub(super) const DEBT: f64 = 0.3;
+/// See [`DEBT`].
+pub(super) const DEBT_REQUESTS: f64 = 2.0;
+/// Seconds' worth of a rate that may leave at once.
+pub(super) const BURST: f64 = 0.25;
+/// Admissions between two refusals that make their distance a measurement: fewer are off by over a tenth.
+pub(super) const MEASURED: u64 = 10;
+/// Refusals older than this measure a limit that may have changed since.
+pub(super) const MEMORY: f64 = 150.0;
+/// Refusals in a row with nothing admitted in between that show a window which is used up.
+pub(super) const WINDOWED: u32 = 4;
+/// While nothing at all is admitted, a request leaves this often all the same: a window may have reset.
+pub(super) const KNOCK: f64 = 3.0;
+/// What is used of a rate that the pipeline file states, for the difference between two clocks.
+pub(super) const USE_OF_STATED: f64 = 0.998;
+
+/// Before a limit that a refusal named is tested, in seconds …
+pub(super) const TOLD_TEST: f64 = 60.0;
+/// … and in requests, as a multiple of what other tests wait for.
+pub(super) const TOLD_GATE: f64 = 5.0;
+
+/// Where the pace starts when a provider announces its limit.
+pub(super) const ANNOUNCED_START: f64 = 0.95;
+/// Of the announced limit: below this much left, the pace falls …
+pub(super) const LEFT_LOW: f64 = 0.08;
+/// … above this much left, it may rise.
+pub(super) const LEFT_HIGH: f64 = 0.12;
+/// How far above the announced rate the pace may go, by how much is left: a stock of requests is there to be used.
+pub(super) const LEFT_TOPS: [(f64, f64); 3] = [(0.6, 1.25), (0.3, 1.03), (0.0, 1.0)];
+/// What a refusal leaves of an announced pace: somebody else uses the key too.
+pub(super) const ANNOUNCED_CUT: f64 = 0.9;
+/// Refusals against what the headers said was left, after which they are not believed any more.
+pub(super) const LIES: u32 = 1;
+/// Refusals in a row that were put down to a cap, without one being found, after which the same holds.
+pub(super) const EXCUSES: u32 = 3;
+/// How long announced limits are believed after the last header.
+pub(super) const ANNOUNCED_FOR: f64 = 30.0;
+
+/// Growth of work done, for each doubling of the requests in flight, that makes the doubling worth while.
+pub(super) const WORTH: f64 = 1.2;
+/// Above the level at which a queueing server is busy: it always has the next request at hand.
+pub(super) const KNEE_MARGIN: f64 = 1.25;
+/// Answers on a level that make a comparison.
+pub(super) const KNEE_SAMPLES: f64 = 10.0;
+/// Answers that compare a level with a lower one.
+pub(super) const KNEE_TRIAL: f64 = 40.0;
+/// The lower level.
+pub(super) const KNEE_LESS: f64 = 0.75;
+/// The lower level does as much if it does this share of it.
+pub(super) const KNEE_SAME: f64 = 0.95;
+/// Before a queueing server's level is tried again, at first and at the most.
+pub(super) const KNEE_HOLD: (f64, f64) = (30.0, 300.0);
+/// Times of an answer, compared with what was usual on its level, beyond which the server is overrun.
+pub(super) const OVERRUN: f64 = 3.0;
+
+/// Failures in a row after which the server counts as down.
+pub(super) const FAILURES: u32 = 5;
+/// Without an answer for so many times the usual time of one (and this many seconds at the least), it hangs.
+pub(super) const SILENCE: (f64, f64) = (6.0, 5.0);
+/// Between two probes of a server that is down: doubled from the first to the second; after two minutes up to
+/// the third.
+pub(super) const DOWN_PROBES: (f64, f64, f64) = (0.5, 3.0, 30.0);
+/// When the third of [`DOWN_PROBES`] applies.
+pub(super) const DOWN_LONG: f64 = 120.0;
+/// Share of the former level that is used at once when the server is back; it doubles from there.
+pub(super) const COMEBACK: f64 = 0.25;
+
+/// A shorter wait binds only the refused request, not the lane: pausing for each test that failed would cost
+/// more than it saves.
+pub(super) const LANE_PAUSE: f64 = 5.0;
+/// A cap whose test pauses the lane is tested only after so many times the pause.
+pub(super) const PAUSE_GATE: f64 = 30.0;
+/// A rate whose test pauses the lane is tested when its growth would have earned the pause so many times over.
+pub(super) const PAUSE_EARNED: f64 = 1.5;
+
+/// Among clients that know nothing of each other, a refusal leaves this much of a rate …
+pub(super) const SHARED_CUT: f64 = 0.85;
+/// … and it grows by so many requests a second, the same for everybody, so that shares become equal …
+pub(super) const SHARED_STEP: f64 = 0.3;
+/// … this often.
+pub(super) const SHARED_EVERY: f64 = 2.0;
+/// What is used at the start of what was known ten minutes ago or less.
+pub(super) const QUICK_START: f64 = 0.9;

@@ -1,0 +1,194 @@
+//! Invariants of the lane, whatever happens to it. How well it does is the scenarios' business (`tests/lane`).
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::Window;
+
+fn settings(start: usize, min: usize, max: usize) -> Settings {
+    Settings { bounds: Bounds { start, min, max }, rpm: None, tpm: None, shared: false, seed: 1 }
+}
+
+fn at(seconds: f64) -> Duration {
+    Duration::from_secs_f64(seconds)
+}
+
+const LOAD: Load = Load { tokens: 100, output: 10 };
+const REFUSED: Outcome = Outcome::Limited { retry_after: None, named: None };
+
+#[test]
+fn a_fixed_limit_holds() {
+    let mut lane = Lane::new(settings(3, 3, 3));
+    let tickets: Vec<Ticket> = (0..3).map(|_| lane.admit(at(1.0), LOAD).expect("a place")).collect();
+    assert!(lane.admit(at(9.0), LOAD).is_err());
+    lane.landed(at(9.0), tickets[0], Outcome::Answered(None), &RateLimits::default());
+    lane.admit(at(9.0), LOAD).expect("a place");
+    assert!(lane.admit(at(60.0), LOAD).is_err());
+    assert_eq!(lane.limit(), 3);
+}
+
+#[test]
+fn a_stated_rate_is_never_exceeded() {
+    let mut lane = Lane::new(Settings { rpm: Some(600), ..settings(4, 1, 64) });
+    let (mut now, mut sent) = (0.0, 0);
+    while now < 60.0 {
+        match lane.admit(at(now), LOAD) {
+            Ok(ticket) => {
+                sent += 1;
+                lane.landed(at(now), ticket, Outcome::Answered(None), &RateLimits::default());
+            }
+            Err(again) => now = again.as_secs_f64(),
+        }
+    }
+    assert!((590..=603).contains(&sent), "{sent}");
+}
+
+#[test]
+fn a_dead_server_is_probed_by_one_request_at_a_time() {
+    let mut lane = Lane::new(settings(8, 1, 64));
+    for _ in 0..5 {
+        let ticket = lane.admit(at(1.0), LOAD).expect("leaves");
+        lane.landed(at(1.1), ticket, Outcome::Failed, &RateLimits::default());
+    }
+    assert!(lane.reading().down);
+    assert!(lane.admit(at(1.2), LOAD).is_err());
+    let probe = lane.admit(at(2.0), LOAD).expect("a probe");
+    assert!(lane.admit(at(2.0), LOAD).is_err());
+    lane.landed(at(2.1), probe, Outcome::Answered(None), &RateLimits::default());
+    assert!(!lane.reading().down);
+    lane.admit(at(2.1), LOAD).expect("it is back");
+    lane.admit(at(2.1), LOAD).expect("it is back");
+}
+
+#[test]
+fn a_long_retry_after_pauses_the_lane_and_a_short_one_does_not() {
+    let mut lane = Lane::new(settings(4, 1, 64));
+    let ticket = lane.admit(at(0.0), LOAD).expect("leaves");
+    let wait = |seconds| Outcome::Limited { retry_after: Some(at(seconds)), named: None };
+    lane.landed(at(1.0), ticket, wait(30.0), &RateLimits::default());
+    assert_eq!(lane.admit(at(5.0), LOAD), Err(at(31.0)));
+    let ticket = lane.admit(at(31.0), LOAD).expect("leaves");
+    lane.landed(at(31.0), ticket, wait(0.2), &RateLimits::default());
+    lane.admit(at(36.0), LOAD).expect("leaves");
+}
+
+#[test]
+fn a_named_limit_is_kept_at_once() {
+    let mut lane = Lane::new(settings(4, 1, 64));
+    let ticket = lane.admit(at(0.0), LOAD).expect("leaves");
+    let named = Outcome::Limited { retry_after: None, named: Some(Named::Requests(Some(3_000))) };
+    lane.landed(at(0.1), ticket, named, &RateLimits::default());
+    let rpm = lane.reading().rpm.expect("a rate");
+    assert!((2_900.0..=3_000.0).contains(&rpm), "{rpm}");
+}
+
+#[test]
+fn tokens_are_counted_as_the_server_counts_them() {
+    let mut lane = Lane::new(settings(4, 1, 64));
+    let ticket = lane.admit(at(0.0), LOAD).expect("leaves");
+    let named = Outcome::Limited { retry_after: None, named: Some(Named::Tokens(Some(60_000), Some(500))) };
+    lane.landed(at(0.1), ticket, named, &RateLimits::default());
+    let (mut now, mut sent) = (10.0, 0);
+    while now < 70.0 {
+        match lane.admit(at(now), LOAD) {
+            Ok(ticket) => {
+                sent += 1;
+                lane.landed(at(now), ticket, Outcome::Answered(None), &RateLimits::default());
+            }
+            Err(again) => now = again.as_secs_f64(),
+        }
+    }
+    assert!((110..=125).contains(&sent), "60,000 tokens are 120 requests of 500: {sent}");
+}
+
+#[test]
+fn announced_limits_govern_from_the_first_answer_on() {
+    let mut lane = Lane::new(settings(4, 1, 64));
+    let ticket = lane.admit(at(0.0), LOAD).expect("leaves");
+    let limits = RateLimits { requests: Window { limit: Some(600), remaining: Some(550), reset: None }, ..RateLimits::default() };
+    lane.landed(at(0.5), ticket, Outcome::Answered(None), &limits);
+    let rpm = lane.reading().rpm.expect("a rate");
+    assert!((540.0..=600.0).contains(&rpm), "{rpm}");
+}
+
+#[test]
+fn what_did_not_leave_leaves_no_trace() {
+    let mut lane = Lane::new(Settings { rpm: Some(60), ..settings(4, 1, 64) });
+    for _ in 0..100 {
+        let ticket = lane.admit(at(1.0), LOAD).expect("a place, again and again");
+        lane.withdraw(ticket);
+    }
+    assert_eq!(lane.in_flight(), 0);
+}
+
+#[test]
+fn memory_brings_a_lane_back() {
+    let mut lane = Lane::new(settings(4, 1, 4096));
+    lane.resume(&Memory { limit: 200.0, pace: [Some(50.0), None], proven: [Some(50.0), None] });
+    assert_eq!(lane.limit(), 180);
+    assert!((lane.reading().rpm.expect("a rate") - 2_700.0).abs() < 1.0);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(300))]
+
+    /// Whatever comes, in whatever order and after whatever time: the bounds hold, rates stay finite and above
+    /// zero, every request settles once, and nothing is refused for ever.
+    #[test]
+    fn the_invariants_hold(
+        max in 1_usize..100,
+        rpm in proptest::option::of(1_u32..10_000),
+        shared in any::<bool>(),
+        steps in prop::collection::vec((0_u8..9, prop_oneof![Just(0.0), 0.0_f64..3.0, Just(3_600.0)], 0_u64..10_000), 1..400),
+    ) {
+        let mut lane = Lane::new(Settings { rpm, shared, ..settings(4, 1, max) });
+        let (mut now, mut open) = (0.0, Vec::new());
+        for (action, pause, tokens) in steps {
+            now += pause;
+            let limits = RateLimits {
+                requests: Window { limit: Some(tokens), remaining: Some(tokens / 3), reset: Some(at(1.0)) },
+                ..RateLimits::default()
+            };
+            let none = RateLimits::default();
+            match action {
+                0..=3 => open.extend(lane.admit(at(now), Load { tokens, output: tokens / 4 })),
+                _ if open.is_empty() => lane.advance(at(now)),
+                4 => lane.landed(at(now), open.remove(0), Outcome::Answered(Some(tokens)), if tokens % 2 == 0 { &limits } else { &none }),
+                5 => lane.landed(at(now), open.remove(0), REFUSED, &none),
+                6 => lane.landed(at(now), open.remove(0), Outcome::Failed, &none),
+                7 => {
+                    let named = [None, Some(Named::InFlight), Some(Named::Requests(Some(tokens))), Some(Named::Tokens(None, Some(tokens)))];
+                    let retry_after = Some(at(tokens as f64 / 100.0)).filter(|_| tokens % 2 == 0);
+                    let outcome = Outcome::Limited { retry_after, named: named[tokens as usize % 4] };
+                    lane.landed(at(now), open.remove(0), outcome, &limits);
+                }
+                _ => lane.withdraw(open.remove(0)),
+            }
+            prop_assert_eq!(lane.in_flight(), open.len());
+            prop_assert!(open.len() <= max);
+            prop_assert!((1..=max).contains(&lane.limit()));
+            let reading = lane.reading();
+            for rate in [reading.rpm, reading.tpm].into_iter().flatten() {
+                prop_assert!(rate.is_finite() && rate > 0.0);
+            }
+            if let (Some(stated), Some(rate)) = (rpm, reading.rpm) {
+                prop_assert!(rate <= f64::from(stated) + 1e-6);
+            }
+        }
+        // A ticket that has landed is gone: landing it again changes nothing.
+        for ticket in open {
+            lane.landed(at(now), ticket, Outcome::Answered(None), &RateLimits::default());
+            lane.landed(at(now), ticket, Outcome::Failed, &RateLimits::default());
+        }
+        prop_assert_eq!(lane.in_flight(), 0);
+        // Whoever asks when told to ask gets a place some time.
+        let mut place = false;
+        for _ in 0..100_000 {
+            match lane.admit(at(now), LOAD) {
+                Ok(_) => { place = true; break }
+                Err(again) => now = again.as_secs_f64().max(now + 1e-6),
+            }
+        }
+        prop_assert!(place, "nothing leaves any more");
+    }
+}
