@@ -6,10 +6,12 @@
 mod faults;
 mod first_run;
 mod lockfile;
+mod pass_through;
 mod pipeline_file;
 mod real_motions;
 mod resume;
 mod settings;
 mod source;
+mod spy;
 mod sql;
 mod support;
