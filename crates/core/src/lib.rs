@@ -22,7 +22,7 @@ pub use error::{Error, Result};
 pub use fingerprint::{Fingerprint, RowId};
 pub use journal::{Answered, Attempt, Begun, CostSource, Journal, NothingAnswered, Past};
 pub use meter::{Meter, Reading};
-pub use money::{Money, ParseMoneyError, Price, Usage, share};
+pub use money::{Money, ParseMoneyError, Price, Quote, Usage, share};
 pub use pipeline::{ModelSpec, Pipeline, ProviderSpec, StageSpec};
 pub use registry::{Registry, StageKind};
 pub use stage::{
