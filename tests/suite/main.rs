@@ -9,6 +9,7 @@ mod lockfile;
 mod pass_through;
 mod pipeline_file;
 mod real_motions;
+mod record;
 mod resume;
 mod settings;
 mod source;

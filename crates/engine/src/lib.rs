@@ -9,6 +9,7 @@ mod owner;
 mod plan;
 mod record;
 mod run;
+mod settings;
 mod sink;
 mod source;
 pub mod sql;

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use promptmill_core::{Meter, Money, Reading};
 use serde::{Deserialize, Serialize, Serializer};
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 /// How a run ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -183,6 +183,12 @@ pub struct RunRecord {
     pub versions: BTreeMap<String, String>,
     /// The pipeline as it was in force, after `--set` and the environment.
     pub configuration: Value,
+    /// Of each model the settings that shape its requests: configured, in force, observed.
+    #[serde(default)]
+    pub models: Map<String, Value>,
+    /// The budget: configured, in force, spent.
+    #[serde(default)]
+    pub budget: Value,
     /// The summary.
     pub summary: Summary,
     /// What failed, if it failed.
