@@ -8,6 +8,7 @@ mod first_run;
 mod lockfile;
 mod pass_through;
 mod pipeline_file;
+mod plan;
 mod real_motions;
 mod record;
 mod resume;

@@ -8,19 +8,22 @@ use datafusion::arrow::array::{Array, AsArray};
 use datafusion::physical_plan::execute_stream;
 use futures::TryStreamExt;
 use promptmill_core::{
-    Attempt, Begun, Extensions, Journal, Meter, Money, Past, Pipeline, Registry, Result, RowId, StageContext, Stop, columns,
+    AnswerShape, Attempt, Begun, Extensions, Journal, Meter, Money, Past, Pipeline, Price, Registry, Result, RowId, StageContext, Stop,
+    columns,
 };
 
 use crate::commit::CommitLog;
+use crate::estimate::{Estimate, Shown, Work, estimate};
 use crate::node::from_datafusion;
 use crate::owner::Owner;
 use crate::plan::{Plan, Purpose, session};
+use crate::record::RunRecord;
 use crate::run::{count_rows, state_folder};
 use crate::source;
 use crate::storage::Folder;
 
 /// What a run would do now.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Forecast {
     /// Rows of the source.
     pub source: u64,
@@ -32,6 +35,10 @@ pub struct Forecast {
     pub to_ask: u64,
     /// Bytes of what the model would be shown of them.
     pub item_bytes: u64,
+    /// What asking them would take; `None` if the pipeline asks no model.
+    pub estimate: Option<Estimate>,
+    /// What the pipeline may spend over all its runs.
+    pub budget: Option<Money>,
 }
 
 /// Finds out what a run would do now, without sending or writing anything.
@@ -73,7 +80,50 @@ pub async fn forecast(pipeline: Arc<Pipeline>, registry: &Registry) -> Result<Fo
     forecast.source = meter.source.load(Relaxed);
     forecast.filtered_out = meter.filtered_out.load(Relaxed);
     forecast.unchanged = meter.unchanged.load(Relaxed);
+    forecast.budget = plan.budget();
+    forecast.estimate = estimated(&forecast, &pipeline, registry, &plan, &state).await?;
     Ok(forecast)
+}
+
+/// What asking the first model of the chain would take; the others have only what it leaves.
+async fn estimated(forecast: &Forecast, pipeline: &Pipeline, registry: &Registry, plan: &Plan, state: &Folder) -> Result<Option<Estimate>> {
+    let declares = &plan.declares;
+    let Some((_, name)) = declares.iter().flat_map(|declares| &declares.models).next() else { return Ok(None) };
+    let spec = pipeline.models.get(name);
+    let provider = spec.and_then(|spec| pipeline.providers.get(&spec.provider));
+    let setting = |path: &str| {
+        let found = declares.iter().find_map(|declares| {
+            let (name, rest) = path.split_once('/').unwrap_or((path, ""));
+            let setting = declares.of_requests.get(name)?;
+            if rest.is_empty() { setting.as_u64() } else { setting.get(rest)?.as_u64() }
+        });
+        found.unwrap_or(1)
+    };
+    // Typed answers have their schema written out for each row.
+    let shapes = declares.iter().filter_map(|declares| serde_json::from_value(declares.question.as_ref()?.get("answer")?.clone()).ok());
+    let schema_bytes: usize = shapes
+        .map(|shape: AnswerShape| match &shape {
+            AnswerShape::Text(_) => 0,
+            AnswerShape::Fields(_) => shape.schema().to_string().len(),
+        })
+        .sum();
+    let work = Work {
+        rows: forecast.to_ask,
+        item_bytes: forecast.item_bytes + forecast.to_ask * schema_bytes as u64,
+        shared_bytes: (plan.question(pipeline).len() + schema_bytes) as u64,
+        rows_per_request: setting("rows_per_request/start") as f64,
+        max_tokens_per_row: setting("max_tokens_per_row"),
+        price: match spec {
+            Some(spec) => (registry.price)(spec, provider).map(|quote| quote.price),
+            None => Some(Price::FREE),
+        },
+        rpm: provider.and_then(|provider| provider.rpm),
+        tpm: provider.and_then(|provider| provider.tpm),
+    };
+    let records = RunRecord::all(state).await?;
+    let shown = records.iter().rev().filter_map(|record| record.models.get(name)).map(Shown::read);
+    let shown = shown.into_iter().find(|shown| *shown != Shown::default());
+    Ok(Some(estimate(&work, &shown.unwrap_or_default())))
 }
 
 /// Where nothing is asked, nothing is journalled.
