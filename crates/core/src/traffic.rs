@@ -60,18 +60,24 @@ pub struct Traffic {
     pub rows: u64,
     /// How often the row that was asked most was asked.
     pub attempts_max: u32,
-    /// Milliseconds of all requests, and of the longest one.
-    pub latency_ms: (f64, f64),
-    /// The last limits that were announced: requests and tokens a minute.
-    pub announced: (Option<u64>, Option<u64>),
+    /// Milliseconds of all requests together.
+    pub latency_ms: f64,
+    /// Milliseconds of the longest one.
+    pub latency_ms_max: f64,
+    /// The last limit of requests a minute that was announced.
+    pub announced_rpm: Option<u64>,
+    /// The last limit of tokens a minute that was announced.
+    pub announced_tpm: Option<u64>,
     /// Tokens of all responses.
     pub usage: Usage,
     /// Costs that the provider stated.
     pub costs_by_provider: u64,
     /// Costs that were counted from tokens and price.
     pub costs_by_price: u64,
-    /// Bytes of the prompts whose tokens were reported, and those tokens.
-    pub reported: (u64, u64),
+    /// Bytes of the prompts whose tokens were reported …
+    pub counted_bytes: u64,
+    /// … and those tokens.
+    pub counted_tokens: u64,
     /// Requests in flight.
     pub in_flight: InFlight,
     first_at: Option<Instant>,
@@ -95,7 +101,8 @@ impl Traffic {
 
     pub(crate) fn land(&mut self, latency: Duration) {
         let millis = latency.as_secs_f64() * 1e3;
-        self.latency_ms = (self.latency_ms.0 + millis, self.latency_ms.1.max(millis));
+        self.latency_ms += millis;
+        self.latency_ms_max = self.latency_ms_max.max(millis);
         self.returned += 1;
         self.returned_at = Some(Instant::now());
         self.in_flight.add(-1);
@@ -103,13 +110,15 @@ impl Traffic {
 
     pub(crate) fn take_note(&mut self, returned: Returned) {
         let Returned { announced_rpm, announced_tpm, usage, cost_source, prompt_bytes } = returned;
-        self.announced = (announced_rpm.or(self.announced.0), announced_tpm.or(self.announced.1));
+        self.announced_rpm = announced_rpm.or(self.announced_rpm);
+        self.announced_tpm = announced_tpm.or(self.announced_tpm);
         if let Some(usage) = usage {
             self.usage.input_tokens += usage.input_tokens;
             self.usage.cached_input_tokens += usage.cached_input_tokens;
             self.usage.output_tokens += usage.output_tokens;
             if let Some(bytes) = prompt_bytes {
-                self.reported = (self.reported.0 + bytes, self.reported.1 + usage.input_tokens);
+                self.counted_bytes += bytes;
+                self.counted_tokens += usage.input_tokens;
             }
         }
         match cost_source {
@@ -208,8 +217,9 @@ mod tests {
         traffic.take_note(Returned::default());
         assert_eq!((traffic.sent, traffic.returned, traffic.in_flight.now(), traffic.in_flight.peak()), (3, 3, 0, 3));
         assert_eq!((traffic.rows_min, traffic.rows_max, traffic.rows, traffic.attempts_max), (2, 9, 16, 3));
-        assert_eq!((traffic.usage.cached_input_tokens, traffic.reported), (120, (990, 300)));
-        assert_eq!((traffic.announced, traffic.costs_by_provider), ((Some(60), None), 1), "an announcement stands until the next one");
+        assert_eq!((traffic.usage.cached_input_tokens, traffic.counted_bytes, traffic.counted_tokens), (120, 990, 300));
+        let announced = (traffic.announced_rpm, traffic.announced_tpm);
+        assert_eq!((announced, traffic.costs_by_provider), ((Some(60), None), 1), "an announcement stands until the next one");
         assert!(traffic.rpm().is_some() && traffic.tpm().is_some());
     }
 

@@ -56,18 +56,18 @@ fn of_model(name: &str, pipeline: &Pipeline, registry: &Registry, configured: &M
             "configured": configured("timeout_ms"),
             "in_force": in_force(&|last| (last.timeout.as_millis() as u64).into()),
             "observed": last.map(|_| json!({
-                "mean": share(traffic.latency_ms.0, traffic.returned as f64),
-                "max": round(traffic.latency_ms.1),
+                "mean": share(traffic.latency_ms, traffic.returned as f64),
+                "max": round(traffic.latency_ms_max),
             })),
         },
         "requests_per_minute": {
             "configured": provider.and_then(|provider| provider.rpm),
-            "announced": traffic.announced.0,
+            "announced": traffic.announced_rpm,
             "observed": traffic.rpm().map(round),
         },
         "tokens_per_minute": {
             "configured": provider.and_then(|provider| provider.tpm),
-            "announced": traffic.announced.1,
+            "announced": traffic.announced_tpm,
             "observed": traffic.tpm().map(round),
         },
         "price": {
@@ -81,7 +81,7 @@ fn of_model(name: &str, pipeline: &Pipeline, registry: &Registry, configured: &M
             "cached_input": tokens.cached_input_tokens,
             "cached_share": share(tokens.cached_input_tokens as f64, tokens.input_tokens as f64),
             "output": tokens.output_tokens,
-            "bytes_per_input_token": share(traffic.reported.0 as f64, traffic.reported.1 as f64),
+            "bytes_per_input_token": share(traffic.counted_bytes as f64, traffic.counted_tokens as f64),
         },
     })
 }
