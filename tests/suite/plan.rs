@@ -15,7 +15,10 @@ fn range(plan: &str, name: &str) -> (f64, f64) {
 fn the_cost_lies_in_the_range_and_is_near_its_low_end_once_a_run_has_shown_the_lengths() {
     let project = Project::simulated(120, SimConfig::instant());
     let plan = project.run(&["plan", "pipeline.toml"]).expect(0).stdout;
-    assert!(plan.contains("120 to ask") && plan.contains("requests  12,") && plan.contains("not known before a first run"), "{plan}");
+    assert!(
+        plan.contains("120 to ask (120 new, 0 changed)") && plan.contains("requests  12,") && plan.contains("not known before a first run"),
+        "{plan}"
+    );
     let (low, high) = range(&plan, "cost");
     assert!(0.0 < low && low < high, "{plan}");
     let first = project.run_pipeline(&["--limit", "40"]).expect(0).json();
@@ -30,6 +33,19 @@ fn the_cost_lies_in_the_range_and_is_near_its_low_end_once_a_run_has_shown_the_l
     // Where nothing is left to ask, nothing is said of its cost.
     let plan = project.run(&["plan", "pipeline.toml"]).expect(0).stdout;
     assert!(plan.contains("0 to ask") && !plan.contains("cost"), "{plan}");
+}
+
+#[test]
+fn rows_are_told_apart_by_what_has_become_of_them() {
+    let mut garbage = SimConfig::instant();
+    garbage.faults.set("refusal", 1.0).expect("a fault");
+    let project = Project::simulated(60, garbage);
+    let llm = ["--set", "stages.llm.attempts=1"];
+    project.run_pipeline(&[&llm[..], &["--limit", "20"]].concat()).expect(0);
+    let plan = project.run(&["plan", "pipeline.toml"]).expect(0).stdout;
+    assert!(plan.contains("20 settled already, 40 to ask (40 new, 0 changed)") && plan.contains("failed    20 rows"), "{plan}");
+    let plan = project.run(&["plan", "pipeline.toml", "--set", "stages.prompt-pack.prompt=Anders."]).expect(0).stdout;
+    assert!(plan.contains("0 settled already") && plan.contains("60 to ask (40 new, 20 changed)"), "{plan}");
 }
 
 #[test]

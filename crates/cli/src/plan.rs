@@ -34,11 +34,22 @@ impl Plan {
 fn text(forecast: &Forecast) -> String {
     let mut lines = vec![
         format!(
-            "rows      {} in the source, {} filtered out, {} settled already, {} to ask",
-            forecast.source, forecast.filtered_out, forecast.unchanged, forecast.to_ask
+            "rows      {} in the source, {} filtered out, {} settled already, {} to ask ({} new, {} changed)",
+            forecast.source,
+            forecast.filtered_out,
+            forecast.unchanged,
+            forecast.to_ask,
+            forecast.to_ask - forecast.changed,
+            forecast.changed
         ),
         format!("asked     {:.1} kB of items", forecast.item_bytes as f64 / 1e3),
     ];
+    if forecast.failed_before > 0 {
+        lines.push(format!(
+            "failed    {} rows are dead letters of earlier runs; `promptmill run --retry-dead-letters` asks them again",
+            forecast.failed_before
+        ));
+    }
     if let Some(Estimate { requests, tokens: (usual, most), cost, seconds, is_from_a_run }) =
         forecast.estimate.filter(|_| forecast.to_ask > 0)
     {

@@ -31,8 +31,12 @@ pub struct Forecast {
     pub filtered_out: u64,
     /// Rows that are settled already.
     pub unchanged: u64,
+    /// Rows that are dead letters, also those whose question has changed or that have left the source.
+    pub failed_before: u64,
     /// Rows that would be asked.
     pub to_ask: u64,
+    /// Those of them about which something else was asked before.
+    pub changed: u64,
     /// Bytes of what the model would be shown of them.
     pub item_bytes: u64,
     /// What asking them would take; `None` if the pipeline asks no model.
@@ -52,12 +56,14 @@ pub async fn forecast(pipeline: Arc<Pipeline>, registry: &Registry) -> Result<Fo
     count_rows(&planning, &plan, &pipeline, &meter).await?;
     let state = state_folder(&pipeline)?;
     Owner::find(&state, &Folder::open(&pipeline.sink.path)?).await?;
-    let settled = CommitLog::open(&state).await?.settled(true).await?;
+    let log = CommitLog::open(&state).await?;
+    let settled = Arc::new(log.settled(true).await?);
+    let failed_before = settled.len() - log.settled(false).await?.len();
     let context = StageContext {
         question: plan.question(&pipeline).into(),
         pipeline: Arc::clone(&pipeline),
         run_id: "plan".into(),
-        answered: Arc::new(settled),
+        answered: settled.clone(),
         journal: Arc::new(NoJournal),
         acceptance: Arc::new([]),
         budget: None,
@@ -70,9 +76,12 @@ pub async fn forecast(pipeline: Arc<Pipeline>, registry: &Registry) -> Result<Fo
     let session_state = session.state();
     let physical = session_state.create_physical_plan(&plan.asked).await.map_err(from_datafusion)?;
     let mut stream = execute_stream(physical, session_state.task_ctx()).map_err(from_datafusion)?;
-    let mut forecast = Forecast::default();
+    let mut forecast = Forecast { failed_before: failed_before as u64, ..Forecast::default() };
     while let Some(batch) = stream.try_next().await.map_err(from_datafusion)? {
         forecast.to_ask += batch.num_rows() as u64;
+        if let Some(keys) = batch.column_by_name(columns::KEY).and_then(|keys| keys.as_string_opt::<i32>()) {
+            forecast.changed += keys.iter().flatten().filter(|key| settled.has_key(key)).count() as u64;
+        }
         if let Some(items) = batch.column_by_name(columns::ITEM).and_then(|items| items.as_string_opt::<i32>()) {
             forecast.item_bytes += (0..items.len()).map(|row| items.value_length(row) as u64).sum::<u64>();
         }
