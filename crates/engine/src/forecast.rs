@@ -76,6 +76,7 @@ pub async fn forecast(pipeline: Arc<Pipeline>, registry: &Registry) -> Result<Fo
     let session_state = session.state();
     let physical = session_state.create_physical_plan(&plan.asked).await.map_err(from_datafusion)?;
     let mut stream = execute_stream(physical, session_state.task_ctx()).map_err(from_datafusion)?;
+    let mut escapes = 0;
     let mut forecast = Forecast { failed_before: failed_before as u64, ..Forecast::default() };
     while let Some(batch) = stream.try_next().await.map_err(from_datafusion)? {
         forecast.to_ask += batch.num_rows() as u64;
@@ -84,18 +85,31 @@ pub async fn forecast(pipeline: Arc<Pipeline>, registry: &Registry) -> Result<Fo
         }
         if let Some(items) = batch.column_by_name(columns::ITEM).and_then(|items| items.as_string_opt::<i32>()) {
             forecast.item_bytes += (0..items.len()).map(|row| items.value_length(row) as u64).sum::<u64>();
+            escapes += items.iter().flatten().map(escapes_in_json).sum::<u64>();
         }
     }
     forecast.source = meter.source.load(Relaxed);
     forecast.filtered_out = meter.filtered_out.load(Relaxed);
     forecast.unchanged = meter.unchanged.load(Relaxed);
     forecast.budget = plan.budget();
-    forecast.estimate = estimated(&forecast, &pipeline, registry, &plan, &state).await?;
+    forecast.estimate = estimated(&forecast, escapes, &pipeline, registry, &plan, &state).await?;
     Ok(forecast)
 }
 
+/// Bytes that a text gains when it is written as JSON, or a few more.
+fn escapes_in_json(text: &str) -> u64 {
+    text.bytes().map(|byte| u64::from(byte == b'"' || byte == b'\\') + 5 * u64::from(byte < 32)).sum()
+}
+
 /// What asking the first model of the chain would take; the others have only what it leaves.
-async fn estimated(forecast: &Forecast, pipeline: &Pipeline, registry: &Registry, plan: &Plan, state: &Folder) -> Result<Option<Estimate>> {
+async fn estimated(
+    forecast: &Forecast,
+    escapes: u64,
+    pipeline: &Pipeline,
+    registry: &Registry,
+    plan: &Plan,
+    state: &Folder,
+) -> Result<Option<Estimate>> {
     let declares = &plan.declares;
     let Some((_, name)) = declares.iter().flat_map(|declares| &declares.models).next() else { return Ok(None) };
     let spec = pipeline.models.get(name);
@@ -118,7 +132,7 @@ async fn estimated(forecast: &Forecast, pipeline: &Pipeline, registry: &Registry
         .sum();
     let work = Work {
         rows: forecast.to_ask,
-        item_bytes: forecast.item_bytes + forecast.to_ask * schema_bytes as u64,
+        item_bytes: forecast.item_bytes + escapes + forecast.to_ask * schema_bytes as u64,
         shared_bytes: (plan.question(pipeline).len() + schema_bytes) as u64,
         rows_per_request: setting("rows_per_request/start") as f64,
         max_tokens_per_row: setting("max_tokens_per_row"),
