@@ -6,10 +6,14 @@
 mod faults;
 mod first_run;
 mod lockfile;
+mod pass_through;
 mod pipeline_file;
+mod plan;
 mod real_motions;
+mod record;
 mod resume;
 mod settings;
 mod source;
+mod spy;
 mod sql;
 mod support;

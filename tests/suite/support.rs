@@ -1,6 +1,6 @@
 //! A folder with a pipeline in it, the binary, and a simulated provider.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
@@ -151,10 +151,27 @@ base_url = "{}"
         std::fs::write(self.path(name), text).expect("a file");
     }
 
+    /// Every file of the project, by its path in it.
+    pub(crate) fn files(&self) -> BTreeSet<String> {
+        let (mut files, mut folders) = (BTreeSet::new(), vec![self.folder.path().to_owned()]);
+        while let Some(folder) = folders.pop() {
+            for entry in std::fs::read_dir(folder).expect("a folder").map(|entry| entry.expect("an entry").path()) {
+                if entry.is_dir() {
+                    folders.push(entry);
+                } else {
+                    let path = entry.strip_prefix(self.folder.path()).expect("a path in the project");
+                    files.insert(path.to_string_lossy().into_owned());
+                }
+            }
+        }
+        files
+    }
+
     pub(crate) fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_promptmill"));
         command.args(arguments).current_dir(self.folder.path()).stdin(Stdio::null());
         // Whatever the machine has set must not reach the tests.
+        command.env("PROMPTMILL_LANES", "");
         for variable in ["OPENROUTER_API_KEY", "MOTIONS", "LOCAL_BASE_URL", "PROMPTMILL_LOG"] {
             command.env_remove(variable);
         }

@@ -4,8 +4,9 @@ use std::process::ExitCode;
 
 use clap::Args;
 use promptmill_core::{Registry, Result};
+use promptmill_engine::{Estimate, Forecast};
 
-use crate::{PipelineArgs, output, shared};
+use crate::{PipelineArgs, output, progress, shared};
 
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  promptmill plan pipelines/motions.toml\n  promptmill plan pipelines/motions.toml --explain")]
@@ -21,17 +22,54 @@ impl Plan {
     pub(crate) async fn execute(&self, registry: &Registry) -> Result<ExitCode> {
         let pipeline = shared(self.pipeline.read(registry).await?);
         let forecast = promptmill_engine::forecast(pipeline.clone(), registry).await?;
-        output::line(&format!(
-            "rows      {} in the source, {} filtered out, {} settled already, {} to ask\nasked     {:.1} kB of items",
-            forecast.source,
-            forecast.filtered_out,
-            forecast.unchanged,
-            forecast.to_ask,
-            forecast.item_bytes as f64 / 1e3
-        ))?;
+        output::line(&text(&forecast))?;
         if self.explain {
             output::line(&format!("\n{}", promptmill_engine::explain(&pipeline, registry).await?))?;
         }
         Ok(ExitCode::SUCCESS)
     }
+}
+
+/// A few lines for people.
+fn text(forecast: &Forecast) -> String {
+    let mut lines = vec![
+        format!(
+            "rows      {} in the source, {} filtered out, {} settled already, {} to ask ({} new, {} changed)",
+            forecast.source,
+            forecast.filtered_out,
+            forecast.unchanged,
+            forecast.to_ask,
+            forecast.to_ask - forecast.changed,
+            forecast.changed
+        ),
+        format!("asked     {:.1} kB of items", forecast.item_bytes as f64 / 1e3),
+    ];
+    if forecast.failed_before > 0 {
+        lines.push(format!(
+            "failed    {} rows are dead letters of earlier runs; `promptmill run --retry-dead-letters` asks them again",
+            forecast.failed_before
+        ));
+    }
+    if let Some(Estimate { requests, tokens: (usual, most), cost, seconds, is_from_a_run }) =
+        forecast.estimate.filter(|_| forecast.to_ask > 0)
+    {
+        lines.push(format!("requests  {requests}, if every row is answered the first time"));
+        lines.push(format!(
+            "tokens    {} to {} in, {} to {} out",
+            usual.input_tokens, most.input_tokens, usual.output_tokens, most.output_tokens
+        ));
+        let budget = forecast.budget.map(|budget| format!("; the budget is ${budget}")).unwrap_or_default();
+        lines.push(match cost {
+            Some((usual, most)) => {
+                format!("cost      ${usual} to ${most}: from usual answers to the most that is set aside for asking each row once{budget}")
+            }
+            None => "cost      not known: the model has no known price; add `price = { input = …, output = … }` to it".to_owned(),
+        });
+        lines.push(match seconds {
+            Some(seconds) if is_from_a_run => format!("time      about {}, at the pace of the last run", progress::duration(seconds)),
+            Some(seconds) => format!("time      {} at the least, by the limits a minute", progress::duration(seconds)),
+            None => "time      not known before a first run; try `promptmill run --limit 100`".to_owned(),
+        });
+    }
+    lines.join("\n")
 }

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use clap::Args;
 use promptmill_core::{Error, Registry, Result, nearest};
-use promptmill_llm::PRICES;
+use promptmill_llm::listed_prices;
 use serde_json::Value;
 
 use crate::output;
@@ -134,13 +134,20 @@ fn first_sentence(text: &str) -> String {
 
 /// The known models and their prices.
 pub(crate) fn models() -> String {
-    let mut text = String::from("model                        input  cached  output   (US dollars per million tokens)\n");
-    let _ = writeln!(text, "{:<26} {:>7} {:>7} {:>7}   in-process, free", "builtin/extractive", 0, 0, 0);
-    for price in PRICES {
+    let mut text = String::from("model                                 input  cached  output   (US dollars per million tokens)\n");
+    let _ = writeln!(text, "{:<35} {:>7} {:>7} {:>7}   in this process, free", "builtin/extractive", 0, 0, 0);
+    for price in listed_prices() {
+        let host = price.host.as_ref().map(|host| format!(" at {host}")).unwrap_or_default();
         let _ = writeln!(
             text,
-            "{:<26} {:>7} {:>7} {:>7}   {}, {}",
-            price.model, price.input, price.cached_input, price.output, price.source, price.date
+            "{:<35} {:>7} {:>7} {:>7}   {}{host}, {}, {}",
+            price.model,
+            price.input,
+            price.cached_input.unwrap_or(price.input),
+            price.output,
+            price.by,
+            price.source,
+            price.date
         );
     }
     text

@@ -15,16 +15,18 @@ mod money;
 pub mod pipeline;
 mod registry;
 mod stage;
+mod traffic;
 
 pub use answer::{AnswerShape, FieldType};
 pub use diagnostic::{Diagnostic, Diagnostics, Mistake, Origin, nearest};
 pub use error::{Error, Result};
 pub use fingerprint::{Fingerprint, RowId};
 pub use journal::{Answered, Attempt, Begun, CostSource, Journal, NothingAnswered, Past};
-pub use meter::{Meter, Reading};
-pub use money::{Money, ParseMoneyError, Price, Usage, share};
+pub use meter::{Flight, Meter, Reading};
+pub use money::{Money, ParseMoneyError, Price, Quote, Usage, share};
 pub use pipeline::{ModelSpec, Pipeline, ProviderSpec, StageSpec};
 pub use registry::{Registry, StageKind};
 pub use stage::{
     Acceptance, Accepted, BatchStream, Declares, Extensions, Rejected, Stage, StageConfig, StageContext, Stop, StopReason, columns,
 };
+pub use traffic::{Departure, InFlight, Returned, Traffic};

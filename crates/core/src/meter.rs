@@ -2,11 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use serde::{Deserialize, Serialize};
 
+use crate::traffic::{Departure, InFlight, Returned, Traffic};
 use crate::{Money, Usage};
 
 /// Counters of one run. All of them may be read at any moment by anybody.
@@ -44,29 +45,22 @@ pub struct Meter {
     rejections: Mutex<BTreeMap<String, u64>>,
     in_flight: Mutex<InFlight>,
     limit: AtomicU64,
+    traffic: Mutex<BTreeMap<String, Traffic>>,
 }
 
-#[derive(Debug, Default)]
-struct InFlight {
-    now: u64,
-    peak: u64,
-    changed: Option<Instant>,
-    /// Request-seconds, and the seconds in which at least one request was in flight.
-    integral: f64,
-    busy: f64,
+/// A request in flight; landed when this is dropped.
+#[derive(Debug)]
+pub struct Flight<'m> {
+    meter: &'m Meter,
+    model: String,
+    since: Instant,
 }
 
-impl InFlight {
-    fn change(&mut self, now: u64) {
-        let instant = Instant::now();
-        if let Some(changed) = self.changed {
-            let seconds = instant.duration_since(changed).as_secs_f64();
-            self.integral += seconds * self.now as f64;
-            self.busy += if self.now > 0 { seconds } else { 0.0 };
-        }
-        self.changed = Some(instant);
-        self.now = now;
-        self.peak = self.peak.max(now);
+impl Drop for Flight<'_> {
+    fn drop(&mut self) {
+        self.meter.in_flight().add(-1);
+        let latency = self.since.elapsed();
+        self.meter.with_traffic(&self.model, |traffic| traffic.land(latency));
     }
 }
 
@@ -105,27 +99,42 @@ impl Meter {
         }
     }
 
-    /// One request more is in flight.
-    pub fn took_off(&self) {
-        let mut in_flight = self.in_flight.lock().unwrap_or_else(PoisonError::into_inner);
-        let now = in_flight.now + 1;
-        in_flight.change(now);
+    /// A request leaves for a model. It is in flight until what this returns is dropped.
+    pub fn depart(&self, model: &str, departure: Departure) -> Flight<'_> {
+        self.in_flight().add(1);
+        self.with_traffic(model, |traffic| traffic.depart(departure));
+        Flight { meter: self, model: model.to_owned(), since: Instant::now() }
     }
 
-    /// One request less is in flight.
-    pub fn landed(&self) {
-        let mut in_flight = self.in_flight.lock().unwrap_or_else(PoisonError::into_inner);
-        let now = in_flight.now.saturating_sub(1);
-        in_flight.change(now);
+    /// Takes note of what has come back from a model.
+    pub fn returned(&self, model: &str, returned: Returned) {
+        self.with_traffic(model, |traffic| traffic.take_note(returned));
+    }
+
+    /// What went over the wire to each model, by its name in the pipeline file.
+    pub fn traffic(&self) -> BTreeMap<String, Traffic> {
+        self.traffic.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn with_traffic(&self, model: &str, note: impl FnOnce(&mut Traffic)) {
+        let mut traffic = self.traffic.lock().unwrap_or_else(PoisonError::into_inner);
+        match traffic.get_mut(model) {
+            Some(traffic) => note(traffic),
+            None => note(traffic.entry(model.to_owned()).or_default()),
+        }
+    }
+
+    fn in_flight(&self) -> MutexGuard<'_, InFlight> {
+        self.in_flight.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// All counters at this moment.
     pub fn read(&self) -> Reading {
-        let mut in_flight = self.in_flight.lock().unwrap_or_else(PoisonError::into_inner);
-        let now = in_flight.now;
-        in_flight.change(now);
-        let (peak, busy, integral) = (in_flight.peak, in_flight.busy, in_flight.integral);
-        drop(in_flight);
+        let in_flight = {
+            let mut in_flight = self.in_flight();
+            in_flight.add(0);
+            in_flight.clone()
+        };
         let get = |counter: &AtomicU64| counter.load(Relaxed);
         Reading {
             source: get(&self.source),
@@ -147,9 +156,9 @@ impl Meter {
             },
             cost: Money::from_nano(self.cost.load(Relaxed)),
             reserved: Money::from_nano(self.reserved.load(Relaxed)),
-            in_flight: now,
-            in_flight_peak: peak,
-            in_flight_mean: if busy > 0.0 { integral / busy } else { 0.0 },
+            in_flight: in_flight.now(),
+            in_flight_peak: in_flight.peak(),
+            in_flight_mean: in_flight.mean(),
             limit: get(&self.limit),
             rejections: self.rejections.lock().unwrap_or_else(PoisonError::into_inner).clone(),
         }

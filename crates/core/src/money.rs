@@ -177,6 +177,15 @@ impl Price {
     }
 }
 
+/// A price, and who says so.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Quote {
+    /// The price.
+    pub price: Price,
+    /// Where it comes from, with its date if it is from a list.
+    pub source: String,
+}
+
 /// The share of the `index`-th of `count` rows in `total`. The shares of all rows sum to `total` exactly and
 /// differ by at most one.
 pub fn share(total: i64, index: usize, count: usize) -> i64 {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use schemars::{Schema, SchemaGenerator};
 use serde_json::Value;
 
-use crate::{Mistake, ModelSpec, Price, Stage, StageConfig};
+use crate::{Mistake, ModelSpec, ProviderSpec, Quote, Stage, StageConfig};
 
 /// A line of the registry: `StageKind::of::<Filter>()`.
 #[derive(Clone, Copy, Debug)]
@@ -70,13 +70,13 @@ pub struct Registry {
     pub provider_kinds: Vec<&'static str>,
     /// The models that need no provider.
     pub builtin_models: Vec<&'static str>,
-    /// What a model's tokens cost, if that is known.
-    pub price: fn(&ModelSpec) -> Option<Price>,
+    /// What a model's tokens cost at a provider, if that is known.
+    pub price: fn(&ModelSpec, Option<&ProviderSpec>) -> Option<Quote>,
 }
 
 impl Default for Registry {
     fn default() -> Self {
-        Self { stages: Vec::new(), provider_kinds: Vec::new(), builtin_models: Vec::new(), price: |_| None }
+        Self { stages: Vec::new(), provider_kinds: Vec::new(), builtin_models: Vec::new(), price: |_, _| None }
     }
 }
 

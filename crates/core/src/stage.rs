@@ -85,6 +85,8 @@ pub struct Declares {
     pub acceptance: Option<Arc<dyn Acceptance>>,
     /// The most that the whole pipeline may spend, over all its runs.
     pub budget: Option<Money>,
+    /// What is configured of the requests: the run record sets it beside what was in force and observed.
+    pub of_requests: serde_json::Map<String, serde_json::Value>,
 }
 
 /// An accepted answer.

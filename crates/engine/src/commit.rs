@@ -304,6 +304,11 @@ pub(crate) struct Settled {
 }
 
 impl Settled {
+    /// How many rows.
+    pub(crate) fn len(&self) -> usize {
+        self.rows.len()
+    }
+
     /// Whether some question has been settled about the row with this key.
     pub(crate) fn has_key(&self, key: &str) -> bool {
         self.keys.binary_search(&key_hash(key)).is_ok()

@@ -2,6 +2,7 @@
 //! DataFusion; it is handed a [`Registry`](promptmill_core::Registry) and does not know the stages.
 
 mod commit;
+mod estimate;
 mod forecast;
 pub mod journal;
 mod node;
@@ -9,12 +10,14 @@ mod owner;
 mod plan;
 mod record;
 mod run;
+mod settings;
 mod sink;
 mod source;
 pub mod sql;
 mod storage;
 
 pub use commit::{Commit, CommitLog, DataFile};
+pub use estimate::Estimate;
 pub use forecast::{Forecast, forecast};
 pub use plan::{Plan, check, explain, read};
 pub use record::{RequestCounts, RowCounts, RunRecord, Sample, Status, Summary, Throughput, TokenCounts};

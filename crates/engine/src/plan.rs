@@ -183,7 +183,7 @@ impl Checker<'_> {
         let mut checked = BTreeSet::new();
         for name in used {
             let Some(spec) = self.pipeline.models.get(name) else { continue };
-            if has_budget && (registry.price)(spec).is_none() {
+            if has_budget && (registry.price)(spec, self.pipeline.providers.get(&spec.provider)).is_none() {
                 let mistake = Mistake::new("", format!("model `{name}` has no known price, and a budget cannot be kept without one"))
                     .hint(Some("add `price = { input = …, output = … }`, in US dollars per million tokens"));
                 self.wrong(&["models", name], mistake);

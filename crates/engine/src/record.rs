@@ -3,9 +3,11 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use promptmill_core::{Meter, Money, Reading};
+use promptmill_core::{Error, Meter, Money, Reading, Result};
 use serde::{Deserialize, Serialize, Serializer};
-use serde_json::Value;
+use serde_json::{Map, Value};
+
+use crate::storage::Folder;
 
 /// How a run ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -183,12 +185,35 @@ pub struct RunRecord {
     pub versions: BTreeMap<String, String>,
     /// The pipeline as it was in force, after `--set` and the environment.
     pub configuration: Value,
+    /// Of each model the settings that shape its requests: configured, in force, observed.
+    #[serde(default)]
+    pub models: Map<String, Value>,
+    /// The budget: configured, in force, spent.
+    #[serde(default)]
+    pub budget: Value,
     /// The summary.
     pub summary: Summary,
     /// What failed, if it failed.
     pub error: Option<String>,
     /// The run over time.
     pub timeline: Vec<Sample>,
+}
+
+impl RunRecord {
+    /// The records of all runs, the first one first.
+    pub(crate) async fn all(state: &Folder) -> Result<Vec<Self>> {
+        let folder = state.folder("runs");
+        let mut records: Vec<Self> = Vec::new();
+        for name in folder.list().await?.iter().filter(|name| name.ends_with(".json")) {
+            let bytes = folder.get(name).await?.unwrap_or_default();
+            records.push(
+                serde_json::from_slice(&bytes)
+                    .map_err(|error| Error::failed(format!("run record `{folder}/{name}` cannot be read")).because(error))?,
+            );
+        }
+        records.sort_by(|a, b| a.started_at.cmp(&b.started_at));
+        Ok(records)
+    }
 }
 
 /// One moment of a run.

@@ -13,7 +13,7 @@ use datafusion::physical_plan::execute_stream;
 use datafusion::prelude::SessionContext;
 use futures::{StreamExt, TryStreamExt};
 use promptmill_core::{
-    Acceptance, Error, Extensions, Meter, Mistake, Money, Pipeline, Registry, Result, StageContext, Stop, StopReason, columns,
+    Acceptance, Error, Extensions, Journal, Meter, Mistake, Money, Pipeline, Registry, Result, StageContext, Stop, StopReason, columns,
 };
 
 use crate::commit::{CommitLog, key_hash};
@@ -23,8 +23,8 @@ use crate::owner::Owner;
 use crate::plan::{Plan, Purpose, session};
 use crate::record::{RunRecord, Status, Summary, Timeline};
 use crate::sink::{Layout, Sink};
-use crate::source;
 use crate::storage::Folder;
+use crate::{settings, source};
 
 /// Wrong keys that an error names.
 const NAMED_KEYS: usize = 5;
@@ -84,6 +84,7 @@ pub async fn run(pipeline: Arc<Pipeline>, registry: &Registry, options: RunOptio
     };
 
     let budget = options.budget.or_else(|| plan.budget());
+    let spent_before = journal.spent();
     let acceptance: Vec<Arc<dyn Acceptance>> = plan.declares.iter().filter_map(|declares| declares.acceptance.clone()).collect();
     let context = StageContext {
         pipeline: Arc::clone(&pipeline),
@@ -124,6 +125,8 @@ pub async fn run(pipeline: Arc<Pipeline>, registry: &Registry, options: RunOptio
         ended_at: now(),
         versions: versions(),
         configuration: without_header_values(pipeline.config().clone()),
+        models: settings::of_models(&pipeline, &plan.declares, registry, &meter),
+        budget: settings::of_budget(plan.budget(), options.budget, spent_before, summary.cost_usd),
         summary: summary.clone(),
         error: error.as_ref().map(ToString::to_string),
         timeline: timeline.into_samples(),

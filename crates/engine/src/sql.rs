@@ -185,16 +185,7 @@ fn file_of(path: &Path) -> Option<DataFile> {
 
 /// Run records as a table, a row a run.
 async fn runs(state: &Folder) -> Result<Arc<dyn TableProvider>> {
-    let folder = state.folder("runs");
-    let mut records: Vec<RunRecord> = Vec::new();
-    for name in folder.list().await?.iter().filter(|name| name.ends_with(".json")) {
-        let bytes = folder.get(name).await?.unwrap_or_default();
-        records.push(
-            serde_json::from_slice(&bytes)
-                .map_err(|error| Error::failed(format!("run record `{folder}/{name}` cannot be read")).because(error))?,
-        );
-    }
-    records.sort_by(|a, b| a.started_at.cmp(&b.started_at));
+    let records = RunRecord::all(state).await?;
     let batch = run_batch(&records)?;
     Ok(Arc::new(MemTable::try_new(batch.schema(), vec![vec![batch]]).map_err(from_datafusion)?))
 }

@@ -29,7 +29,8 @@ use serde::{Deserialize, Serialize};
 use self::breaker::Breaker;
 use self::cap::{Cap, Verdict};
 use self::constants::{
-    ADMITTED_AFTER, ADMITTED_AFTER_REFUSALS, COMEBACK, DOUBLING, LANE_PAUSE, PAUSE_GATE, PROBE_GATE, QUICK_START, STREAK, WINDOW,
+    ADMITTED_AFTER, ADMITTED_AFTER_REFUSALS, COMEBACK, DOUBLING, LANE_PAUSE, LATE_AT_LEAST, PAUSE_GATE, PROBE_GATE, QUICK_START, STREAK,
+    WINDOW,
 };
 pub use self::gate::{Gate, Pass};
 pub use self::host::{Identity, join};
@@ -777,7 +778,8 @@ impl Lane {
     /// sooner. `None` until some were seen.
     pub fn late(&self, output: u64, share: f64) -> Option<Duration> {
         let usual = self.latency.usual(output as f64)?;
-        Some(Duration::from_secs_f64((usual * self.latency.strain(share)?).clamp(0.0, 1e6)))
+        // Where answers hardly differ in time, the slower half is not late.
+        Some(Duration::from_secs_f64((usual * self.latency.strain(share)?.max(LATE_AT_LEAST)).clamp(0.0, 1e6)))
     }
 
     /// Whether there is room to send something twice: no refusal lately, no rate in force that is nearly used up,

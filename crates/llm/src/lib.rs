@@ -2,7 +2,7 @@
 //!
 //! A [`Provider`] takes a [`Request`] about a pack of rows and brings back a [`Response`] or a [`CallError`]
 //! that says what to do about it. Around it stand the pieces that decide how much to send and what it may
-//! cost: the [`lane`], the [`Budget`] and the [`PriceList`].
+//! cost: the [`lane`], the [`Budget`] and the [`quote`] of a price.
 
 mod answers;
 mod budget;
@@ -21,7 +21,7 @@ pub use budget::{Budget, Reservation};
 pub use classify::{Dimension, LimitHint, Per, Refusal, classify};
 pub use headers::{RateLimits, Window, read_rate_limits, read_retry_after};
 pub use models::{Model, Models};
-pub use price::{PRICES, PriceList};
+pub use price::{ListedPrice, listed_prices, quote};
 pub use prompt::{pack_schema, row_id, user_message};
 pub use provider::{CallError, Charge, Class, Finish, Item, Provider, Request, Response};
 pub use tokens::Tokens;

@@ -11,7 +11,7 @@ use serde_json::{Map, Value};
 
 use crate::lane::{self, Bounds, Gate, Identity, Lane, Settings};
 use crate::providers::{self, builtin};
-use crate::{PriceList, Provider, Tokens};
+use crate::{Provider, Tokens, quote};
 
 /// A model with everything that is known and learned of it.
 #[derive(Debug)]
@@ -103,7 +103,7 @@ impl Models {
             structured: spec.structured,
             extra_body: Arc::new(spec.extra_body.clone()),
             context: spec.context,
-            price: PriceList::price(spec),
+            price: quote(spec, Some(provider)).map(|quote| quote.price),
             tokens: Tokens::default(),
             gate: self.gate(provider.base_url.clone(), key_name.clone(), spec.model.clone(), open),
         })

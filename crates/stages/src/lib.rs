@@ -23,6 +23,6 @@ pub fn registry() -> Registry {
         ],
         provider_kinds: promptmill_llm::providers::kinds().collect(),
         builtin_models: vec![promptmill_llm::providers::builtin::EXTRACTIVE],
-        price: promptmill_llm::PriceList::price,
+        price: promptmill_llm::quote,
     }
 }

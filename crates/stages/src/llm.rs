@@ -117,7 +117,15 @@ impl Stage for Llm {
         let mut models = vec![("model".to_owned(), self.model.clone())];
         models.extend(self.fallback.iter().enumerate().map(|(index, name)| (format!("fallback.{index}"), name.clone())));
         let question = serde_json::json!({"temperature": self.temperature});
-        Declares { models, question: Some(question), ..Declares::default() }
+        let of_requests = [
+            ("concurrency", self.concurrency.to_json()),
+            ("attempts", self.attempts.into()),
+            ("max_tokens_per_row", self.max_tokens_per_row.into()),
+            ("temperature", self.temperature.into()),
+            ("timeout_ms", (self.timeout.0.as_millis() as u64).into()),
+        ];
+        let of_requests = of_requests.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
+        Declares { models, question: Some(question), of_requests, ..Declares::default() }
     }
 }
 

@@ -140,7 +140,8 @@ impl Stage for PromptPack {
         };
         let shape = self.shape().ok().map(|shape| serde_json::json!(shape));
         let question = serde_json::json!({"system": self.system, "prompt": self.prompt, "answer": shape});
-        Declares { reads, question: Some(question), ..Declares::default() }
+        let of_requests = [("rows_per_request".to_owned(), self.rows.to_json())].into_iter().collect();
+        Declares { reads, question: Some(question), of_requests, ..Declares::default() }
     }
 }
 

@@ -21,6 +21,13 @@ impl<const START: usize, const MIN: usize, const MAX: usize> Default for Adaptiv
     }
 }
 
+impl<const START: usize, const MIN: usize, const MAX: usize> Adaptive<START, MIN, MAX> {
+    /// As the run record shows it.
+    pub(crate) fn to_json(self) -> serde_json::Value {
+        serde_json::json!({"start": self.start, "min": self.min, "max": self.max})
+    }
+}
+
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Table {

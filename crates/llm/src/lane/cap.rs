@@ -116,6 +116,10 @@ impl Cap {
                     self.limit *= TOGETHER;
                     return Ok(false);
                 }
+                if *due == 0.0 {
+                    *due = now + 1.0 / speed.max(1.0);
+                    return Err(*due);
+                }
                 // Who comes a little late may catch up, but never a whole burst.
                 *due = due.max(now - 0.02) + 1.0 / speed.max(1.0);
                 self.limit += 1.0 / self.share;

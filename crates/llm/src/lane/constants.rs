@@ -150,3 +150,6 @@ pub(super) const SHARED_STEP: f64 = 0.3;
 pub(super) const SHARED_EVERY: f64 = 2.0;
 /// What is used at the start of what was known ten minutes ago or less.
 pub(super) const QUICK_START: f64 = 0.9;
+
+/// An answer is not late before so many times the usual time for its size.
+pub(super) const LATE_AT_LEAST: f64 = 1.2;

@@ -28,6 +28,24 @@ fn a_fixed_limit_holds() {
 }
 
 #[test]
+fn refusals_never_lead_below_the_least() {
+    let mut lane = Lane::new(settings(32, 8, 64));
+    let mut now = 0.0;
+    for _ in 0..200 {
+        let mut tickets = Vec::new();
+        while let Ok(ticket) = lane.admit(at(now), LOAD) {
+            tickets.push(ticket);
+        }
+        now += 1.0;
+        for (index, ticket) in tickets.into_iter().enumerate() {
+            let outcome = if index < 4 { Outcome::Answered(None) } else { REFUSED };
+            lane.landed(at(now), ticket, outcome, &RateLimits::default());
+        }
+        assert!(lane.limit() >= 8, "{:?}", lane.reading());
+    }
+}
+
+#[test]
 fn a_stated_rate_is_never_exceeded() {
     let mut lane = Lane::new(Settings { rpm: Some(600), ..settings(4, 1, 64) });
     let (mut now, mut sent) = (0.0, 0);

@@ -4,7 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::Utc;
-use promptmill_core::{Acceptance, AnswerShape, Attempt, Begun, CostSource, Journal, Money, Price, Result, Usage};
+use promptmill_core::{
+    Acceptance, AnswerShape, Attempt, Begun, CostSource, Departure, Journal, Meter, Money, Price, Result, Returned, Usage,
+};
 use promptmill_llm::lane::{Named, Outcome, Pass};
 use promptmill_llm::{
     CallError, Charge, Class, Dimension, Finish, LimitHint, Model, Per, RateLimits, Reply, Request, Reservation, Response, RowAnswer,
@@ -14,12 +16,19 @@ use serde_json::Value;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
+use super::desk::ENVELOPE_TOKENS;
 use super::row::{Answer, Fault};
 
 /// Everything that one request needs.
 #[derive(Debug)]
 pub(super) struct Question {
     pub(super) model: Arc<Model>,
+    /// Where it is noted what leaves and what returns.
+    pub(super) meter: Arc<Meter>,
+    /// Rows that a request may have now.
+    pub(super) rows_in_force: usize,
+    /// How often one of its rows has been asked before.
+    pub(super) tries: u32,
     pub(super) request: Request,
     /// Bytes of everything that the model reads.
     pub(super) prompt_bytes: usize,
@@ -58,17 +67,20 @@ pub(super) struct Asked {
 /// When the journal cannot make it durable. Whatever was received is lost to this run then; its cost stays
 /// reserved.
 pub(super) async fn ask(question: Question) -> Result<Asked> {
-    let Question { model, request, prompt_bytes, begun, reservation, pass, given_up, journal, acceptance } = question;
+    let Question { model, meter, rows_in_force, tries, request, prompt_bytes, begun, reservation, pass, given_up, journal, acceptance } =
+        question;
     journal.begin(&begun).await?;
     let started = Instant::now();
+    let flight = meter.depart(&model.name, departure(&model, &request, rows_in_force, tries));
     let result = tokio::select! {
         result = model.provider.complete(&request) => result,
         () = given_up.notified() => Err(superseded()),
     };
+    drop(flight);
     let latency = started.elapsed();
-    let (limits, outcome) = match &result {
-        Ok(response) => (response.limits, Outcome::Answered(response.usage.map(|usage| usage.output_tokens))),
-        Err(error) => (error.limits, outcome(error)),
+    let (limits, outcome, is_reported) = match &result {
+        Ok(response) => (response.limits, Outcome::Answered(response.usage.map(|usage| usage.output_tokens)), response.usage.is_some()),
+        Err(error) => (error.limits, outcome(error), false),
     };
     // The slot is free as soon as the response is here; judging it and writing it down are our own time.
     pass.leave(outcome, &limits);
@@ -77,10 +89,44 @@ pub(super) async fn ask(question: Question) -> Result<Asked> {
         Err(error) => failed(&model, &request, error, begun),
     };
     asked.attempt.latency_ms = latency.as_secs_f64() * 1e3;
+    meter.returned(&model.name, returned(&asked.attempt, &limits, is_reported.then_some(prompt_bytes)));
     journal.end(&asked.attempt).await?;
     asked.spent = asked.attempt.cost.unwrap_or_default();
     reservation.settle(asked.spent);
     Ok(asked)
+}
+
+/// What the run record is to say of a request that leaves. Of what it asks for the request itself has the word:
+/// `extra_body` goes before the stage's settings.
+fn departure(model: &Model, request: &Request, rows_in_force: usize, tries: u32) -> Departure {
+    let rows = request.items.len() as u64;
+    let extra = |name| request.extra_body.get(name);
+    let granted = request.max_tokens.map(|most| u64::from(most).saturating_sub(ENVELOPE_TOKENS as u64));
+    let granted = match extra("max_tokens").or(extra("max_completion_tokens")) {
+        Some(most) => most.as_u64(),
+        None => granted,
+    };
+    Departure {
+        rows,
+        rows_in_force: rows_in_force as u64,
+        concurrency_in_force: model.gate.level().0 as u64,
+        attempt: tries + 1,
+        max_tokens_per_row: granted.map(|most| most / rows.max(1)),
+        temperature: extra("temperature").map_or(request.temperature, Value::as_f64),
+        timeout: request.timeout,
+        price: model.price,
+    }
+}
+
+/// What the run record is to say of what has come back.
+fn returned(attempt: &Attempt, limits: &RateLimits, reported_prompt_bytes: Option<usize>) -> Returned {
+    Returned {
+        announced_rpm: limits.requests.limit,
+        announced_tpm: limits.tokens.limit,
+        usage: attempt.usage,
+        cost_source: attempt.cost_source,
+        prompt_bytes: reported_prompt_bytes.map(|bytes| bytes as u64),
+    }
 }
 
 fn outcome(error: &CallError) -> Outcome {

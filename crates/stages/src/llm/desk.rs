@@ -36,7 +36,7 @@ const OUTPUT_WAIT: Duration = Duration::from_millis(200);
 /// Rows taken in beyond those that could leave at once, so that a slot never waits for the source.
 const ROWS_AHEAD: usize = 1024;
 /// A request may take this much more than its rows' tokens, for the JSON around them.
-const ENVELOPE_TOKENS: usize = 64;
+pub(super) const ENVELOPE_TOKENS: usize = 64;
 /// Of a prompt without its items, for estimates.
 const PROMPT_BYTES: usize = 1024;
 /// Around each item stand its id and its quotes.
@@ -484,11 +484,13 @@ impl Desk {
         meter.add(|meter| &meter.sent, 1);
         meter.add(|meter| &meter.rows_sent, pack.len() as u64);
         meter.add(|meter| &meter.retried, u64::from(pack.iter().any(|row| row.tries > 0 || row.model > 0)));
-        meter.took_off();
         meter.set_reserved(self.budget.reserved());
         meter.set_limit(self.models[model].gate.level().0 as u64);
         let question = Question {
             model: Arc::clone(&self.models[model]),
+            meter: Arc::clone(meter),
+            rows_in_force: self.sizes[model].now(),
+            tries: pack.iter().map(|row| row.tries).max().unwrap_or(0),
             request,
             prompt_bytes,
             begun,
@@ -503,7 +505,6 @@ impl Desk {
     }
 
     fn land(&mut self, landing: Result<Landing, JoinError>) -> Result<()> {
-        self.context.meter.landed();
         let Landing { number, asked } = landing.map_err(|error| Error::failed("a request ended in a panic").because(error))?;
         let asked = asked?;
         let Some(Flying { model, rows, .. }) = self.flying.remove(&number) else {

@@ -163,7 +163,14 @@ fn read_bill(body: &Value) -> Bill {
     let output = output.or_else(|| total?.checked_sub(input?));
     let cached = count("/prompt_tokens_details/cached_tokens").or_else(|| count("/num_cached_tokens"));
     let usage = input.zip(output).and_then(|(input, output)| usage(input, cached, output));
-    Bill { usage, cost: reported.get("cost").and_then(money) }
+    Bill { usage, cost: reported.get("cost").and_then(money).map(|cost| cost.saturating_add(upstream(reported))) }
+}
+
+/// With a key of one's own at OpenRouter, `cost` is its fee alone; the model's host sends the rest of the bill.
+fn upstream(reported: &Value) -> Money {
+    let own_key = reported.get("is_byok").and_then(Value::as_bool) == Some(true);
+    let elsewhere = reported.pointer("/cost_details/upstream_inference_cost").and_then(money);
+    elsewhere.filter(|_| own_key).unwrap_or_default()
 }
 
 /// Usage, made consistent. All zeros is what servers send that do not count: no prompt is empty.
@@ -377,6 +384,20 @@ mod tests {
         assert_eq!(usage(cached), counted(10, 10, 5));
         assert_eq!(usage(json!({"prompt_tokens": 10, "completion_tokens": 5, "prompt_tokens_details": null})), counted(10, 0, 5));
         assert_eq!(usage(json!({"prompt_tokens": 10, "completion_tokens": 5, "num_cached_tokens": 4})), counted(10, 4, 5));
+    }
+
+    #[test]
+    fn with_a_key_of_ones_own_the_hosts_bill_is_part_of_the_cost() {
+        let cost = |own_key: bool, elsewhere: Value| {
+            let usage = json!({"prompt_tokens": 1, "completion_tokens": 1, "cost": 0.000_005, "is_byok": own_key,
+                "cost_details": {"upstream_inference_cost": elsewhere}});
+            let mut body = body(&says("x"), &json!("stop"));
+            body["usage"] = usage;
+            read_json(&body).expect("a response").cost.map(Money::nano)
+        };
+        assert_eq!(cost(true, json!(0.0001)), Some(105_000));
+        assert_eq!(cost(true, json!(null)), Some(5_000));
+        assert_eq!(cost(false, json!(0.0001)), Some(5_000), "what it cost the gateway is in its own price");
     }
 
     #[test]

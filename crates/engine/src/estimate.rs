@@ -1,0 +1,163 @@
+//! What a run would take: from what is known before it, and from what the last run observed.
+//!
+//! Tokens and money are ranges. The low end is what answers of usual length cost if every row is answered the first
+//! time; the high end is what would be set aside for asking every row once: a token for each byte, and answers as
+//! long as they may be. Rows that have to be asked again come on top, and only the budget bounds those.
+
+use promptmill_core::{Money, Price, Usage};
+use serde_json::Value;
+
+/// Bytes per token where no run has shown them.
+const BYTES_PER_TOKEN: f64 = 3.3;
+/// Bytes of an answer where no run has shown them: two or three sentences.
+const ANSWER_BYTES: f64 = 300.0;
+/// What stands around an item and around all of them, as `llm` counts it when it sets money aside.
+const BYTES_AROUND_ITEM: u64 = 80;
+const BYTES_AROUND_ITEMS: u64 = 400;
+/// Tokens that a provider may add around a request, and answer tokens that it is granted beyond its rows'.
+const TOKENS_AROUND_PROMPT: u64 = 96;
+const TOKENS_AROUND_ANSWERS: u64 = 64;
+
+/// What there is to do.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Work {
+    pub(crate) rows: u64,
+    /// Bytes of all items.
+    pub(crate) item_bytes: u64,
+    /// Bytes that every request repeats.
+    pub(crate) shared_bytes: u64,
+    pub(crate) rows_per_request: f64,
+    pub(crate) max_tokens_per_row: u64,
+    pub(crate) price: Option<Price>,
+    /// Limits that the pipeline file states, a minute.
+    pub(crate) rpm: Option<u32>,
+    pub(crate) tpm: Option<u64>,
+}
+
+/// What the last run that asked this model has shown.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(crate) struct Shown {
+    bytes_per_token: Option<f64>,
+    output_tokens_per_row: Option<f64>,
+    latency_ms: Option<f64>,
+    concurrency: Option<f64>,
+}
+
+impl Shown {
+    /// Reads it out of the model's part of a run record.
+    pub(crate) fn read(model: &Value) -> Self {
+        let number = |path: &str| model.pointer(path).and_then(Value::as_f64).filter(|number| *number > 0.0);
+        Self {
+            bytes_per_token: number("/tokens/bytes_per_input_token"),
+            output_tokens_per_row: number("/max_tokens_per_row/observed/mean"),
+            latency_ms: number("/timeout_ms/observed/mean"),
+            concurrency: number("/concurrency/in_force"),
+        }
+    }
+}
+
+/// What a run would take.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Estimate {
+    /// Requests, if every row is answered the first time.
+    pub requests: u64,
+    /// Tokens, usual and at the most.
+    pub tokens: (Usage, Usage),
+    /// Cost, usual and at the most; `None` if the model has no known price.
+    pub cost: Option<(Money, Money)>,
+    /// Seconds; `None` if no run has shown how long a request takes and no limit says how many may leave.
+    pub seconds: Option<f64>,
+    /// Whether an earlier run has shown lengths and latency.
+    pub is_from_a_run: bool,
+}
+
+/// What this work would take.
+pub(crate) fn estimate(work: &Work, shown: &Shown) -> Estimate {
+    let requests = (work.rows as f64 / work.rows_per_request.max(1.0)).ceil() as u64;
+    let bytes = work.item_bytes + work.rows * BYTES_AROUND_ITEM + requests * (work.shared_bytes + BYTES_AROUND_ITEMS);
+    let bytes_per_token = shown.bytes_per_token.unwrap_or(BYTES_PER_TOKEN);
+    let of_answer = shown.output_tokens_per_row.unwrap_or(ANSWER_BYTES / BYTES_PER_TOKEN).min(work.max_tokens_per_row as f64);
+    let usual = Usage {
+        input_tokens: (bytes as f64 / bytes_per_token).ceil() as u64,
+        cached_input_tokens: 0,
+        output_tokens: (work.rows as f64 * of_answer).ceil() as u64,
+    };
+    let most = Usage {
+        input_tokens: bytes + requests * TOKENS_AROUND_PROMPT,
+        cached_input_tokens: 0,
+        output_tokens: work.rows * work.max_tokens_per_row + requests * TOKENS_AROUND_ANSWERS,
+    };
+    let by_latency = shown.latency_ms.zip(shown.concurrency).map(|(latency, concurrency)| {
+        let in_a_row = (requests as f64 / concurrency).ceil();
+        in_a_row * latency / 1e3
+    });
+    let by_requests = work.rpm.map(|rpm| requests.saturating_sub(1) as f64 * 60.0 / f64::from(rpm));
+    let by_tokens = work.tpm.map(|tpm| (usual.input_tokens + usual.output_tokens) as f64 * 60.0 / tpm as f64);
+    Estimate {
+        requests,
+        tokens: (usual, most),
+        cost: work.price.map(|price| (price.cost(usual), price.cost(most))),
+        seconds: [by_latency, by_requests, by_tokens].into_iter().flatten().reduce(f64::max),
+        is_from_a_run: *shown != Shown::default(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn work() -> Work {
+        let price = Price { input: Money::from_nano(1_000_000_000), cached_input: Money::ZERO, output: Money::from_nano(2_000_000_000) };
+        Work {
+            rows: 100,
+            item_bytes: 25_000,
+            shared_bytes: 600,
+            rows_per_request: 10.0,
+            max_tokens_per_row: 200,
+            price: Some(price),
+            rpm: None,
+            tpm: None,
+        }
+    }
+
+    #[test]
+    fn the_high_end_is_what_is_set_aside_and_the_low_end_what_is_usual() {
+        let estimate = estimate(&work(), &Shown::default());
+        let (usual, most) = estimate.tokens;
+        assert_eq!(estimate.requests, 10);
+        assert_eq!((usual.input_tokens, usual.output_tokens), (13_031, 9_091));
+        assert_eq!((most.input_tokens, most.output_tokens), (43_000 + 960, 20_000 + 640));
+        assert_eq!(estimate.cost.map(|(usual, most)| (usual.nano(), most.nano())), Some((31_213_000, 85_240_000)));
+        assert_eq!((estimate.seconds, estimate.is_from_a_run), (None, false));
+    }
+
+    #[test]
+    fn what_the_last_run_has_shown_goes_before_assumptions() {
+        let shown = Shown::read(&json!({
+            "tokens": {"bytes_per_input_token": 4.3},
+            "max_tokens_per_row": {"observed": {"mean": 50.0}},
+            "timeout_ms": {"observed": {"mean": 2_000.0}},
+            "concurrency": {"in_force": 4},
+        }));
+        let estimate = estimate(&work(), &shown);
+        assert_eq!((estimate.tokens.0.input_tokens, estimate.tokens.0.output_tokens), (10_000, 5_000));
+        assert_eq!((estimate.seconds, estimate.is_from_a_run), (Some(6.0), true));
+        assert_eq!(Shown::read(&json!({"tokens": {"bytes_per_input_token": null}})), Shown::default());
+    }
+
+    #[test]
+    fn the_narrowest_limit_says_how_long_it_takes() {
+        let slow = Work { rpm: Some(6), tpm: Some(10_000), ..work() };
+        assert_eq!(estimate(&slow, &Shown::default()).seconds, Some(22_122.0 * 60.0 / 10_000.0));
+        assert_eq!(estimate(&Work { tpm: None, ..slow }, &Shown::default()).seconds, Some(90.0));
+    }
+
+    #[test]
+    fn nothing_to_do_costs_nothing() {
+        let none = Work { rows: 0, item_bytes: 0, ..work() };
+        let estimate = estimate(&none, &Shown::default());
+        assert_eq!((estimate.requests, estimate.cost), (0, Some((Money::ZERO, Money::ZERO))));
+    }
+}
