@@ -6,6 +6,7 @@
 mod faults;
 mod first_run;
 mod lockfile;
+mod money;
 mod pipeline_file;
 mod real_motions;
 mod resume;

@@ -158,6 +158,8 @@ base_url = "{}"
         for variable in ["OPENROUTER_API_KEY", "MOTIONS", "LOCAL_BASE_URL", "PROMPTMILL_LOG"] {
             command.env_remove(variable);
         }
+        // Nor what another run has learned.
+        command.env("PROMPTMILL_LANES", self.path("lanes"));
         command
     }
 
