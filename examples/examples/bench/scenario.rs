@@ -104,8 +104,8 @@ impl From<Form> for Outage {
 
 const PLACES: usize = 64;
 const RPM: u64 = 3_000;
-/// So that 29,000 motions of about 1.4 kB, each with room for 400 tokens of answer, take some 100 seconds.
-const TPM: u64 = 13_200_000;
+/// So that 29,000 motions of about 1.1 kB, each with room for 400 tokens of answer, take some 100 seconds.
+const TPM: u64 = 12_000_000;
 const MOTIONS: u64 = 29_000;
 const PHASE: f64 = 60.0;
 
@@ -193,13 +193,17 @@ impl Scenario {
         }
     }
 
-    /// What was possible, given how long this method's answers took and what its requests weighed: its own luck with
-    /// latencies is taken out, and so is the size of its prompts.
+    /// What was possible, given this method's luck with latencies and what its requests weighed. That it asks about
+    /// fewer motions at once than it was told does not make less possible.
     pub(crate) fn ideal(&self, ledger: &LedgerSnapshot) -> Ideal {
-        let good = ledger.items.good as f64;
         Ideal(match &self.capacity {
             Capacity::Places(steps) => {
-                let a_place = good / ledger.answer_seconds.max(f64::MIN_POSITIVE);
+                let per = |sum: u64, count: u64| sum as f64 / count.max(1) as f64;
+                let latency = &self.config.latency;
+                let expected = latency.mean_ms(per(ledger.completion_tokens, ledger.generations)) * ledger.ok as f64 / 1e3;
+                let luck = if expected > 0.0 { ledger.answer_seconds / expected } else { 1.0 };
+                let full = latency.mean_ms(per(ledger.completion_tokens, ledger.items.paid) * self.pack as f64) / 1e3;
+                let a_place = self.pack as f64 / (full * luck).max(f64::MIN_POSITIVE);
                 steps.iter().map(|(at, places)| (*at, *places as f64 * a_place)).collect()
             }
             Capacity::Requests(rpm) => vec![(0.0, *rpm as f64 / 60.0 * self.pack as f64)],
