@@ -1,18 +1,29 @@
 //! `bench faults`: everything fails that can. What is answered wrongly, what is lost, and what is paid beyond need.
+//!
+//! A row counts as paid each time that the provider bills a request with it. What faults destroyed had to be paid
+//! again; what else was paid more than once is the client's doing. How the provider tells the two apart stands at
+//! [`LedgerSnapshot::destroyed`](promptmill_sim::LedgerSnapshot).
 
+use std::collections::{BTreeMap, HashSet};
+use std::fmt::Display;
+
+use arrow::array::AsArray;
+use arrow::compute::cast;
+use arrow::datatypes::DataType;
+use arrow::util::pretty::pretty_format_batches;
 use clap::Args;
-use datafusion::arrow::util::pretty::pretty_format_batches;
+use datafusion::prelude::SessionContext;
 use promptmill_core::Pipeline;
-use promptmill_sim::SimConfig;
 use promptmill_sim::motions::{Options, write_parquet};
+use promptmill_sim::{LedgerSnapshot, SimConfig};
 
 use crate::Result;
 use crate::client::own_run;
-use crate::pipelines::{PACK, asking};
+use crate::pipelines::{PACK, Settings, asking};
 use crate::provider::Provider;
 
-/// Rows that may be paid for each one that is needed, beyond those that the faults destroyed.
-const MOST_SURPLUS: f64 = 1.15;
+/// Rows that may be paid for each one that is answered, beyond those that the faults destroyed.
+const MOST_PAID: f64 = 1.15;
 
 /// The arguments.
 #[derive(Debug, Args)]
@@ -32,7 +43,7 @@ pub(crate) struct Faults {
 }
 
 /// Answers that carry another motion's marker.
-const WRONG: &str = "SELECT motion_id FROM results WHERE strpos(summary, '[[' || motion_id || ']]') = 0";
+const FOREIGN: &str = "SELECT motion_id FROM results WHERE strpos(summary, '[[' || motion_id || ']]') = 0";
 const DOUBLED: &str = "SELECT motion_id FROM (SELECT motion_id FROM results UNION ALL SELECT motion_id FROM dead_letters) AS settled \
      GROUP BY motion_id HAVING count(*) > 1";
 const ATTEMPTS: &str = "SELECT status, count(*) AS requests, sum(cardinality(keys)) AS rows, sum(answered) AS answered, \
@@ -44,63 +55,70 @@ impl Faults {
         let folder = tempfile::tempdir()?;
         let motions = folder.path().join("motions.parquet");
         write_parquet(&motions, &Options { seed: 1, rows: self.rows, marker: true, ..Options::default() })?;
-        // Larger than what promptmill reads of a response, and no larger than that needs.
-        let mut config = SimConfig { huge_body_mb: 20, slow_body_ms: 300, ..SimConfig::instant() };
-        for fault in &self.of {
-            config.faults.set(fault, self.each)?;
-        }
-        let provider = Provider::start(&config)?;
+        let provider = Provider::start(&self.config()?)?;
         let file = folder.path().join("pipeline.toml");
         let llm = format!("timeout = \"2s\"\nattempts = {}", self.attempts);
-        let text = asking(&folder.path().join("out"), &motions, &provider.url, PACK, &llm);
-        std::fs::write(
-            &file,
-            text.replace("model = \"simulated\"\n\n[prov", "model = \"simulated\"\nprice = { input = 0.15, output = 0.60 }\n\n[prov"),
-        )?;
+        let settings = Settings { rows: PACK, llm: &llm, priced: true };
+        std::fs::write(&file, asking(&folder.path().join("out"), &motions, &provider.url, settings))?;
         println!("{} motions, {PACK} a request; {} at {} % each", self.rows, self.of.join(", "), 100.0 * self.each);
         let (record, took) = own_run(&file)?;
         let ledger = provider.books().await?.ledger;
 
         let registry = promptmill_stages::registry();
-        let pipeline = Pipeline::read(&file, &[], &registry)?;
-        let session = promptmill_engine::sql::open(&pipeline, &registry).await?;
-        let wrong = session.sql(WRONG).await?.collect().await?;
-        let swapped: std::collections::HashSet<&str> = ledger.swapped.iter().flatten().map(String::as_str).collect();
-        let (mut of_swaps, mut own) = (0, Vec::new());
-        for batch in &wrong {
-            let keys = datafusion::arrow::compute::cast(batch.column(0), &datafusion::arrow::datatypes::DataType::Utf8)?;
-            let keys = keys.as_any().downcast_ref::<datafusion::arrow::array::StringArray>().ok_or("keys are text")?;
-            for key in keys.iter().flatten() {
-                if swapped.contains(key) { of_swaps += 1 } else { own.push(key.to_owned()) }
-            }
-        }
+        let session = promptmill_engine::sql::open(&Pipeline::read(&file, &[], &registry)?, &registry).await?;
+        let (wrong, swapped) = foreign(&session, &ledger).await?;
         let doubled = session.sql(DOUBLED).await?.count().await?;
-        let rows = &record.summary.rows;
-        let destroyed: u64 = ledger.destroyed.values().sum();
-        let paid = ledger.items.paid;
-        let needed = paid.saturating_sub(destroyed);
-        let ratio = needed as f64 / self.rows as f64;
-        println!("{} requests in {:.1} s; peak memory {:.0} MB", ledger.requests, record.summary.seconds, took.peak_mb);
+        let (summary, rows) = (&record.summary, &record.summary.rows);
+        let (paid, destroyed) = (ledger.items.paid, ledger.destroyed.values().sum::<u64>());
+        let ratio = paid.saturating_sub(destroyed) as f64 / rows.answered.max(1) as f64;
+        let reached = wrong.is_empty() && took.lost == 0 && doubled == 0 && ratio <= MOST_PAID;
+
+        println!("{} requests in {:.1} s; peak memory {:.0} MB", ledger.requests, summary.seconds, took.peak_mb);
         println!("rows {}: {} answered, {} dead letters, {} lost, {doubled} twice", self.rows, rows.answered, rows.dead_letters, took.lost);
-        println!("answers on a wrong key: {} ({of_swaps} more whose provider had swapped them){}", own.len(), names(&own));
-        println!("paid rows {paid}, of which faults destroyed {destroyed}; the rest is {ratio:.3} a row (at most {MOST_SURPLUS})");
-        println!("bill {} USD, journal {} USD", ledger.billed_usd, record.summary.cost_usd);
-        println!("\ndestroyed, by fault: {}", list(&ledger.destroyed));
-        println!("rejected, by reason: {}", list(&record.summary.rejections));
-        println!("left by the client before there was an answer: {} requests", ledger.abandoned);
+        println!("answers on a wrong key {}{}; swapped by the provider {swapped}", wrong.len(), such_as(&wrong));
+        println!("paid rows {paid}, of which faults destroyed {destroyed}: {ratio:.3} for each answered one (at most {MOST_PAID})");
+        println!("billed {} USD, journalled {} USD", ledger.billed_usd, summary.cost_usd);
+        println!("destroyed, by fault: {}", list(&ledger.destroyed));
+        println!("rejected, by reason: {}", list(&summary.rejections));
+        println!("requests left by the client before there was an answer: {}", ledger.abandoned);
         for query in [ATTEMPTS, DEAD] {
             println!("{}", pretty_format_batches(&session.sql(query).await?.collect().await?)?);
         }
-        let reached = own.is_empty() && took.lost == 0 && doubled == 0 && ratio <= MOST_SURPLUS;
         println!("{}", if reached { "reached" } else { "MISSED" });
         Ok(())
     }
+
+    fn config(&self) -> Result<SimConfig> {
+        // Larger than what promptmill reads of a response, and no larger than that needs.
+        let mut config = SimConfig { huge_body_mb: 20, slow_body_ms: 300, ..SimConfig::instant() };
+        for fault in &self.of {
+            config.faults.set(fault, self.each)?;
+        }
+        Ok(config)
+    }
 }
 
-fn list(counts: &std::collections::BTreeMap<String, u64>) -> String {
+/// The keys that have another motion's answer, and how many have one because the provider exchanged it.
+async fn foreign(session: &SessionContext, ledger: &LedgerSnapshot) -> Result<(Vec<String>, usize)> {
+    let swapped: HashSet<&str> = ledger.swapped.iter().flatten().map(String::as_str).collect();
+    let (mut wrong, mut count) = (Vec::new(), 0);
+    for batch in session.sql(FOREIGN).await?.collect().await? {
+        let keys = cast(batch.column(0), &DataType::Utf8)?;
+        for key in keys.as_string::<i32>().iter().flatten() {
+            if swapped.contains(key) {
+                count += 1;
+            } else {
+                wrong.push(key.to_owned());
+            }
+        }
+    }
+    Ok((wrong, count))
+}
+
+fn list(counts: &BTreeMap<String, impl Display>) -> String {
     counts.iter().map(|(name, count)| format!("{name} {count}")).collect::<Vec<_>>().join(", ")
 }
 
-fn names(keys: &[String]) -> String {
+fn such_as(keys: &[String]) -> String {
     if keys.is_empty() { String::new() } else { format!(", such as {}", keys[..keys.len().min(5)].join(", ")) }
 }

@@ -15,7 +15,7 @@ use crate::Result;
 use crate::client::{Took, own_run};
 use crate::curve::Curve;
 use crate::peers::{Asyncio, Chunks};
-use crate::pipelines::{PACK, asking};
+use crate::pipelines::{PACK, Settings, asking};
 use crate::provider::{Books, Provider};
 use crate::scenario::{Capacity, Event, Form, Name, Scenario};
 
@@ -160,7 +160,8 @@ impl Method {
         match self {
             Self::Promptmill => {
                 let pipeline = folder.join("pipeline.toml");
-                std::fs::write(&pipeline, asking(&folder.join("out"), motions, url, scenario.pack, ""))?;
+                let settings = Settings { rows: scenario.pack, llm: "", priced: true };
+                std::fs::write(&pipeline, asking(&folder.join("out"), motions, url, settings))?;
                 let (record, took) = own_run(&pipeline)?;
                 Ok(("promptmill, at its defaults".to_owned(), took, Some(record)))
             }

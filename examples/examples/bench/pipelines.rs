@@ -24,8 +24,21 @@ steps = [
 use = "cost"
 "#;
 
-/// A pipeline that asks a simulated provider; `llm` are more lines of that stage. Everything else is the default.
-pub(crate) fn asking(out: &Path, motions: &Path, url: &str, rows: usize, llm: &str) -> String {
+/// What a pipeline says beside the defaults.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Settings<'a> {
+    /// Rows a request.
+    pub(crate) rows: usize,
+    /// Lines of the `llm` stage.
+    pub(crate) llm: &'a str,
+    /// Whether the model has a price: then money is set aside, durably, before a request leaves.
+    pub(crate) priced: bool,
+}
+
+/// A pipeline that asks a simulated provider. What `settings` leaves out is the default.
+pub(crate) fn asking(out: &Path, motions: &Path, url: &str, settings: Settings<'_>) -> String {
+    let Settings { rows, llm, priced } = settings;
+    let price = if priced { "price = { input = 0.15, cached_input = 0.015, output = 0.60 }" } else { "" };
     format!(
         r#"
 [source]
@@ -52,6 +65,7 @@ columns = ["motion_id", "title", "summary"]
 [models.simulated]
 provider = "simulator"
 model = "simulated"
+{price}
 
 [providers.simulator]
 kind = "openai"

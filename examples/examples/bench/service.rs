@@ -9,7 +9,7 @@ use promptmill_sim::motions::{Motions, Options, write_parquet};
 use crate::Result;
 use crate::client::own_run;
 use crate::peers::chunk_by_chunk;
-use crate::pipelines::{PACK, asking};
+use crate::pipelines::{PACK, Settings, asking};
 use crate::provider::Provider;
 
 /// Places at the provider, and requests that promptmill has in flight.
@@ -32,8 +32,8 @@ pub(crate) async fn measure(rows: u64) -> Result<()> {
 
     let provider = Provider::start(&config)?;
     let pipeline = folder.path().join("pipeline.toml");
-    let concurrency = format!("concurrency = {PLACES}");
-    std::fs::write(&pipeline, asking(&folder.path().join("out"), &motions, &provider.url, PACK, &concurrency))?;
+    let settings = Settings { rows: PACK, llm: &format!("concurrency = {PLACES}"), priced: false };
+    std::fs::write(&pipeline, asking(&folder.path().join("out"), &motions, &provider.url, settings))?;
     let (record, took) = own_run(&pipeline)?;
     std::fs::create_dir_all("out")?;
     std::fs::write("out/bench-run.json", serde_json::to_vec(&record)?)?;
