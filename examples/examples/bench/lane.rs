@@ -13,7 +13,7 @@ use serde_json::json;
 
 use crate::Result;
 use crate::client::{Took, own_run};
-use crate::curve::Curve;
+use crate::curve::{Curve, Ideal};
 use crate::peers::{Asyncio, Chunks};
 use crate::pipelines::{PACK, Settings, asking};
 use crate::provider::{Books, Provider};
@@ -230,9 +230,10 @@ fn table(scenario: &Scenario, measured: &[Measured]) {
         if let Some(back) = &seen.back {
             let when = |at: Option<f64>| at.map_or("never".to_owned(), |at| format!("after {at:.1} s"));
             println!(
-                "{:<33} before {:.1} motions/s; nine tenths of it again {}, nine tenths of the requests in flight again {}; an answer takes {:.1} s; {} requests met the outage",
+                "{:<33} before {:.1} motions/s ({} of the ideal); nine tenths of it again {}, nine tenths of the requests in flight again {}; an answer takes {:.1} s; {} requests met the outage",
                 method.name,
                 back.before,
+                percent(back.before_share),
                 when(back.throughput),
                 when(back.in_flight),
                 back.answer,
@@ -288,6 +289,7 @@ struct Part {
 /// How a method came back from an outage, in seconds after its end.
 struct Back {
     before: f64,
+    before_share: f64,
     throughput: Option<f64>,
     in_flight: Option<f64>,
     answer: f64,
@@ -329,12 +331,12 @@ impl Seen {
             converged: curve.converged(&ideal),
             cpu_per_thousand: 1e3 * method.took.cpu_seconds / ledger.requests.max(1) as f64,
             trough,
-            back: back(scenario, method, &curve),
+            back: back(scenario, method, &curve, &ideal),
         }
     }
 }
 
-fn back(scenario: &Scenario, method: &Measured, curve: &Curve) -> Option<Back> {
+fn back(scenario: &Scenario, method: &Measured, curve: &Curve, ideal: &Ideal) -> Option<Back> {
     let Event::Outage { from, to } = scenario.event else { return None };
     if curve.end < to {
         return None;
@@ -346,6 +348,7 @@ fn back(scenario: &Scenario, method: &Measured, curve: &Curve) -> Option<Back> {
     let since = |at: f64| at - to;
     Some(Back {
         before,
+        before_share: curve.items(calm.0, calm.1) / ideal.items(calm.0, calm.1).max(f64::MIN_POSITIVE),
         throughput: curve.first_window(to, curve.end, |from, until| curve.rate(from, until) >= 0.9 * before).map(since),
         in_flight: curve.first_window(to, curve.end, |from, until| curve.in_flight(from, until, f64::INFINITY) >= 0.9 * busy).map(since),
         answer: ledger.answer_seconds / ledger.ok.max(1) as f64,
@@ -380,7 +383,11 @@ fn verdict(scenario: &Scenario, measured: &[Measured]) -> Vec<String> {
             back.throughput.is_some_and(|at| at <= limit),
         ));
     }
-    judged.push((format!("lost {} (none)", own.took.lost), own.took.lost == 0));
+    // The provider answers everything sooner or later, so whoever gives a row up gives up too early.
+    let dead = own.record.as_ref().map_or(0, |record| record.summary.rows.dead_letters);
+    for (what, count) in [("lost", own.took.lost), ("dead letters", dead)] {
+        judged.push((format!("{what} {count} (none)"), count == 0));
+    }
     for (said, reached) in &judged {
         println!("  {} {said}", if *reached { "reached" } else { "MISSED " });
     }
