@@ -82,6 +82,17 @@ impl Curve {
         (0..=windows).map(|index| from + index as f64 * TICK).find(|start| is_good(*start, start + WINDOW))
     }
 
+    /// When this share of all motions had been answered.
+    pub(crate) fn answered(&self, share: f64) -> f64 {
+        let total: u64 = self.ticks.iter().map(|tick| tick.items).sum();
+        let mut sum = 0.0;
+        let tick = self.ticks.iter().position(|tick| {
+            sum += tick.items as f64;
+            sum >= share * total as f64
+        });
+        tick.map_or(self.end, |tick| ((tick + 1) as f64 * TICK - self.origin).min(self.end))
+    }
+
     /// When the method had converged: the start of the first window with nearly the ideal throughput and hardly a refusal.
     pub(crate) fn converged(&self, ideal: &Ideal) -> Option<f64> {
         self.first_window(0.0, self.end, |from, to| {
@@ -126,6 +137,7 @@ mod tests {
         assert_eq!((curve.end, curve.items(0.0, 2.0), curve.rate(2.0, 10.0)), (10.0, 0.0, 40.0));
         assert!((curve.items(1.9, 2.125) - 5.0).abs() < 1e-9, "half a tick");
         assert!((curve.refused(0.0, 2.0) - 0.25).abs() < 1e-9, "of the first two ticks nobody speaks");
+        assert_eq!((curve.answered(0.5), curve.answered(1.0)), (6.0, 10.0));
         assert_eq!((curve.in_flight(3.0, 9.0, 64.0), curve.in_flight(3.0, 9.0, 3.0)), (4.0, 3.0));
     }
 
