@@ -222,7 +222,8 @@ fn table(scenario: &Scenario, measured: &[Measured]) {
     for method in measured {
         let seen = Seen::of(scenario, method);
         if let Some((trough, recovery)) = seen.trough {
-            for (what, part) in [("in the trough", trough), ("after it", recovery)] {
+            for (what, part) in [("in the trough", Some(trough)), ("after it", recovery)] {
+                let Some(part) = part else { continue };
                 println!(
                     "{:<33} {what}: {:.1} motions/s, {} of the ideal; places used {}",
                     method.name,
@@ -282,7 +283,8 @@ struct Seen {
     refused: f64,
     converged: Option<f64>,
     cpu_per_thousand: f64,
-    trough: Option<(Part, Part)>,
+    /// In the trough, and after it if the work lasted.
+    trough: Option<(Part, Option<Part>)>,
     back: Option<Back>,
 }
 
@@ -326,7 +328,8 @@ impl Seen {
             (Event::Trough { from, to, places }, Some(most)) => {
                 let settling = SETTLING.min((to - from) / 3.0);
                 // What is asked last is answered alone: the end is measured up to the last request.
-                Some((part(from + settling, to, places), part(to + settling, curve.last_request, most)))
+                let after = Some(to + settling).filter(|after| curve.last_request - after >= settling / 2.0);
+                Some((part(from + settling, to, places), after.map(|after| part(after, curve.last_request, most))))
             }
             _ => None,
         };
@@ -381,7 +384,7 @@ fn verdict(scenario: &Scenario, measured: &[Measured]) -> Vec<String> {
     at_least("middle", aims.middle, Some(seen.middle));
     // Of few long answers chance decides when they end; the places say what was made of them.
     at_least("places in the trough", aims.trough, seen.trough.as_ref().map(|(trough, _)| trough.places));
-    at_least("places after it", aims.recovery, seen.trough.as_ref().map(|(_, recovery)| recovery.places));
+    at_least("places after it", aims.recovery, seen.trough.as_ref().and_then(|(_, recovery)| Some(recovery.as_ref()?.places)));
     if let Some(aim) = aims.refused {
         judged.push((format!("refused {} (at most {})", percent(seen.refused), percent(aim)), seen.refused <= aim));
     }
