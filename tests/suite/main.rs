@@ -6,6 +6,7 @@
 mod faults;
 mod first_run;
 mod lockfile;
+mod money;
 mod pass_through;
 mod pipeline_file;
 mod plan;

@@ -171,10 +171,11 @@ base_url = "{}"
         let mut command = Command::new(env!("CARGO_BIN_EXE_promptmill"));
         command.args(arguments).current_dir(self.folder.path()).stdin(Stdio::null());
         // Whatever the machine has set must not reach the tests.
-        command.env("PROMPTMILL_LANES", "");
         for variable in ["OPENROUTER_API_KEY", "MOTIONS", "LOCAL_BASE_URL", "PROMPTMILL_LOG"] {
             command.env_remove(variable);
         }
+        // Nor what another run has learned.
+        command.env("PROMPTMILL_LANES", self.path("lanes"));
         command
     }
 

@@ -44,6 +44,10 @@ pub struct LedgerSnapshot {
     pub queued: u64,
     /// Most requests that waited at once.
     pub queued_peak: u64,
+    /// Seconds that the answers to `ok` requests took, taken together: what a place could do in its time.
+    pub answer_seconds: f64,
+    /// What admitted requests weighed against the limit on tokens: prompt tokens plus the output limit they asked for.
+    pub weighed_tokens: u64,
     /// Requests billed.
     pub generations: u64,
     /// Prompt tokens billed, cached ones included.
@@ -58,6 +62,10 @@ pub struct LedgerSnapshot {
     pub billed_usd: String,
     /// Items, taken together.
     pub items: ItemTotals,
+    /// Items whose paid answers a fault destroyed, by its name: lost with the body, cut off, left out, given twice, or in
+    /// English. Not those that a client can mend (`other-scripts`, `metadata-leak`) or find beside the break of a broken
+    /// JSON, those that it cannot tell from good ones (`swapped-ids`), or those that it did not wait for.
+    pub destroyed: BTreeMap<String, u64>,
     /// Pairs of markers whose answers were exchanged by `swapped-ids`.
     pub swapped: Vec<[String; 2]>,
 }

@@ -33,6 +33,8 @@ struct Visit {
     number: u64,
     /// What it weighs against the token limit, for the headers.
     weight: u64,
+    /// Since when it holds a place, if it does.
+    held_since: Option<u64>,
     settled: bool,
 }
 
@@ -92,6 +94,8 @@ pub(crate) async fn complete(shared: &Arc<Shared>, request: Request<Incoming>, l
             return Ok(visit.refuse(outcome, 429, JSON, body, Some(refusal.wait * 1_000.0)).await);
         }
     };
+    visit.held_since = Some(shared.ledger.micros());
+    shared.ledger.admit(visit.weight);
     let items = chat.items();
     let shape = chat.shape(&items);
     let json = !matches!(shape, Shape::Plain);
@@ -138,7 +142,7 @@ impl Visit {
     fn begin(shared: &Arc<Shared>) -> Self {
         let number = shared.ledger.arrive();
         shared.first_request();
-        Self { shared: Arc::clone(shared), config: shared.config(), number, weight: 0, settled: false }
+        Self { shared: Arc::clone(shared), config: shared.config(), number, weight: 0, held_since: None, settled: false }
     }
 
     fn settle(&mut self, outcome: Outcome) {
@@ -171,6 +175,10 @@ impl Visit {
     /// Sends an answer on its way, in the manner of its fault.
     fn hand_over(mut self, answer: Answer, slot: Slot, line: Option<Arc<Line>>) -> Response<SimBody> {
         self.settle(answer.outcome);
+        if let Some(from) = self.held_since.filter(|_| answer.outcome == Outcome::Ok) {
+            self.shared.ledger.took(from);
+        }
+        answer.destroyed.iter().for_each(|(fault, items)| self.shared.ledger.destroy(*fault, *items));
         let body = Bytes::from(answer.body);
         let shared = Arc::clone(&self.shared);
         let delivered = move || shared.ledger.deliver(&answer.clean);
@@ -230,6 +238,9 @@ impl Visit {
 
 impl Drop for Visit {
     fn drop(&mut self) {
+        if let Some(from) = self.held_since {
+            self.shared.ledger.release(from);
+        }
         if !self.settled {
             self.shared.ledger.settle(Outcome::Abandoned);
         }

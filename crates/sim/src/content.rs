@@ -18,12 +18,24 @@ pub(crate) const BAD_BYTE: char = '\u{f8ff}';
 #[derive(Debug)]
 pub(crate) struct Content {
     pub(crate) text: String,
-    /// For every item whose clean answer stands in it under its own id: the item's hash and where its answer ends.
-    clean: Vec<(u64, usize)>,
+    /// The answers that a client can use.
+    kept: Vec<Kept>,
     /// The two items whose answers were exchanged, by index.
     pub(crate) swapped: Option<(usize, usize)>,
     /// Whether the fault that was drawn could be put into the text.
     pub(crate) struck: bool,
+}
+
+/// An answer in a content that a client can use.
+#[derive(Debug)]
+struct Kept {
+    /// Whose it is, by index, and the item's hash.
+    item: usize,
+    hash: u64,
+    /// Where it ends.
+    end: usize,
+    /// Whether it is whole, clean and under its own id; others can be mended, or not be told from such.
+    clean: bool,
 }
 
 /// One answer on its way into the content.
@@ -35,6 +47,7 @@ struct Entry<'a> {
     /// A second, different answer about the same item.
     again: bool,
     clean: bool,
+    usable: bool,
 }
 
 /// Everything that a text is written from.
@@ -52,17 +65,24 @@ impl Content {
     /// Cuts the text after `bytes` at most, and with it the claim to have answered what was behind.
     pub(crate) fn cut(&mut self, bytes: usize) {
         self.text.truncate(self.text.floor_char_boundary(bytes));
-        self.clean.retain(|(_, end)| *end <= self.text.len());
+        self.kept.retain(|kept| kept.end <= self.text.len());
     }
 
     /// Hashes of the items whose clean answers it holds.
     pub(crate) fn clean(&self) -> Vec<u64> {
-        self.clean.iter().map(|(hash, _)| *hash).collect()
+        self.kept.iter().filter(|kept| kept.clean).map(|kept| kept.hash).collect()
+    }
+
+    /// Which of so many items have an answer in it that a client can use, by index.
+    pub(crate) fn usable(&self, items: usize) -> Vec<bool> {
+        let mut usable = vec![false; items];
+        self.kept.iter().for_each(|kept| usable[kept.item] = true);
+        usable
     }
 
     /// Gives up the claim to have answered anything.
     pub(crate) fn spoil(&mut self) {
-        self.clean.clear();
+        self.kept.clear();
     }
 }
 
@@ -71,7 +91,7 @@ impl<'a> Writer<'a> {
     pub(crate) fn write(&self) -> Content {
         let mut entries = self.entries();
         let mut dice = Dice::new(self.draw.detail);
-        let mut content = Content { text: String::new(), clean: Vec::new(), swapped: None, struck: true };
+        let mut content = Content { text: String::new(), kept: Vec::new(), swapped: None, struck: true };
         content.text.reserve(entries.len() * (self.mean_tokens as usize * 5 + 24) + 64);
         match self.draw.fault {
             Some(Fault::MissingIds) => {
@@ -82,7 +102,7 @@ impl<'a> Writer<'a> {
             Some(Fault::ExtraIds) => self.invent(&mut entries, &mut dice),
             Some(Fault::DuplicateIds) => {
                 let doubled = dice.below(entries.len());
-                entries[doubled].clean = false;
+                (entries[doubled].clean, entries[doubled].usable) = (false, false);
                 entries.push(Entry { again: true, ..entries[doubled].clone() });
             }
             Some(Fault::SwappedIds) => {
@@ -103,8 +123,9 @@ impl<'a> Writer<'a> {
 
     fn entries(&self) -> Vec<Entry<'a>> {
         let entry = |(index, item): (usize, &'a Item<'a>)| {
-            let clean = self.draw.items.get(index).is_none_or(Option::is_none);
-            Entry { key: Cow::Borrowed(item.id.as_deref().unwrap_or("")), item: Some(index), again: false, clean }
+            let fault = self.draw.items.get(index).copied().flatten();
+            let key = Cow::Borrowed(item.id.as_deref().unwrap_or(""));
+            Entry { key, item: Some(index), again: false, clean: fault.is_none(), usable: fault != Some(Fault::English) }
         };
         let all = self.items.iter().enumerate().map(entry);
         match self.shape {
@@ -125,7 +146,7 @@ impl<'a> Writer<'a> {
                     break key;
                 }
             };
-            entries.push(Entry { key: Cow::Owned(key), item: None, again: false, clean: false });
+            entries.push(Entry { key: Cow::Owned(key), item: None, again: false, clean: false, usable: false });
         }
     }
 
@@ -142,6 +163,8 @@ impl<'a> Writer<'a> {
             entries[place].item = Some(item);
             entries[place].clean = false;
         }
+        let (usable_one, usable_two) = (entries[first].usable, entries[second].usable);
+        (entries[first].usable, entries[second].usable) = (usable_two, usable_one);
         Some((one, two))
     }
 
@@ -192,8 +215,8 @@ impl<'a> Writer<'a> {
                     }
                 }
             }
-            if let Some(item) = entry.item.filter(|_| entry.clean) {
-                content.clean.push((self.items[item].hash, content.text.len()));
+            if let Some(item) = entry.item.filter(|_| entry.usable) {
+                content.kept.push(Kept { item, hash: self.items[item].hash, end: content.text.len(), clean: entry.clean });
             }
         }
         match self.shape {
@@ -207,16 +230,20 @@ impl<'a> Writer<'a> {
 
 /// Breaks the JSON of a content in one of three ways that models do.
 fn malform(content: &mut Content, starts: &[usize], dice: &mut Dice) {
-    content.spoil();
+    // A lenient reader still finds the answers that the break does not touch.
+    content.kept.iter_mut().for_each(|kept| kept.clean = false);
     let text = &mut content.text;
     let quote_at = starts.first().and_then(|start| text[*start..].find(' ').map(|space| start + space + 1));
     match (dice.below(3), starts.get(1), quote_at) {
         // A comma forgotten between two answers.
         (0, Some(second), _) => _ = text.remove(second - 1),
         // A quotation mark within a text, not escaped.
-        (1, _, Some(at)) => text.insert(at, '"'),
+        (1, _, Some(at)) => {
+            text.insert(at, '"');
+            content.kept.retain(|kept| starts.get(1).is_some_and(|second| kept.end > *second));
+        }
         // The end left off.
-        _ => text.truncate(text.floor_char_boundary(text.len().saturating_sub(2))),
+        _ => content.cut(content.text.len().saturating_sub(2)),
     }
 }
 
@@ -226,5 +253,5 @@ fn fence(content: &mut Content, dice: &mut Dice) {
     let after = dice.pick(&["", "\n\nLaat het weten als er nog iets ontbreekt."]);
     content.text.insert_str(0, &[before, fence].concat());
     content.text.extend(["\n```", after]);
-    content.clean.iter_mut().for_each(|(_, end)| *end += before.len() + fence.len());
+    content.kept.iter_mut().for_each(|kept| kept.end += before.len() + fence.len());
 }

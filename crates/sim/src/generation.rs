@@ -23,6 +23,8 @@ pub(crate) struct Answer {
     pub(crate) outcome: Outcome,
     /// Hashes of the items about which it holds a clean answer that a client can get at.
     pub(crate) clean: Vec<u64>,
+    /// Items whose answers faults destroyed.
+    pub(crate) destroyed: Vec<(Fault, u64)>,
     /// How long it takes.
     pub(crate) wait: Duration,
 }
@@ -42,6 +44,8 @@ impl Generating<'_> {
         let writer = Writer { request: chat, items, shape, draw, seed: config.seed, mean_tokens: config.answer_tokens };
         let mut content = writer.write();
         let fault = draw.fault.filter(|_| content.struck);
+        // Before the limit that the client asked for cuts the content: what that costs is not the faults' doing.
+        let destroyed = destroyed(fault, draw, &content.usable(items.len()));
         let limit = chat.max_tokens().and_then(|tokens| usize::try_from(tokens.saturating_mul(4)).ok());
         let cut = limit.is_some_and(|limit| limit < content.text.len());
         if let Some(limit) = limit.filter(|_| cut) {
@@ -83,7 +87,7 @@ impl Generating<'_> {
             None if cut => Outcome::CutByMaxTokens,
             None => Outcome::Ok,
         };
-        Answer { body, fault, outcome, clean: content.clean(), wait: self.latency(tokens.completion, draw) }
+        Answer { body, fault, outcome, clean: content.clean(), destroyed, wait: self.latency(tokens.completion, draw) }
     }
 
     fn book_flaws(&self, items: &[Item<'_>], draw: &Draw, content: &Content) {
@@ -104,6 +108,25 @@ impl Generating<'_> {
         let ms = (latency.base_ms + latency.per_output_token_ms * tokens as f64) * (latency.noise * draw.noise).exp();
         milliseconds(ms * tail)
     }
+}
+
+/// How many answers each fault destroyed, given which of the items have one that a client can use.
+fn destroyed(fault: Option<Fault>, draw: &Draw, usable: &[bool]) -> Vec<(Fault, u64)> {
+    let at_least = match fault {
+        // Nothing was generated, nothing is paid.
+        Some(Fault::ErrorIn200) => return Vec::new(),
+        // One byte, in one text.
+        Some(Fault::InvalidUtf8) => 1,
+        Some(Fault::MalformedJson) => 0,
+        Some(fault) if loses_everything(fault) => return vec![(fault, usable.len() as u64)],
+        _ => 0,
+    };
+    let is_english = |index: usize| draw.items.get(index).copied().flatten() == Some(Fault::English);
+    let lost = || (0..usable.len()).filter(|index| !usable[*index]);
+    let english = lost().filter(|index| is_english(*index)).count() as u64;
+    let rest = (lost().count() as u64 - english).max(at_least);
+    let counts = [(Some(Fault::English), english), (fault, rest)];
+    counts.into_iter().filter_map(|(fault, count)| Some((fault?, count)).filter(|_| count > 0)).collect()
 }
 
 /// Whether a client gets none of the answers, though they were generated.

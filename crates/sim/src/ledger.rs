@@ -9,6 +9,7 @@ use crate::faults::{FAULTS, Fault};
 use crate::limits::Gauges;
 use crate::outcome::{OUTAGES, Outcome, PLAIN_OUTCOMES, REFUSALS};
 use crate::price::{Tokens, usd};
+use crate::timeline::{Tick, Timeline};
 use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -52,6 +53,10 @@ pub(crate) struct Ledger {
     distinct: AtomicU64,
     repeated: AtomicU64,
     swapped: Mutex<Vec<[String; 2]>>,
+    weighed: AtomicU64,
+    answer_micros: AtomicU64,
+    destroyed: [AtomicU64; Fault::COUNT],
+    timeline: Mutex<Timeline>,
     generations: Mutex<Generations>,
 }
 
@@ -94,6 +99,10 @@ impl Ledger {
             distinct: zero(),
             repeated: zero(),
             swapped: Mutex::default(),
+            weighed: zero(),
+            answer_micros: zero(),
+            destroyed: std::array::from_fn(|_| zero()),
+            timeline: Mutex::default(),
             generations: Mutex::new(Generations { first: 1, kept: Vec::new() }),
         }
     }
@@ -104,6 +113,7 @@ impl Ledger {
         let now = self.micros();
         self.first_request.fetch_min(now, Relaxed);
         self.last_request.store(now, Relaxed);
+        lock(&self.timeline).at(now).arrived += 1;
         let mut generations = lock(&self.generations);
         generations.kept.push(Generation::default());
         generations.first + generations.kept.len() as u64 - 1
@@ -142,11 +152,44 @@ impl Ledger {
 
     pub(crate) fn settle(&self, outcome: Outcome) {
         self.outcomes[outcome.index()].fetch_add(1, Relaxed);
+        let (refused, outage) = (outcome.is_limit(), outcome.is_outage());
+        if refused || outage {
+            let mut timeline = lock(&self.timeline);
+            let tick = timeline.at(self.micros());
+            tick.refused += u64::from(refused);
+            tick.outage += u64::from(outage);
+        }
+    }
+
+    /// Books a request that was admitted, with its weight against the limit on tokens.
+    pub(crate) fn admit(&self, tokens: u64) {
+        self.weighed.fetch_add(tokens, Relaxed);
+    }
+
+    /// Books that a request gives back its place, which it held since `from`, a moment of [`Ledger::micros`].
+    pub(crate) fn release(&self, from: u64) {
+        lock(&self.timeline).held(from, self.micros());
+    }
+
+    /// Books that an answer took since `from` to be ready, a moment of [`Ledger::micros`].
+    pub(crate) fn took(&self, from: u64) {
+        self.answer_micros.fetch_add(self.micros().saturating_sub(from), Relaxed);
+    }
+
+    /// Books items whose paid answers a fault destroyed.
+    pub(crate) fn destroy(&self, fault: Fault, items: u64) {
+        self.destroyed[fault as usize].fetch_add(items, Relaxed);
     }
 
     /// Books that the clean answers about the items of these hashes were delivered.
     pub(crate) fn deliver(&self, items: &[u64]) {
-        self.last_answer.store(self.micros(), Relaxed);
+        let now = self.micros();
+        self.last_answer.store(now, Relaxed);
+        let mut timeline = lock(&self.timeline);
+        let tick = timeline.at(now);
+        tick.answers += 1;
+        tick.items += items.len() as u64;
+        drop(timeline);
         for hash in items {
             if let Some(item) = lock(&self.items[*hash as usize % SHARDS]).get_mut(hash) {
                 item.count.good += 1;
@@ -173,6 +216,10 @@ impl Ledger {
         generations.kept.get(usize::try_from(number.checked_sub(generations.first)?).ok()?).copied()
     }
 
+    pub(crate) fn timeline(&self) -> Vec<Tick> {
+        lock(&self.timeline).ticks()
+    }
+
     pub(crate) fn item_counts(&self) -> BTreeMap<String, ItemCount> {
         let mut counts = BTreeMap::new();
         for shard in &self.items {
@@ -188,8 +235,9 @@ impl Ledger {
         generations.first += generations.kept.len() as u64;
         generations.kept = Vec::new();
         drop(generations);
-        let counters = [&self.requests, &self.connections_refused, &self.good, &self.distinct, &self.repeated];
-        for counter in self.outcomes.iter().chain(&self.item_faults).chain(counters) {
+        let counters =
+            [&self.requests, &self.connections_refused, &self.good, &self.distinct, &self.repeated, &self.weighed, &self.answer_micros];
+        for counter in self.outcomes.iter().chain(&self.item_faults).chain(&self.destroyed).chain(counters) {
             counter.store(0, Relaxed);
         }
         for moment in [&self.first_request, &self.last_request, &self.last_answer] {
@@ -200,6 +248,7 @@ impl Ledger {
         }
         *lock(&self.billed) = Billed::default();
         lock(&self.swapped).clear();
+        lock(&self.timeline).clear();
     }
 
     pub(crate) fn snapshot(&self, gauges: Gauges) -> LedgerSnapshot {
@@ -237,6 +286,8 @@ impl Ledger {
             in_flight_peak: gauges.in_flight_peak as u64,
             queued: gauges.queued as u64,
             queued_peak: gauges.queued_peak as u64,
+            answer_seconds: self.answer_micros.load(Relaxed) as f64 / 1e6,
+            weighed_tokens: self.weighed.load(Relaxed),
             generations: billed.generations,
             prompt_tokens: billed.tokens.prompt,
             cached_tokens: billed.tokens.cached,
@@ -249,11 +300,13 @@ impl Ledger {
                 paid: billed.items,
                 good: self.good.load(Relaxed),
             },
+            destroyed: faults(&|fault| self.destroyed[fault as usize].load(Relaxed)),
             swapped: lock(&self.swapped).clone(),
         }
     }
 
-    fn micros(&self) -> u64 {
+    /// Microseconds since the books were opened.
+    pub(crate) fn micros(&self) -> u64 {
         lock(&self.opened).at.elapsed().as_micros() as u64
     }
 }

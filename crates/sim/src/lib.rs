@@ -47,6 +47,7 @@ mod server;
 mod shared;
 #[cfg(test)]
 mod tests;
+mod timeline;
 mod value;
 mod wire;
 
@@ -55,3 +56,4 @@ pub use config::{BadSetting, Dialect, Latency, Limits, Outage, Price, RetryAfter
 pub use control::{PATCHABLE, ScheduledPatch};
 pub use faults::{FAULTS, Fault, FaultInfo, FaultRates, Scope};
 pub use server::Simulator;
+pub use timeline::{TICK_MS, Tick};

@@ -35,6 +35,16 @@ pub(crate) const OUTAGES: [(Outcome, &str); 3] =
 pub(crate) const PLAIN_OUTCOMES: usize = 13;
 
 impl Outcome {
+    /// Whether a limit of the service turned the request away.
+    pub(crate) fn is_limit(self) -> bool {
+        matches!(self, Self::RefusedInFlight | Self::RefusedRpm | Self::RefusedTpm | Self::RefusedTooLarge)
+    }
+
+    /// Whether the request met an outage.
+    pub(crate) fn is_outage(self) -> bool {
+        OUTAGES.iter().any(|(outage, _)| *outage == self)
+    }
+
     /// Its place among the counters.
     pub(crate) fn index(self) -> usize {
         match self {

@@ -10,6 +10,7 @@ use crate::control::{self, ScheduledPatch};
 use crate::price::{usd, usd_per_token};
 use crate::reply;
 use crate::shared::Shared;
+use crate::timeline::Tick;
 use crate::wire::{Line, Wire};
 use http_body_util::{BodyExt, Limited};
 use hyper::body::Incoming;
@@ -94,6 +95,11 @@ impl Simulator {
     /// `#` and the hash of its text.
     pub fn item_counts(&self) -> BTreeMap<String, ItemCount> {
         self.shared.ledger.item_counts()
+    }
+
+    /// What happened since the books were opened, in ticks of [`TICK_MS`](crate::TICK_MS).
+    pub fn timeline(&self) -> Vec<Tick> {
+        self.shared.ledger.timeline()
     }
 
     /// Opens new books. Requests under way are booked in the new ones.
@@ -189,6 +195,9 @@ async fn route(shared: &Arc<Shared>, request: Request<Incoming>, line: &Arc<Line
             let mut books = serde_json::to_value(shared.snapshot()).map_err(io::Error::other)?;
             if query("items").as_deref() == Some("true") {
                 books["item_counts"] = serde_json::to_value(shared.ledger.item_counts()).map_err(io::Error::other)?;
+            }
+            if query("timeline").as_deref() == Some("true") {
+                books["timeline"] = serde_json::to_value(shared.ledger.timeline()).map_err(io::Error::other)?;
             }
             (200, books)
         }

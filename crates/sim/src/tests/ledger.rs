@@ -1,8 +1,9 @@
 //! The books against what a client saw.
 
 use super::client::{Client, pack, start, with_faults};
-use crate::{Price, SimConfig};
+use crate::{Latency, Limits, Price, SimConfig, TICK_MS, Tick};
 use serde_json::{Value, json};
+use std::time::Duration;
 
 /// The decimal `text` in whole nano-dollars.
 fn nano(text: &str) -> u64 {
@@ -96,4 +97,81 @@ async fn every_request_has_one_outcome_and_only_generations_are_billed() {
     assert_eq!(books.items.paid, 3 * books.generations);
     assert!(books.items.good < books.items.paid && books.items.good > books.items.paid / 3);
     assert_eq!(sim.item_counts().values().map(|count| u64::from(count.paid)).sum::<u64>(), books.items.paid);
+}
+
+#[tokio::test]
+async fn the_timeline_tells_when_what_happened() {
+    let latency = Latency { base_ms: 300.0, per_output_token_ms: 0.0, noise: 0.0, refusal_ms: 0.0, ..Latency::default() };
+    let limits = Limits { max_in_flight: Some(1), ..Limits::default() };
+    let sim = start(SimConfig { latency, limits, ..SimConfig::default() });
+    let (mut first, mut second) = (Client::connect(&sim).await, Client::connect(&sim).await);
+    let (asked, other) = (pack(1, 3), pack(4, 1));
+    let (answered, refused) = futures::future::join(first.ask(&asked), async {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        second.ask(&other).await
+    })
+    .await;
+    assert_eq!((answered.expect("an answer").status, refused.expect("a response").status), (200, 429));
+    sim.control(&json!({"outage": "503"})).expect("valid");
+    assert_eq!(second.ask(&other).await.expect("a response").status, 503);
+    let ticks = sim.timeline();
+    let sum = |count: fn(&Tick) -> u64| ticks.iter().map(count).sum::<u64>();
+    assert_eq!(sum(|tick| tick.arrived), 3);
+    assert_eq!((sum(|tick| tick.answers), sum(|tick| tick.items)), (1, 3));
+    assert_eq!((sum(|tick| tick.refused), sum(|tick| tick.outage)), (1, 1));
+    let held: f64 = ticks.iter().map(|tick| tick.held_ms).sum();
+    assert!((300.0..400.0).contains(&held), "{held}");
+    let books = sim.ledger();
+    assert!((0.3..0.4).contains(&books.answer_seconds), "{}", books.answer_seconds);
+    let arrival = books.first_request_seconds.expect("a request") * 1e3;
+    let answer = books.last_answer_seconds.expect("an answer") * 1e3;
+    assert!(ticks[arrival as usize / TICK_MS as usize].arrived > 0 && ticks[answer as usize / TICK_MS as usize].answers > 0);
+    assert_eq!(books.weighed_tokens, books.prompt_tokens, "no output limit was asked for");
+    assert_eq!(client_view(&mut second).await.len(), ticks.len());
+}
+
+async fn client_view(client: &mut Client) -> Vec<Tick> {
+    let books = client.get("/ledger?timeline=true").await;
+    serde_json::from_value(books["timeline"].clone()).expect("ticks")
+}
+
+#[tokio::test]
+async fn what_faults_destroy_is_told_from_what_a_client_can_use() {
+    for (fault, items, paid, destroyed) in [
+        ("reset", 4, 4, Some(4)),
+        ("null-content", 4, 4, Some(4)),
+        ("invalid-utf8", 4, 4, Some(1)),
+        ("duplicate-ids", 4, 4, Some(1)),
+        ("english", 4, 4, Some(4)),
+        ("missing-ids", 2, 2, Some(1)),
+        ("error-in-200", 4, 0, None),
+        ("server-error", 4, 0, None),
+        ("other-scripts", 4, 4, None),
+        ("metadata-leak", 4, 4, None),
+        ("swapped-ids", 4, 4, None),
+        ("fences", 4, 4, None),
+        ("extra-ids", 4, 4, None),
+        ("missing-usage", 4, 4, None),
+    ] {
+        let sim = with_faults(&format!("{fault}=1"));
+        // What the connection did to the response does not matter here.
+        let _ = Client::connect(&sim).await.ask(&pack(1, items)).await;
+        let books = sim.ledger();
+        assert_eq!((books.items.paid, books.destroyed.get(fault).copied()), (paid, destroyed), "{fault}: {:?}", books.destroyed);
+        assert_eq!(books.destroyed.values().sum::<u64>(), destroyed.unwrap_or(0), "{fault}");
+    }
+    // Broken in three ways, of which one leaves every answer whole and the others touch one.
+    let sim = with_faults("malformed-json=1");
+    let mut client = Client::connect(&sim).await;
+    for first in 0..60 {
+        client.ask(&pack(4 * first, 4)).await.expect("an answer");
+    }
+    assert!((25..55).contains(&sim.ledger().destroyed["malformed-json"]), "{:?}", sim.ledger().destroyed);
+    let sim = start(SimConfig::instant());
+    let mut request = pack(1, 3);
+    request["max_tokens"] = json!(20);
+    Client::connect(&sim).await.ask(&request).await.expect("an answer");
+    let books = sim.ledger();
+    assert_eq!((books.cut_by_max_tokens, books.items.good, books.destroyed.len()), (1, 0, 0), "the client's own limit destroyed them");
+    assert_eq!(books.weighed_tokens, books.prompt_tokens + 20);
 }
