@@ -60,7 +60,7 @@ fn a_wrong_key_and_exhausted_credit_end_the_run_at_once() {
         let ran = project.run_pipeline(&[]).expect(1);
         assert_eq!(ran.json()["status"], "failed");
         assert!(ran.stderr.contains(said) && ran.stderr.contains("hint:"), "{}", ran.stderr);
-        assert!(ran.json()["requests"]["sent"].as_u64().is_some_and(|sent| sent <= 8), "{}", ran.stdout);
+        assert!(ran.json()["requests"]["sent"].as_u64().is_some_and(|sent| sent <= 16), "{}", ran.stdout);
         let rows = project.query("SELECT DISTINCT status FROM attempts");
         assert_eq!(rows, [json!({"status": status})]);
         project.simulator().control(&json!({"faults": {fault: 0.0}})).expect("a patch");

@@ -50,6 +50,10 @@ const NO_CAPACITY_PAUSE: Duration = Duration::from_secs(5);
 /// Backoff after a fault, and after a refusal that names no time: doubled per try up to the second.
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(30));
 
+/// Requests that have left and are not yet written down: so many for each that may be in flight, and some.
+const TASKS_PER_PLACE: usize = 2;
+/// See [`TASKS_PER_PLACE`].
+const TASKS_AHEAD: usize = 64;
 /// Weight of an item in the mean length of items.
 const ITEM_WEIGHT: f64 = 0.01;
 /// A request is late when this share of answers of its size has come sooner.
@@ -290,7 +294,8 @@ impl Desk {
     }
 
     fn launch_one(&mut self, model: usize) -> Result<bool> {
-        if self.queues[model].awake() == 0 {
+        // Responses that wait for the disk hold no place at the provider, but they hold memory.
+        if self.queues[model].awake() == 0 || self.in_flight.len() >= TASKS_PER_PLACE * self.models[model].gate.level().0 + TASKS_AHEAD {
             return Ok(false);
         }
         let mut size = self.size(model);
@@ -593,7 +598,15 @@ impl Desk {
                 row.fault = Some(fault);
                 return self.queues[row.model].push_again(row);
             }
+            // A model that refuses may change its mind, once; a length does not.
+            Some(Class::Filtered) => row.tries += self.stage.attempts.div_ceil(2),
             Some(class) if class.wants_split() => row.tries = self.stage.attempts,
+            // While the server is down, no row is to blame.
+            Some(Class::Overloaded | Class::Timeout) if self.models[row.model].gate.reading().down => {
+                let wait = backoff(row.tries);
+                row.fault = Some(fault);
+                return self.queues[row.model].sleep(row, now + wait);
+            }
             _ => row.tries += 1,
         }
         let retry = fault.retry;
@@ -617,7 +630,7 @@ impl Desk {
         // Twice is no accident: from then on in smaller company, and alone the last time.
         if row.tries + 1 == self.stage.attempts {
             row.cap = 1;
-        } else if row.tries > 1 {
+        } else if row.tries > 1 && !matches!(class, Some(Class::Overloaded | Class::Timeout)) {
             row.cap = (pack / 2).max(1);
         }
         match class {
