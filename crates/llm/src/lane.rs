@@ -711,7 +711,7 @@ impl Lane {
                 let mark = Mark { at: now, work: self.sent[which], count: self.sent[0].max(0.0) as u64 };
                 rate.window(mark, self.good, self.cost, self.settings.shared, self.leads);
             }
-            self.choose_rate();
+            self.choose_rate(now);
         }
         let refusing = self.is_paced() || self.cap.is_held();
         if binding
@@ -723,15 +723,16 @@ impl Lane {
     }
 
     /// A server counts requests or tokens: the true limit's measurements are the more alike.
-    fn choose_rate(&mut self) {
+    fn choose_rate(&mut self, now: f64) {
         const ENOUGH: usize = 3;
         const CLEARLY: f64 = 0.8;
         if self.settings.rpm.is_some() || self.settings.tpm.is_some() || self.rates.iter().any(|rate| rate.samples.len() < ENOUGH) {
             return;
         }
         let [requests, tokens] = [0, 1].map(|which| variation(&self.rates[which].samples));
-        self.rates[0].enforced = requests < tokens / CLEARLY;
-        self.rates[1].enforced = tokens < requests / CLEARLY;
+        let lately = self.lately(now);
+        self.rates[0].enforce(requests < tokens / CLEARLY, lately[0]);
+        self.rates[1].enforce(tokens < requests / CLEARLY, lately[1]);
     }
 
     /// Requests in flight that hold a place at the server.

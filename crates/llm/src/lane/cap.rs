@@ -5,11 +5,13 @@
 //! now and then, tests it. Under a limited rate refusals go on at levels that were admitted before, and two of
 //! them are enough to blame the rate instead.
 
+use std::collections::VecDeque;
+
 use super::Bounds;
 use super::board::BEAT;
 use super::constants::{
-    CAP_CONTRADICTIONS, CAP_CUT, CAP_REFUTED, CAP_SLACK, CAP_TOGETHER, DISPLACED, DISPLACED_PROBE, DOUBLING, FIRST_CAP_PROBE, GENTLE_CLIMB,
-    PROBE_BACKOFF, PROBE_EVERY, PROBE_EVERY_MAX, TOGETHER,
+    CAP_CONTRADICTIONS, CAP_CUT, CAP_DISPROVED, CAP_REFUTED, CAP_SLACK, CAP_TOGETHER, DISPLACED, DISPLACED_PROBE, DOUBLING,
+    FIRST_CAP_PROBE, GENTLE_CLIMB, PARADOX_MEMORY, PARADOXES, PROBE_BACKOFF, PROBE_EVERY, PROBE_EVERY_MAX, TOGETHER,
 };
 
 /// The limit on requests in flight.
@@ -28,6 +30,10 @@ pub(super) struct Cap {
     contradictions: u32,
     /// Tests in a row that were admitted.
     risen: u32,
+    /// The highest level that was admitted since the last refusal.
+    highest: usize,
+    /// When something was refused below a level that had been admitted just before: no cap does that.
+    paradoxes: VecDeque<f64>,
     /// The level before it fell, and when.
     former: Option<(f64, f64)>,
     /// Mean time until a refusal arrives: what left within it is not known to have been refused.
@@ -64,6 +70,8 @@ impl Cap {
             refuted: f64::NEG_INFINITY,
             contradictions: 0,
             risen: 0,
+            highest: 0,
+            paradoxes: VecDeque::new(),
             former: None,
             refusal_time: 0.05,
         }
@@ -139,6 +147,7 @@ impl Cap {
 
     /// A request that left at this level was admitted.
     pub(super) fn admitted(&mut self, now: f64, level: usize, test: bool) {
+        self.highest = self.highest.max(level);
         match self.mode {
             Mode::Hold { probing: true, .. } if test => {
                 self.contradictions = 0;
@@ -163,6 +172,11 @@ impl Cap {
     pub(super) fn refused(&mut self, now: f64, level: usize, in_transit: usize, test: bool, gate_wait: f64, jitter: f64) -> Verdict {
         // A cap admits one at least.
         if level == 0 {
+            return Verdict::Rate;
+        }
+        if self.is_paradox(now, level) {
+            self.paradoxes.clear();
+            self.refuted = now + CAP_DISPROVED;
             return Verdict::Rate;
         }
         let slack =
@@ -234,6 +248,18 @@ impl Cap {
         }
     }
 
+    /// Whether it has happened too often that a lower level was refused after a higher one had been admitted.
+    fn is_paradox(&mut self, now: f64, level: usize) -> bool {
+        let highest = std::mem::take(&mut self.highest);
+        if self.share == 1.0 && highest as f64 > level as f64 + (CAP_SLACK * level as f64).max(0.5) {
+            self.paradoxes.push_back(now);
+        }
+        while self.paradoxes.front().is_some_and(|at| now - at > PARADOX_MEMORY) {
+            self.paradoxes.pop_front();
+        }
+        self.paradoxes.len() >= PARADOXES
+    }
+
     /// One of a burst was refused at a lower level than the first.
     pub(super) fn lower(&mut self, level: usize) {
         match self.mode {
@@ -255,7 +281,7 @@ impl Cap {
 
     /// No cap explains what happens: back to the level before it was suspected.
     pub(super) fn refute(&mut self, now: f64) {
-        self.refuted = now;
+        self.refuted = self.refuted.max(now);
         self.contradictions = 0;
         let former = self.former.take().map_or(0.0, |(_, level)| level);
         self.set(self.limit.max(former));

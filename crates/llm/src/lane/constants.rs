@@ -29,7 +29,7 @@ pub(super) const PROBE_EVERY_MAX: f64 = 8.0;
 pub(super) const PROBE_BACKOFF: f64 = 1.5;
 /// Requests admitted between two tests, times the refusals that the last one cost: with one refusal a test,
 /// 0.5 % of the requests are refused.
-pub(super) const PROBE_GATE: f64 = 200.0;
+pub(super) const PROBE_GATE: f64 = 170.0;
 /// A cap that fell lately is likely to rise again: for this long it is tested by time alone.
 pub(super) const DISPLACED: f64 = 120.0;
 /// Between two tests of a cap that fell lately.
@@ -41,6 +41,12 @@ pub(super) const CAP_CUT: f64 = 0.7;
 pub(super) const CAP_TOGETHER: f64 = 0.95;
 /// Refusals below a suspected cap after which it is none: one may be the server's count ahead of ours.
 pub(super) const CAP_CONTRADICTIONS: u32 = 2;
+/// Refusals below a level that was admitted just before, within this time, that disprove any cap …
+pub(super) const PARADOX_MEMORY: f64 = 60.0;
+/// … and how many of them.
+pub(super) const PARADOXES: usize = 3;
+/// How much longer than otherwise a cap is not suspected after that.
+pub(super) const CAP_DISPROVED: f64 = 280.0;
 /// A server's count may differ from ours by this share of it, for what is on its way.
 pub(super) const CAP_SLACK: f64 = 0.03;
 /// How long a refuted cap is not suspected again.
@@ -61,7 +67,7 @@ pub(super) const GAIN_MAX: f64 = 0.25;
 /// Beyond this much of the last ceiling, the ceiling has moved and growth may double.
 pub(super) const CEILING_MOVED: f64 = 1.05;
 /// A test lasts so long …
-pub(super) const TEST: f64 = 1.5;
+pub(super) const TEST: f64 = 1.0;
 /// … and so many requests.
 pub(super) const TEST_REQUESTS: f64 = 8.0;
 /// The same where a refusal makes the lane pause: a step that is a little too far has to show before the next.

@@ -157,16 +157,26 @@ impl Rate {
 
     pub(super) fn take(&mut self, weight: f64) {
         self.mean_weight += 0.05 * (weight - self.mean_weight);
-        if self.pace.is_finite() {
+        if self.pace.is_finite() && self.enforced {
             self.level -= weight;
         }
     }
 
     /// Corrects what was taken.
     pub(super) fn take_more(&mut self, weight: f64) {
-        if self.pace.is_finite() {
+        if self.pace.is_finite() && self.enforced {
             self.level -= weight;
         }
+    }
+
+    /// Whether this is the kind of work that the server counts. What has not been obeyed for a while starts from
+    /// what leaves now.
+    pub(super) fn enforce(&mut self, enforced: bool, lately: f64) {
+        if enforced && !self.enforced && self.pace.is_finite() {
+            self.pace = self.pace.max(lately);
+            self.level = 0.0;
+        }
+        self.enforced = enforced;
     }
 
     /// Admitted work over time since earlier refusals: the rate is above this.
@@ -174,7 +184,7 @@ impl Rate {
         let Mark { at, work, count } = refusal.mark;
         let bounds = self.marks.iter().filter(|mark| at - mark.at <= MEMORY && count.saturating_sub(mark.count) >= MEASURED);
         bounds
-            .map(|mark| (((work - mark.work - refusal.weight) / (at - mark.at)).max(0.0), count.saturating_sub(mark.count)))
+            .map(|mark| (((work - mark.work - 0.5 * refusal.weight) / (at - mark.at)).max(0.0), count.saturating_sub(mark.count)))
             .max_by(|a, b| a.0.total_cmp(&b.0))
     }
 
@@ -323,11 +333,17 @@ impl Rate {
         self.next_test = now + refusal.pause + pause + wait * refusal.jitter;
     }
 
+    /// How long a step of a test lasts: beyond the last ceiling the way is known to be free.
+    fn step_time(&self) -> f64 {
+        let beyond = self.ceiling.is_none_or(|ceiling| self.pace > CEILING_MOVED * ceiling);
+        if beyond && !self.pausing { 0.5 * TEST } else { TEST }
+    }
+
     /// Requests to admit before the next test, after `cost` refusals: a rough figure is worth refining soon.
     pub(super) fn gate(&self, cost: u32) -> f64 {
         match self.proven {
             None => 0.0,
-            Some((_, admitted)) => (PROBE_GATE * f64::from(cost.max(1))).min(4.0 * admitted as f64),
+            Some((_, admitted)) => (PROBE_GATE * f64::from(cost.max(1))).min(2.0 * admitted as f64),
         }
     }
 
@@ -373,7 +389,7 @@ impl Rate {
                 over
             }
             Some(test) if self.windowed && now - test.since < 0.6 * MEMORY => false,
-            Some(test) if now - test.since < TEST.max(requests * self.mean_weight / self.pace) => false,
+            Some(test) if now - test.since < self.step_time().max(requests * self.mean_weight / self.pace) => false,
             Some(_) if self.pausing => true,
             Some(_) => {
                 let beyond = !self.windowed && self.ceiling.is_none_or(|ceiling| self.pace > CEILING_MOVED * ceiling);
