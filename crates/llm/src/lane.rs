@@ -64,6 +64,21 @@ pub struct Settings {
     pub shared: bool,
     /// Decides when tests happen, so that several lanes do not test at once.
     pub seed: u64,
+    /// Parts of the controller that are left out, to see what they are worth. None, outside of that.
+    pub without: Without,
+}
+
+/// Parts of the controller that can be left out.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Without {
+    /// The floor that admitted work has proved.
+    pub floor: bool,
+    /// The allowance withheld after a refusal.
+    pub debt: bool,
+    /// The requests that have to be admitted between two tests.
+    pub gate: bool,
+    /// Testing a cap by exactly one request: it is overrun by 5 % instead.
+    pub single_test: bool,
 }
 
 /// What a request weighs.
@@ -223,7 +238,8 @@ impl Lane {
             next: 0,
             lost: 0,
             cap: Cap::new(settings.bounds),
-            rates: [Rate::new(settings.rpm.map(|rpm| f64::from(rpm) / 60.0)), Rate::new(settings.tpm.map(|tpm| tpm as f64 / 60.0))],
+            rates: [settings.rpm.map(f64::from), settings.tpm.map(|tpm| tpm as f64)]
+                .map(|stated| Rate::new(stated.map(|stated| stated / 60.0), settings.without)),
             breaker: Breaker::default(),
             knee: Knee::new(),
             latency: Latency::default(),
@@ -413,7 +429,10 @@ impl Lane {
 
     fn cap_room(&mut self, now: f64, level: usize) -> Result<bool, f64> {
         let permitted = if self.is_paced() { f64::INFINITY } else { self.knee.permitted() };
-        let gate = self.good as f64 >= PROBE_GATE * f64::from(self.cost.max(1));
+        let gate = self.settings.without.gate || self.good as f64 >= PROBE_GATE * f64::from(self.cost.max(1));
+        if self.settings.without.single_test && self.cap.overrun(now, level) {
+            return Ok(false);
+        }
         self.cap.room(now, level, permitted, gate, self.leads)
     }
 

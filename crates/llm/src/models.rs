@@ -9,7 +9,7 @@ use promptmill_core::pipeline::Structured;
 use promptmill_core::{Error, Pipeline, Price, Result};
 use serde_json::{Map, Value};
 
-use crate::lane::{self, Bounds, Gate, Identity, Lane, Settings};
+use crate::lane::{self, Bounds, Gate, Identity, Lane, Settings, Without};
 use crate::providers::{self, builtin};
 use crate::{Provider, Tokens, quote};
 
@@ -118,5 +118,5 @@ impl Models {
 /// A lane whose provider says nothing about limits.
 fn settings(bounds: Bounds) -> Settings {
     let seed = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(1, |now| u64::from(now.subsec_nanos()));
-    Settings { bounds, rpm: None, tpm: None, shared: false, seed }
+    Settings { bounds, rpm: None, tpm: None, shared: false, seed, without: Without::default() }
 }

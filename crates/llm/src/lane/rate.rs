@@ -7,6 +7,7 @@
 
 use std::collections::VecDeque;
 
+use super::Without;
 use super::constants::{
     ANNOUNCED_CUT, ANNOUNCED_FOR, ANNOUNCED_START, BURST, CEILING_MOVED, CUTS, DEBT, DEBT_REQUESTS, EXCUSES, GAIN, GAIN_MAX, GAIN_MIN,
     HOLD, KNOCK, LEFT_HIGH, LEFT_LOW, LEFT_TOPS, LIES, MEASURED, MEMORY, PAUSE_EARNED, PROBE_BACKOFF, PROBE_EVERY, PROBE_EVERY_MAX,
@@ -55,6 +56,7 @@ pub(super) struct Rate {
     /// Whether it is obeyed: where the other kind of work is what the server counts, it is not.
     pub(super) enforced: bool,
     mean_weight: f64,
+    without: Without,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -98,7 +100,7 @@ pub(super) struct Refusal {
 }
 
 impl Rate {
-    pub(super) fn new(stated: Option<f64>) -> Self {
+    pub(super) fn new(stated: Option<f64>, without: Without) -> Self {
         let stated = stated.map(|rate| rate * USE_OF_STATED);
         Self {
             stated,
@@ -125,6 +127,7 @@ impl Rate {
             binding: false,
             enforced: true,
             mean_weight: 1.0,
+            without,
         }
     }
 
@@ -244,7 +247,7 @@ impl Rate {
         }
         let estimate =
             self.marks.back().map_or(0.0, |mark| ((refusal.mark.work - mark.work) / (refusal.mark.at - mark.at).max(1e-3)).max(0.0));
-        let lower = self.lower_bound(refusal);
+        let lower = self.lower_bound(refusal).filter(|_| !self.without.floor);
         let upper = self.upper_bound(refusal);
         if let Some(mark) = self.marks.back()
             && refusal.mark.count.saturating_sub(mark.count) >= MEASURED
@@ -342,6 +345,7 @@ impl Rate {
     /// Requests to admit before the next test, after `cost` refusals: a rough figure is worth refining soon.
     pub(super) fn gate(&self, cost: u32) -> f64 {
         match self.proven {
+            _ if self.without.gate => 0.0,
             None => 0.0,
             Some((_, admitted)) => (PROBE_GATE * f64::from(cost.max(1))).min(2.0 * admitted as f64),
         }
@@ -486,6 +490,7 @@ impl Rate {
     /// Withholds allowance after a refusal, so that the server's bucket refills.
     fn withhold(&mut self, now: f64) {
         let debt = (DEBT * self.pace).max(DEBT_REQUESTS * self.mean_weight) * f64::from(1 << self.dry.min(6));
+        let debt = if self.without.debt { 0.0 } else { debt };
         // It never takes longer than a knock, or a low pace would be withheld for minutes.
         self.level = self.level.min(0.0) - debt.min(self.pace * KNOCK);
         self.filled = now;
@@ -521,7 +526,7 @@ impl Rate {
     /// No limit of this kind after all.
     pub(super) fn lift(&mut self, now: f64) {
         if self.stated.is_none() && self.believed(now).is_none() {
-            *self = Self { mean_weight: self.mean_weight, ..Self::new(None) };
+            *self = Self { mean_weight: self.mean_weight, ..Self::new(None, self.without) };
         }
     }
 

@@ -6,7 +6,7 @@ use super::*;
 use crate::Window;
 
 fn settings(start: usize, min: usize, max: usize) -> Settings {
-    Settings { bounds: Bounds { start, min, max }, rpm: None, tpm: None, shared: false, seed: 1 }
+    Settings { bounds: Bounds { start, min, max }, rpm: None, tpm: None, shared: false, seed: 1, without: Without::default() }
 }
 
 fn at(seconds: f64) -> Duration {

@@ -5,6 +5,7 @@ mod service;
 
 use std::path::Path;
 
+use promptmill_llm::lane::Without;
 use scenario::{Scenario, Summary};
 
 fn scenarios() -> Vec<Scenario> {
@@ -15,16 +16,38 @@ fn scenarios() -> Vec<Scenario> {
     paths.iter().map(|path| Scenario::read(path)).filter(|scenario| scenario.name.contains(&chosen)).collect()
 }
 
+/// All of them, on two threads.
+fn run(scenarios: &[Scenario], without: Without) -> Vec<Summary> {
+    let half = scenarios.len().div_ceil(2).max(1);
+    std::thread::scope(|scope| {
+        let all = |part: &[Scenario]| part.iter().map(|scenario| scenario.summary(without)).collect::<Vec<_>>();
+        let running: Vec<_> = scenarios.chunks(half).map(|part| scope.spawn(move || all(part))).collect();
+        running.into_iter().flat_map(|thread| thread.join().expect("a scenario")).collect()
+    })
+}
+
+/// What the parts of the controller are worth: `cargo test --test lane -- --ignored --nocapture`.
+#[test]
+#[ignore = "a measurement, not a check"]
+fn ablations() {
+    let scenarios = scenarios();
+    let none = Without::default();
+    for (name, without) in [
+        ("whole", none),
+        ("without the proven floor", Without { floor: true, ..none }),
+        ("without debt", Without { debt: true, ..none }),
+        ("without the request gate", Without { gate: true, ..none }),
+        ("without single tests of a cap", Without { single_test: true, ..none }),
+    ] {
+        println!("\n{name}\n{}", Summary::HEAD);
+        run(&scenarios, without).iter().for_each(|summary| println!("{summary}"));
+    }
+}
+
 #[test]
 fn every_scenario_stays_within_its_bounds() {
     let scenarios = scenarios();
-    let summaries: Vec<Summary> = std::thread::scope(|scope| {
-        let running: Vec<_> = scenarios
-            .chunks(scenarios.len().div_ceil(2).max(1))
-            .map(|part| scope.spawn(|| part.iter().map(Scenario::summary).collect::<Vec<_>>()))
-            .collect();
-        running.into_iter().flat_map(|thread| thread.join().expect("a scenario")).collect()
-    });
+    let summaries = run(&scenarios, Without::default());
     println!("{}", Summary::HEAD);
     summaries.iter().for_each(|summary| println!("{summary}"));
     let missed: Vec<String> = summaries.iter().flat_map(|summary| summary.missed.clone()).collect();

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use promptmill_llm::lane::board::{BEAT, Board};
-use promptmill_llm::lane::{Bounds, Lane, Load, Named, Outcome, Settings, Ticket};
+use promptmill_llm::lane::{Bounds, Lane, Load, Named, Outcome, Settings, Ticket, Without};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use serde::Deserialize;
@@ -205,8 +205,8 @@ impl Scenario {
         at >= self.warmup && at < self.seconds && !self.skip.iter().any(|(from, until)| (*from..*until).contains(&at))
     }
 
-    pub(crate) fn summary(&self) -> Summary {
-        let runs: Vec<Outcomes> = (0..SEEDS).map(|seed| self.run(seed)).collect();
+    pub(crate) fn summary(&self, without: Without) -> Summary {
+        let runs: Vec<Outcomes> = (0..SEEDS).map(|seed| self.run(seed, without)).collect();
         let mean = |of: fn(&Outcomes) -> f64| runs.iter().map(of).sum::<f64>() / runs.len() as f64;
         let worst = runs.iter().map(|run| run.throughput).fold(f64::INFINITY, f64::min);
         let slowest = runs.iter().map(|run| run.converged).fold(0.0, f64::max);
@@ -237,7 +237,7 @@ impl Scenario {
         Summary { name: self.name.clone(), mean, worst, slowest, missed }
     }
 
-    fn run(&self, seed: u64) -> Outcomes {
+    fn run(&self, seed: u64, without: Without) -> Outcomes {
         let mut service = Service::new(self.service_config(0), seed);
         let mut changed = 0;
         let stays =
@@ -259,6 +259,7 @@ impl Scenario {
                     tpm: config.tpm,
                     shared: config.shared,
                     seed: seed * 31 + index as u64,
+                    without,
                 }),
                 stay: *stay,
                 gone: false,
