@@ -29,7 +29,7 @@ use serde::{Deserialize, Serialize};
 use self::breaker::Breaker;
 use self::cap::{Cap, Verdict};
 use self::constants::{
-    ADMITTED_AFTER, ADMITTED_AFTER_REFUSALS, COMEBACK, DOUBLING, LANE_PAUSE, LATE_AT_LEAST, PAUSE_GATE, PROBE_GATE, QUICK_START, STREAK,
+    ADMITTED_AFTER, ADMITTED_AFTER_REFUSALS, CAP_GATE, COMEBACK, DOUBLING, LANE_PAUSE, LATE_AT_LEAST, PAUSE_GATE, QUICK_START, STREAK,
     WINDOW,
 };
 pub use self::gate::{Gate, Pass};
@@ -429,7 +429,7 @@ impl Lane {
 
     fn cap_room(&mut self, now: f64, level: usize) -> Result<bool, f64> {
         let permitted = if self.is_paced() { f64::INFINITY } else { self.knee.permitted() };
-        let gate = self.settings.without.gate || self.good as f64 >= PROBE_GATE * f64::from(self.cost.max(1));
+        let gate = self.settings.without.gate || self.good as f64 >= CAP_GATE * f64::from(self.cost.max(1));
         if self.settings.without.single_test && self.cap.overrun(now, level) {
             return Ok(false);
         }

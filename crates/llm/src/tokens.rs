@@ -1,5 +1,8 @@
 //! How many tokens a text is, without counting them: bytes per token, learned from what providers report.
 //!
+//! A real tokenizer costs as much time as a whole request, so it is asked only where a bound is near, and now and
+//! then to learn how far its count is from what the provider reports: it is exact for one family of models.
+//!
 //! Two figures are kept apart. The *mean* predicts (for pacing and for packing); the *bound* never falls
 //! short (for money): byte-level tokenizers make at most one token of a byte.
 
@@ -16,6 +19,10 @@ const PRIOR: f64 = 3.3;
 /// Weight of a new observation in the moving average.
 const WEIGHT: f64 = 0.1;
 
+/// Of so many prompts, one is counted.
+const CALIBRATED: u64 = 256;
+/// Models whose tokenizer is the one that counts.
+const KNOWN: [&str; 6] = ["gpt-4o", "gpt-4.1", "gpt-5", "o1", "o3", "o4"];
 /// Answer tokens a row before anything was reported: two or three sentences.
 const PRIOR_PER_ROW: f64 = 100.0;
 /// Requests whose tokens a row are remembered, and how many of them make a quantile.
@@ -28,6 +35,10 @@ const ENOUGH: usize = 10;
 pub struct Tokens {
     prompt: Ratio,
     output: Ratio,
+    /// Reported tokens for each that the tokenizer counts.
+    counted: Ratio,
+    /// Prompts seen, for the sample that is counted.
+    prompts: AtomicU64,
     /// Answer tokens a row: a mean, and what almost every request stays below.
     per_row: Mutex<PerRow>,
 }
@@ -41,7 +52,13 @@ struct PerRow {
 
 impl Default for Tokens {
     fn default() -> Self {
-        Self { prompt: Ratio::new(), output: Ratio::new(), per_row: Mutex::new(PerRow { mean: PRIOR_PER_ROW, recent: VecDeque::new() }) }
+        Self {
+            prompt: Ratio::new(),
+            output: Ratio::new(),
+            counted: Ratio(AtomicU64::new(1.0_f64.to_bits())),
+            prompts: AtomicU64::new(0),
+            per_row: Mutex::new(PerRow { mean: PRIOR_PER_ROW, recent: VecDeque::new() }),
+        }
     }
 }
 
@@ -59,6 +76,31 @@ impl Tokens {
     /// More tokens than a prompt of so many bytes in so many messages can have.
     pub fn bound(bytes: usize, messages: usize) -> u64 {
         bytes as u64 + PER_MESSAGE * messages as u64 + PER_REQUEST
+    }
+
+    /// The tokens of a text by a real tokenizer, corrected by what the provider has reported. Slow: for where a bound
+    /// is near.
+    pub fn counted(&self, text: &str) -> u64 {
+        (count(text) as f64 * self.counted.value()).ceil() as u64
+    }
+
+    /// Learns, from one prompt of many, how far the tokenizer's count is from what was reported. `prompt` is asked
+    /// for only then.
+    pub fn calibrate(&self, reported: u64, prompt: impl FnOnce() -> String) {
+        if reported > 0 && self.prompts.fetch_add(1, Relaxed) % CALIBRATED == 0 {
+            self.counted.set((reported as f64 / count(&prompt()).max(1) as f64).clamp(0.5, 3.0));
+        }
+    }
+
+    /// More tokens than these texts can have for a model whose tokenizer is known; `None` for any other model. Counts
+    /// of a known tokenizer are exact up to what a provider puts around messages.
+    pub fn exact_bound(model: &str, texts: &[&str], uncounted_bytes: usize) -> Option<u64> {
+        let name = model.rsplit('/').next().unwrap_or(model);
+        if !KNOWN.iter().any(|known| name.starts_with(known)) {
+            return None;
+        }
+        let counted: u64 = texts.iter().map(|text| count(text)).sum();
+        Some(counted + uncounted_bytes as u64 + PER_MESSAGE * texts.len() as u64 + PER_REQUEST)
     }
 
     /// The expected answer tokens of so many rows.
@@ -102,6 +144,10 @@ impl Tokens {
     }
 }
 
+fn count(text: &str) -> u64 {
+    tiktoken_rs::o200k_base_singleton().count_ordinary(text) as u64
+}
+
 /// A moving average in an atomic, as the bits of an `f64`.
 #[derive(Debug)]
 struct Ratio(AtomicU64);
@@ -109,6 +155,14 @@ struct Ratio(AtomicU64);
 impl Ratio {
     fn new() -> Self {
         Self(AtomicU64::new(PRIOR.to_bits()))
+    }
+
+    fn value(&self) -> f64 {
+        f64::from_bits(self.0.load(Relaxed))
+    }
+
+    fn set(&self, value: f64) {
+        self.0.store(value.to_bits(), Relaxed);
     }
 
     fn tokens(&self, bytes: usize) -> u64 {
@@ -139,6 +193,21 @@ mod tests {
         }
         assert!(tokens.of_prompt(4_000).abs_diff(1_000) <= 2, "{}", tokens.of_prompt(4_000));
         assert!(tokens.of_output(500).abs_diff(100) <= 2);
+    }
+
+    #[test]
+    fn a_real_tokenizer_counts_where_a_bound_is_near() {
+        let text = "De motie verzoekt de regering om de wachttijden in de jeugdzorg te verkorten. ".repeat(20);
+        let tokens = Tokens::default();
+        let counted = tokens.counted(&text);
+        assert!((200..600).contains(&counted), "{counted}");
+        // A provider that reports half as many again is believed.
+        tokens.calibrate(counted * 3 / 2, || text.clone());
+        assert!(tokens.counted(&text).abs_diff(counted * 3 / 2) <= 1);
+        // A model whose tokenizer is known has a bound far below its bytes, and never below its count.
+        let bound = Tokens::exact_bound("openai/gpt-4o-mini", &[&text], 0).expect("is known");
+        assert!(bound > counted && bound < Tokens::bound(text.len(), 1) / 2, "{bound}");
+        assert_eq!(Tokens::exact_bound("mistral-small-2603", &[&text], 0), None);
     }
 
     #[test]

@@ -30,6 +30,8 @@ pub(super) const PROBE_BACKOFF: f64 = 1.5;
 /// Requests admitted between two tests, times the refusals that the last one cost: with one refusal a test,
 /// 0.5 % of the requests are refused.
 pub(super) const PROBE_GATE: f64 = 170.0;
+/// The same for a cap, whose test is dearer: what it costs is a request that could have been another's place.
+pub(super) const CAP_GATE: f64 = 250.0;
 /// A cap that fell lately is likely to rise again: for this long it is tested by time alone.
 pub(super) const DISPLACED: f64 = 120.0;
 /// Between two tests of a cap that fell lately.

@@ -10,7 +10,7 @@ use promptmill_core::{
 use promptmill_llm::lane::{Named, Outcome, Pass};
 use promptmill_llm::{
     CallError, Charge, Class, Dimension, Finish, LimitHint, Model, Per, RateLimits, Reply, Request, Reservation, Response, RowAnswer,
-    Tokens, read_answers,
+    Tokens, pack_schema, read_answers, user_message,
 };
 use serde_json::Value;
 use tokio::sync::Notify;
@@ -177,6 +177,7 @@ fn answered(
     });
     if let Some(usage) = response.usage {
         model.tokens.observe(prompt_bytes, usage.input_tokens, response.content.len(), usage.output_tokens);
+        model.tokens.calibrate(usage.input_tokens, || prompt_text(request));
         if response.finish != Finish::Truncated {
             model.tokens.observe_rows(request.items.len(), usage.output_tokens);
         }
@@ -315,6 +316,13 @@ pub(super) fn prompt_bytes(request: &Request) -> usize {
     request.system.as_ref().map_or(0, |system| system.len()) + request.prompt.len() + INSTRUCTION + shape + items
 }
 
+/// Everything that the model reads, as far as we know how the provider puts it.
+fn prompt_text(request: &Request) -> String {
+    let mut text = request.system.as_deref().unwrap_or_default().to_owned();
+    text.push_str(&user_message(request));
+    text
+}
+
 /// The length of a text inside JSON quotes, or a little more: written without branches, since it looks at every
 /// byte that is asked about.
 fn escaped_len(text: &str) -> usize {
@@ -330,6 +338,17 @@ pub(super) fn worst_case(price: Option<Price>, request: &Request, prompt_bytes: 
         output_tokens: u64::from(request.max_tokens.unwrap_or(u32::MAX)),
     };
     price.map_or(Money::ZERO, |price| price.cost(usage))
+}
+
+/// The same by a real tokenizer, for models whose tokenizer is known: slow, for where the budget is near its end.
+pub(super) fn counted_worst_case(price: Option<Price>, request: &Request) -> Option<Money> {
+    let user = user_message(request);
+    // How a schema is put before the model is the provider's secret: its bytes are more than its tokens.
+    let schema = pack_schema(request).to_string().len();
+    let texts = [request.system.as_deref().unwrap_or_default(), user.as_str()];
+    let input_tokens = Tokens::exact_bound(&request.model, &texts, schema)?;
+    let usage = Usage { input_tokens, cached_input_tokens: 0, output_tokens: u64::from(request.max_tokens?) };
+    Some(price?.cost(usage))
 }
 
 /// Now, in microseconds since 1970.

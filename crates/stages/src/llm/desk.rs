@@ -22,7 +22,7 @@ use tokio::sync::{Notify, mpsc};
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::Instant;
 
-use super::ask::{Asked, Question, ask, judge_again, now_micros, prompt_bytes, worst_case};
+use super::ask::{Asked, Question, ask, counted_worst_case, judge_again, now_micros, prompt_bytes, worst_case};
 use super::queue::Queue;
 use super::race::{Finished, Races};
 use super::row::{Answer, Bill, Done, Fault, Row, to_batch};
@@ -43,6 +43,8 @@ const PROMPT_BYTES: usize = 1024;
 const AROUND_ITEM: usize = 80;
 /// The share of the context that is used: estimates are not exact.
 const USE_OF_CONTEXT: f64 = 0.9;
+/// From this share of the context on, tokens are counted and not estimated.
+const NEAR: f64 = 0.7;
 /// Malformed requests in a row, without a success, after which the mistake is ours and not a row's.
 const BAD_REQUESTS: u32 = 3;
 /// A provider without capacity does not have it back at once.
@@ -309,7 +311,7 @@ impl Desk {
             }
             let request = self.request(model, &pack)?;
             let bytes = prompt_bytes(&request);
-            let Some(reservation) = self.budget.reserve(worst_case(self.models[model].price, &request, bytes)) else {
+            let Some(reservation) = self.reserve(model, &request, bytes) else {
                 let rows = pack.len();
                 self.queues[model].put_back(pack);
                 // What is in flight will free the surplus of its reservation.
@@ -326,6 +328,14 @@ impl Desk {
             self.send(model, pack, request, bytes, reservation, pass);
             return Ok(true);
         }
+    }
+
+    /// Sets aside the most that a request can cost. Its bytes bound its tokens; where that is too much for what is
+    /// left of the budget, and the model's tokenizer is known, its tokens are counted.
+    fn reserve(&self, model: usize, request: &Request, bytes: usize) -> Option<Reservation> {
+        let price = self.models[model].price;
+        let by_bytes = self.budget.reserve(worst_case(price, request, bytes));
+        by_bytes.or_else(|| self.budget.reserve(counted_worst_case(price, request)?))
     }
 
     /// A place in the model's lane; if there is none now, takes note of when to ask again.
@@ -384,7 +394,7 @@ impl Desk {
             let pack = self.flying[&number].rows[begin..end].to_vec();
             let request = self.request(model, &pack)?;
             let bytes = prompt_bytes(&request);
-            let Some(reservation) = self.budget.reserve(worst_case(self.models[model].price, &request, bytes)) else {
+            let Some(reservation) = self.reserve(model, &request, bytes) else {
                 pass.withdraw();
                 break;
             };
@@ -444,7 +454,9 @@ impl Desk {
         self.queues[model].take(size, most, partly, |row| {
             let weight = row.item.len() + AROUND_ITEM;
             bytes += weight;
-            used += tokens.of_prompt(weight) + per_row;
+            // Near the end of the context an estimate is not enough.
+            let near = used as f64 > NEAR * context as f64;
+            used += per_row + if near { tokens.counted(&row.item) + AROUND_ITEM as u64 / 2 } else { tokens.of_prompt(weight) };
             used <= context && (rows.is_fixed() || (bytes <= target && used <= minute))
         })
     }
