@@ -310,13 +310,17 @@ pub(crate) struct Settled {
 impl Settled {
     /// Whether some question has been settled about the row with this key.
     pub(crate) fn has_key(&self, key: &str) -> bool {
-        self.keys.binary_search(&key_hash(key)).is_ok()
+        !self.keys.is_empty() && self.keys.binary_search(&key_hash(key)).is_ok()
     }
 }
 
 impl Answered for Settled {
     fn contains(&self, row: RowId) -> bool {
         self.rows.binary_search(&row.to_u128()).is_ok()
+    }
+
+    fn is_empty(&self) -> bool {
+        self.rows.is_empty()
     }
 }
 
