@@ -24,7 +24,7 @@ pub(super) struct Word<'t> {
 
 /// The words of a text in order. Linear, without allocation.
 pub(super) fn words(text: &str) -> impl Iterator<Item = Word<'_>> {
-    Words { text, ascii: &ASCII, at: 0, starts_sentence: true, after_hyphen: false }
+    Words { text, kinds: &KINDS, at: 0, starts_sentence: true, after_hyphen: false }
 }
 
 /// A text in lower case, to look its words up with. The ASCII of it is done in one go, which is many times
@@ -87,7 +87,7 @@ pub(super) fn list(file: &'static str) -> impl Iterator<Item = &'static str> {
 
 struct Words<'t> {
     text: &'t str,
-    ascii: &'static [Kind; 128],
+    kinds: &'static [Kind; 256],
     at: usize,
     starts_sentence: bool,
     after_hyphen: bool,
@@ -97,33 +97,36 @@ impl<'t> Iterator for Words<'t> {
     type Item = Word<'t>;
 
     fn next(&mut self) -> Option<Word<'t>> {
-        loop {
-            let (kind, length) = self.peek()?;
+        let (mut at, mut starts_sentence, mut after_hyphen) = (self.at, self.starts_sentence, self.after_hyphen);
+        let first = loop {
+            let (kind, length) = self.look(at)?;
             if kind & IN_WORD != 0 {
-                break;
+                break kind;
             }
-            self.starts_sentence |= kind & BEFORE_SENTENCE != 0;
-            self.after_hyphen = kind & HYPHEN != 0;
-            self.at += length;
-        }
-        let start = self.at;
+            starts_sentence |= kind & BEFORE_SENTENCE != 0;
+            after_hyphen = kind & HYPHEN != 0;
+            at += length;
+        };
+        let start = at;
         let (mut kinds, mut letters) = (0, 0);
-        let (first, _) = self.peek()?;
-        while let Some((kind, length)) = self.peek().filter(|(kind, _)| kind & (IN_WORD | MARK) != 0) {
-            kinds |= kind;
-            letters += 1;
-            self.at += length;
-        }
-        let text = &self.text[start..self.at];
-        let starts_sentence = std::mem::take(&mut self.starts_sentence);
+        let after = loop {
+            match self.look(at) {
+                Some((kind, length)) if kind & (IN_WORD | MARK) != 0 => {
+                    kinds |= kind;
+                    letters += 1;
+                    at += length;
+                }
+                after => break after,
+            }
+        };
+        let before_hyphen = after
+            .is_some_and(|(kind, length)| kind & HYPHEN != 0 && self.text[at + length..].chars().next().is_some_and(char::is_alphanumeric));
+        (self.at, self.starts_sentence, self.after_hyphen) = (at, false, false);
         let capital = first & UPPER != 0;
-        let before_hyphen = self.peek().is_some_and(|(kind, length)| {
-            kind & HYPHEN != 0 && self.text[self.at + length..].chars().next().is_some_and(char::is_alphanumeric)
-        });
         Some(Word {
-            text,
+            text: &self.text[start..at],
             start,
-            in_compound: std::mem::take(&mut self.after_hyphen) || before_hyphen,
+            in_compound: after_hyphen || before_hyphen,
             has_digit: kinds & DIGIT != 0,
             is_name: capital && !starts_sentence,
             is_acronym: capital && kinds & LOWER == 0 && letters > 1,
@@ -143,8 +146,12 @@ const MARK: Kind = 16;
 const HYPHEN: Kind = 32;
 const BEFORE_SENTENCE: Kind = 64;
 
-/// The kinds of ASCII, which is where the time goes.
-static ASCII: LazyLock<[Kind; 128]> = LazyLock::new(|| std::array::from_fn(|byte| kind(char::from(byte as u8))));
+/// Not ASCII: what it is has to be looked up.
+const OTHER: Kind = 128;
+
+/// The kinds of bytes: those of ASCII are known, and are where the time goes.
+static KINDS: LazyLock<[Kind; 256]> =
+    LazyLock::new(|| std::array::from_fn(|byte| if byte < 128 { kind(char::from(byte as u8)) } else { OTHER }));
 
 fn kind(c: char) -> Kind {
     let bit = |is: bool, bit: Kind| if is { bit } else { 0 };
@@ -158,14 +165,16 @@ fn kind(c: char) -> Kind {
 }
 
 impl Words<'_> {
-    /// What the next character is, and its length.
-    #[inline]
-    fn peek(&self) -> Option<(Kind, usize)> {
-        let byte = *self.text.as_bytes().get(self.at)?;
-        match self.ascii.get(usize::from(byte)) {
-            Some(kind) => Some((*kind, 1)),
-            None => self.text[self.at..].chars().next().map(|c| (kind(c), c.len_utf8())),
-        }
+    /// What the character at a place is, and its length.
+    #[inline(always)]
+    fn look(&self, at: usize) -> Option<(Kind, usize)> {
+        let kind = self.kinds[usize::from(*self.text.as_bytes().get(at)?)];
+        if kind == OTHER { self.look_up(at) } else { Some((kind, 1)) }
+    }
+
+    #[cold]
+    fn look_up(&self, at: usize) -> Option<(Kind, usize)> {
+        self.text[at..].chars().next().map(|c| (kind(c), c.len_utf8()))
     }
 }
 
