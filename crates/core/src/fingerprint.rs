@@ -34,11 +34,21 @@ impl Fingerprint {
     pub const fn as_bytes(&self) -> &[u8; 16] {
         &self.0
     }
+
+    /// Its 32 hexadecimal digits, written into `digits`: every request writes some of them twice.
+    fn hex<'d>(&self, digits: &'d mut [u8; 32]) -> &'d str {
+        const DIGITS: &[u8; 16] = b"0123456789abcdef";
+        for (pair, byte) in digits.chunks_exact_mut(2).zip(self.0) {
+            pair[0] = DIGITS[usize::from(byte >> 4)];
+            pair[1] = DIGITS[usize::from(byte & 15)];
+        }
+        std::str::from_utf8(digits).unwrap_or_default()
+    }
 }
 
 impl fmt::Display for Fingerprint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+        f.write_str(self.hex(&mut [0; 32]))
     }
 }
 
@@ -50,7 +60,7 @@ impl fmt::Debug for Fingerprint {
 
 impl Serialize for Fingerprint {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
+        serializer.serialize_str(self.hex(&mut [0; 32]))
     }
 }
 
@@ -96,6 +106,7 @@ mod tests {
     fn text_form_is_read_back() {
         let fingerprint = Fingerprint::of([b"motie".as_slice()]);
         let text = serde_json::to_string(&fingerprint).expect("serialises");
+        assert_eq!(text, format!("\"{:032x}\"", u128::from_be_bytes(*fingerprint.as_bytes())));
         assert_eq!(serde_json::from_str::<Fingerprint>(&text).expect("reads"), fingerprint);
         assert!(serde_json::from_str::<Fingerprint>("\"zz\"").is_err());
     }

@@ -104,6 +104,11 @@ pub trait Journal: Debug + Send + Sync + 'static {
 pub trait Answered: Debug + Send + Sync + 'static {
     /// Whether this row has been settled with this very question.
     fn contains(&self, row: RowId) -> bool;
+
+    /// Whether surely no row has been settled, so that nobody need work out what to ask for.
+    fn is_empty(&self) -> bool {
+        false
+    }
 }
 
 /// The first run: nothing has been answered.
@@ -113,5 +118,9 @@ pub struct NothingAnswered;
 impl Answered for NothingAnswered {
     fn contains(&self, _row: RowId) -> bool {
         false
+    }
+
+    fn is_empty(&self) -> bool {
+        true
     }
 }

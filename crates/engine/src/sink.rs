@@ -14,6 +14,8 @@ use datafusion::arrow::compute::{cast, filter_record_batch, take_record_batch};
 use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
 use parquet::arrow::ArrowWriter;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+use parquet::file::properties::WriterProperties;
+use parquet::schema::types::ColumnPath;
 use promptmill_core::{Error, Fingerprint, Result, columns};
 
 use crate::commit::{Commit, CommitLog, DataFile, Settled, Settlement, writer_properties};
@@ -57,6 +59,8 @@ pub(crate) struct Layout {
     /// The columns of dead letters.
     dead: SchemaRef,
     key: String,
+    /// How files of results are written.
+    properties: WriterProperties,
 }
 
 impl Layout {
@@ -72,11 +76,23 @@ impl Layout {
             Field::new("cost_usd", DataType::Decimal128(18, 9), true),
             Field::new("at", DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into())), true),
         ]);
+        // Hardly any value occurs twice in these: a dictionary of them would be a second copy, searched for each row,
+        // and some 70 kB a column before the first one.
+        let mut unique = vec![key, "input_tokens", "output_tokens", "cost_usd"];
+        // Free texts are the answers that can be repaired; those of a fixed set are not.
+        let is_text = |field: &Field| {
+            field.metadata().contains_key(columns::ANSWER) && output.column_with_name(&format!("{}_flags", field.name())).is_some()
+        };
+        unique.extend(output.fields().iter().filter(|field| is_text(field)).map(|field| field.name().as_str()));
+        let properties = unique
+            .into_iter()
+            .fold(writer_properties(), |properties, column| properties.set_column_dictionary_enabled(ColumnPath::from(column), false));
         Ok(Self {
             file: Arc::new(Schema::new(results.fields()[..inside].to_vec())),
             partition_by: partition_by.to_vec(),
             dead: Arc::new(Schema::new(dead)),
             key: key.to_owned(),
+            properties: properties.build(),
         })
     }
 
@@ -92,8 +108,8 @@ struct OpenFile {
 }
 
 impl OpenFile {
-    fn new(schema: &SchemaRef) -> Result<Self> {
-        let writer = ArrowWriter::try_new(Vec::new(), Arc::clone(schema), Some(writer_properties())).map_err(not_written)?;
+    fn new(schema: &SchemaRef, properties: WriterProperties) -> Result<Self> {
+        let writer = ArrowWriter::try_new(Vec::new(), Arc::clone(schema), Some(properties)).map_err(not_written)?;
         Ok(Self { writer, rows: 0 })
     }
 
@@ -179,7 +195,7 @@ impl Sink {
             let letters = self.dead_letters(&filter_record_batch(batch, &dead)?)?;
             let file = match &mut self.open_dead {
                 Some(file) => file,
-                None => self.open_dead.insert(OpenFile::new(&self.layout.dead)?),
+                None => self.open_dead.insert(OpenFile::new(&self.layout.dead, writer_properties().build())?),
             };
             file.write(&letters)?;
         }
@@ -214,7 +230,9 @@ impl Sink {
             let part = if one { project(batch)? } else { project(&take_record_batch(batch, &UInt64Array::from(rows))?)? };
             let file = match self.open.entry(partition) {
                 std::collections::btree_map::Entry::Occupied(open) => open.into_mut(),
-                std::collections::btree_map::Entry::Vacant(free) => free.insert(OpenFile::new(&self.layout.file)?),
+                std::collections::btree_map::Entry::Vacant(free) => {
+                    free.insert(OpenFile::new(&self.layout.file, self.layout.properties.clone())?)
+                }
             };
             file.write(&part)?;
         }
@@ -328,7 +346,7 @@ impl Sink {
             if !holds(&bytes, &self.layout.key, &replaced)? {
                 continue;
             }
-            let (rows, bytes) = merge(vec![(bytes, replaced)], &self.layout.key)?;
+            let (rows, bytes) = merge(vec![(bytes, replaced)], &self.layout.key, writer_properties().build())?;
             commit.removed.push(path);
             if rows > 0 {
                 let letters = DataFile { path: self.file_name(), rows, bytes: bytes.len() as u64, partition: vec![] };
@@ -346,7 +364,7 @@ impl Sink {
                 for file in &group {
                     parts.push((self.read(&self.results, &file.path).await?, replaced(&untidy, self.log.commit_of(&file.path))));
                 }
-                let (rows, bytes) = merge(parts, &self.layout.key)?;
+                let (rows, bytes) = merge(parts, &self.layout.key, self.layout.properties.clone())?;
                 commit.removed.extend(group.iter().map(|file| file.path.clone()));
                 if rows > 0 {
                     let added = self.store(partition.clone(), rows, bytes).await?;
@@ -449,7 +467,7 @@ fn holds(file: &Bytes, key: &str, replaced: &[&str]) -> Result<bool> {
 }
 
 /// The rows of several files in one, without those of the keys named beside each.
-fn merge(parts: Vec<(Bytes, Vec<&str>)>, key: &str) -> Result<(u64, Vec<u8>)> {
+fn merge(parts: Vec<(Bytes, Vec<&str>)>, key: &str, properties: WriterProperties) -> Result<(u64, Vec<u8>)> {
     // Files of different runs may have different columns: the newest run's come first, older ones fill in nulls.
     let mut fields: Vec<Arc<Field>> = Vec::new();
     for (file, _) in parts.iter().rev() {
@@ -461,7 +479,7 @@ fn merge(parts: Vec<(Bytes, Vec<&str>)>, key: &str) -> Result<(u64, Vec<u8>)> {
         }
     }
     let schema = Arc::new(Schema::new(fields));
-    let mut output = OpenFile::new(&schema)?;
+    let mut output = OpenFile::new(&schema, properties)?;
     for (file, replaced) in parts {
         let replaced = replaced.into_iter().collect();
         for batch in ParquetRecordBatchReaderBuilder::try_new(file).map_err(not_read)?.build().map_err(not_read)? {

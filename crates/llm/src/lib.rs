@@ -7,6 +7,7 @@
 mod answers;
 mod budget;
 mod classify;
+mod escape;
 mod headers;
 pub mod lane;
 mod models;

@@ -257,12 +257,13 @@ impl Renderer {
         let mut items = StringBuilder::with_capacity(rows, rows * 1024);
         let mut questions = FixedSizeBinaryBuilder::with_capacity(rows, 16);
         let mut open = Vec::with_capacity(rows);
+        let all_open = context.answered.is_empty();
         for row in 0..rows {
             let item = template
                 .render(Value::from_object(Row { columns: Arc::clone(&columns), row }))
                 .map_err(|error| Error::failed(format!("the item of row `{}` cannot be rendered", keys.value(row))).because(error))?;
             let question = Fingerprint::of([asked.as_bytes().as_slice(), item.as_bytes()]);
-            open.push(!context.answered.contains(RowId::new(keys.value(row), question)));
+            open.push(all_open || !context.answered.contains(RowId::new(keys.value(row), question)));
             items.append_value(item);
             questions.append_value(question.as_bytes())?;
         }

@@ -9,6 +9,7 @@
 //! told had succeeded.
 
 use std::borrow::Cow;
+use std::io::{self, Read};
 use std::ops::Range;
 
 use promptmill_core::{Attempt, Begun, Error, Result};
@@ -73,6 +74,46 @@ fn encode(entry: &Entry<'_>, size: usize) -> Result<Vec<u8>> {
 /// The entry in the payload of a frame.
 pub(super) fn decode(payload: &[u8]) -> serde_json::Result<Entry<'static>> {
     serde_json::from_slice(payload)
+}
+
+/// What stands next in a log that is read from its start.
+#[derive(Debug, PartialEq)]
+pub(super) enum Next {
+    /// A whole frame, which is so many bytes long; its payload is in the buffer.
+    Frame(usize),
+    /// Nothing: the log ends here.
+    End,
+    /// No whole frame.
+    Bad,
+}
+
+/// Reads the header of a log; says whether it is one.
+pub(super) fn read_header(log: &mut impl Read) -> io::Result<bool> {
+    let mut header = Vec::with_capacity(HEADER.len());
+    log.take(HEADER.len() as u64).read_to_end(&mut header)?;
+    Ok(header == HEADER)
+}
+
+/// Reads the next frame of a log into `payload`, which is emptied first.
+pub(super) fn read_next(log: &mut impl Read, payload: &mut Vec<u8>) -> io::Result<Next> {
+    payload.clear();
+    log.take(PREFIX as u64).read_to_end(payload)?;
+    if payload.is_empty() {
+        return Ok(Next::End);
+    }
+    let Some((length, checksum)) = payload.first_chunk::<PREFIX>().map(|prefix| {
+        let [a, b, c, d, e, f, g, h] = *prefix;
+        (u32::from_le_bytes([a, b, c, d]), u32::from_le_bytes([e, f, g, h]))
+    }) else {
+        return Ok(Next::Bad);
+    };
+    payload.clear();
+    log.take(u64::from(length)).read_to_end(payload)?;
+    // As in a log that is read in one go, what does not start as an entry does is no frame, whatever its checksum.
+    let is_whole = payload.len() as u64 == u64::from(length)
+        && STARTS.iter().any(|start| payload.starts_with(start))
+        && crc32fast::hash(payload) == checksum;
+    Ok(if is_whole { Next::Frame(PREFIX + payload.len()) } else { Next::Bad })
 }
 
 /// Where the whole frames of a log are.
@@ -238,6 +279,34 @@ mod tests {
     fn other_files_are_not_taken_for_logs() {
         assert_eq!(frames(b"PAR1"), Err(Damage::NotALog));
         assert_eq!(frames(b"promptmill journal 7\nxyz"), Err(Damage::Version("promptmill journal 7".into())));
+    }
+
+    #[test]
+    fn a_log_read_frame_by_frame_is_the_log_read_in_one_go() {
+        let whole = log(&[&[frame("a1")], &[frame("a2"), frame("a3")]]);
+        let read = |mut bytes: &[u8]| {
+            let (mut payload, mut ids) = (Vec::new(), Vec::new());
+            assert!(read_header(&mut bytes).expect("memory"));
+            loop {
+                match read_next(&mut bytes, &mut payload).expect("memory") {
+                    Next::Frame(_) if is_mark(&payload) => {}
+                    Next::Frame(_) => match decode(&payload).expect("an entry") {
+                        Entry::Ended(attempt) => ids.push(attempt.begun.attempt_id.clone()),
+                        other => panic!("{other:?}"),
+                    },
+                    end => return (ids, end),
+                }
+            }
+        };
+        assert_eq!(read(&whole), (ids(&whole), Next::End));
+        for at in HEADER.len()..whole.len() {
+            let cut = read(&whole[..at]);
+            assert!(cut.1 == Next::Bad || frames(&whole[..at]).expect("a log").torn.is_none(), "cut at {at}");
+            let mut damaged = whole.clone();
+            damaged[at] ^= 0x41;
+            assert_eq!(read(&damaged).1, Next::Bad, "damaged at {at}");
+        }
+        assert!(!read_header(&mut b"promptmill".as_slice()).expect("memory"));
     }
 
     #[test]

@@ -3,13 +3,13 @@
 //! When to write and when to begin a new log is decided by [`super::writer`]; the bytes are [`super::frame`]'s.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::Write;
+use std::io::{self, BufReader, Write};
 use std::path::{Path, PathBuf};
 
 use promptmill_core::{Error, Result};
 
 use super::folder::Folder;
-use super::frame::{self, Damage, Entry, Frames};
+use super::frame::{self, Damage, Entry, Frames, Next};
 use super::trouble::{FORSAKE, disk};
 
 /// The log that is written to.
@@ -102,13 +102,48 @@ impl Log {
 
     /// What it records, in order.
     pub(super) fn entries(&self) -> impl Iterator<Item = Result<Entry<'static>>> {
-        self.frames.payloads.iter().map(|payload| {
-            frame::decode(&self.bytes[payload.clone()]).map_err(|error| {
-                let message = format!("the journal entry at byte {} of `{}` could not be read", payload.start, self.path.display());
-                Error::failed(message).hint("run the version of promptmill that wrote it").because(error)
-            })
-        })
+        self.frames.payloads.iter().map(|payload| decode(&self.path, payload.start, &self.bytes[payload.clone()]))
     }
+}
+
+/// How much of a log is read at once.
+const PIECE: usize = 256 * 1024;
+
+/// What a log records, in order, read piece by piece: for a log that was closed, and so had been durable to its last
+/// byte. Anything in it that is no whole frame is damage.
+pub(super) fn closed_entries(path: &Path) -> Result<impl Iterator<Item = Result<Entry<'static>>> + use<>> {
+    let path = path.to_owned();
+    let not_read = |error: io::Error| disk(&path, "read", error);
+    let mut log = BufReader::with_capacity(PIECE, File::open(&path).map_err(not_read)?);
+    if !frame::read_header(&mut log).map_err(not_read)? {
+        return Err(damage_of(&path, 0));
+    }
+    let (mut at, mut payload) = (frame::HEADER.len(), Vec::new());
+    Ok(std::iter::from_fn(move || match frame::read_next(&mut log, &mut payload) {
+        Ok(Next::Frame(length)) => {
+            let start = at + length - payload.len();
+            at += length;
+            Some(decode(&path, start, &payload))
+        }
+        Ok(Next::End) => None,
+        Ok(Next::Bad) => Some(Err(damage_of(&path, at))),
+        Err(error) => Some(Err(disk(&path, "read", error))),
+    }))
+}
+
+/// What is wrong with a closed log that has no whole frame at `at`: told by reading all of it.
+fn damage_of(path: &Path, at: usize) -> Error {
+    match Log::read(path).and_then(Log::whole) {
+        Ok(_) => told(path, &Damage::Frame(at)),
+        Err(error) => error,
+    }
+}
+
+fn decode(path: &Path, at: usize, payload: &[u8]) -> Result<Entry<'static>> {
+    frame::decode(payload).map_err(|error| {
+        let message = format!("the journal entry at byte {at} of `{}` could not be read", path.display());
+        Error::failed(message).hint("run the version of promptmill that wrote it").because(error)
+    })
 }
 
 fn told(path: &Path, damage: &Damage) -> Error {

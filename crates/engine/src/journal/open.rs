@@ -57,7 +57,7 @@ pub(super) fn recover(folder: &Folder) -> Result<u64> {
             let (log, bytes) = (log.path().display(), log.torn());
             tracing::warn!(%log, bytes, "the last write to the journal had not been finished and is dropped");
         }
-        seal(folder, number, &log, |id| last_word.get(id) == Some(&number))?;
+        seal(folder, number, log.entries(), |id| last_word.get(id) == Some(&number))?;
     }
     Ok(folder.segments()?.last().copied().unwrap_or_default())
 }

@@ -13,7 +13,7 @@ use promptmill_core::{Attempt, Begun, CostSource, Result};
 use super::LOST;
 use super::folder::Folder;
 use super::frame::Entry;
-use super::log::Log;
+use super::log::closed_entries;
 use super::segment::Unfinished;
 use super::trouble::{Health, disk};
 
@@ -33,8 +33,7 @@ pub(super) fn start(folder: Folder, health: Health) -> std::io::Result<(Sender<C
         for closed in inbox {
             let (Closed::Full(number) | Closed::Last(number)) = closed;
             let settles = |_: &str| matches!(closed, Closed::Last(_));
-            let log = Log::read(&folder.log(number)).and_then(Log::whole);
-            let sealed = log.and_then(|log| seal(&folder, number, &log, settles));
+            let sealed = closed_entries(&folder.log(number)).and_then(|entries| seal(&folder, number, entries, settles));
             // What is not sealed is still in its log. But a disk that fails here is no place to go on paying.
             if health.watch(sealed).is_err() {
                 break;
@@ -44,9 +43,15 @@ pub(super) fn start(folder: Folder, health: Health) -> std::io::Result<(Sender<C
     Ok((sender, thread))
 }
 
-/// Seals the log with this number. An attempt that it saw begin and not end is lost if `settles` says that no
-/// later log knows more about it. A log without attempts is removed and leaves no segment.
-pub(super) fn seal(folder: &Folder, number: u64, log: &Log, settles: impl Fn(&str) -> bool) -> Result<()> {
+/// Seals the log with this number, which records these entries. An attempt that it saw begin and not end is lost
+/// if `settles` says that no later log knows more about it. A log without attempts is removed and leaves no
+/// segment.
+pub(super) fn seal(
+    folder: &Folder,
+    number: u64,
+    entries: impl Iterator<Item = Result<Entry<'static>>>,
+    settles: impl Fn(&str) -> bool,
+) -> Result<()> {
     let mut segment = None;
     // By id, which is by time.
     let mut in_flight = BTreeMap::new();
@@ -54,7 +59,7 @@ pub(super) fn seal(folder: &Folder, number: u64, log: &Log, settles: impl Fn(&st
         Some(segment) => Unfinished::push(segment, attempt),
         None => segment.insert(Unfinished::create(folder, number)?).push(attempt),
     };
-    for entry in log.entries() {
+    for entry in entries {
         match entry? {
             Entry::Durable => {}
             Entry::Begun(begun) => {
@@ -70,7 +75,8 @@ pub(super) fn seal(folder: &Folder, number: u64, log: &Log, settles: impl Fn(&st
     if let Some(segment) = segment {
         segment.finish()?;
     }
-    fs::remove_file(log.path()).map_err(|error| disk(log.path(), "removed", error))
+    let log = folder.log(number);
+    fs::remove_file(&log).map_err(|error| disk(&log, "removed", error))
 }
 
 /// What is on record of an attempt whose end nobody saw: it may have cost all that was set aside for it.

@@ -25,7 +25,7 @@ use super::folder::Folder;
 use super::trouble::{self, disk};
 
 /// How much response text becomes one record batch while a segment is written; keeps memory flat.
-const BATCH_BYTES: usize = 8 * 1024 * 1024;
+const BATCH_BYTES: usize = 1024 * 1024;
 
 /// Rows of one record batch while a segment is read; with long responses some ten megabytes.
 const BATCH_ROWS: usize = 512;

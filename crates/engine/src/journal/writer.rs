@@ -1,14 +1,17 @@
 //! The one thread that writes: it takes all that is waiting, writes it at once, syncs once, tells everybody.
 //!
 //! Under load the wait for the disk is shared by all requests that end meanwhile; alone, an entry waits for
-//! nobody. Callers serialise their entries themselves, so that this thread does little but wait for the disk.
+//! nobody. Callers serialise their entries themselves, so that this thread does little but wait for the disk, and
+//! hear of it from a task among them, so that it wakes their threads once a write and not once an entry.
 
 use std::collections::HashMap;
 use std::mem;
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::thread::{self, JoinHandle};
+use std::time::Duration;
 
 use promptmill_core::{Error, Result};
+use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 
 use super::folder::Folder;
@@ -19,6 +22,10 @@ use super::trouble::{Health, repeated};
 
 /// Where a caller waits.
 pub(super) type Done = oneshot::Sender<Result<()>>;
+
+/// How long a write waits for company if the one before it had some: next to nothing beside what a model takes,
+/// and under a load at which that is not so it saves most of the syncs.
+const COMPANY: Duration = Duration::from_micros(500);
 
 /// What callers ask of the thread.
 #[derive(Debug)]
@@ -42,6 +49,8 @@ struct Writer {
     /// What has begun and not ended: the frames that the next log starts with.
     in_flight: HashMap<String, Vec<u8>>,
     buffer: Vec<u8>,
+    /// Where the callers are, if they are tasks.
+    runtime: Option<Handle>,
 }
 
 /// Starts the thread, which writes to `log` until it is asked to close or nobody is left to ask.
@@ -49,8 +58,8 @@ pub(super) fn start(folder: &Folder, log: OpenLog, rotate_at: u64, health: Healt
     let no_thread = |error| Error::failed("the journal's threads could not be started").because(error);
     let (sender, inbox) = mpsc::channel();
     let (sealer, sealing) = seal::start(folder.clone(), health.clone()).map_err(no_thread)?;
-    let (in_flight, buffer) = (HashMap::new(), Vec::new());
-    let writer = Writer { folder: folder.clone(), log, rotate_at, health, sealer, in_flight, buffer };
+    let (in_flight, buffer, runtime) = (HashMap::new(), Vec::new(), Handle::try_current().ok());
+    let writer = Writer { folder: folder.clone(), log, rotate_at, health, sealer, in_flight, buffer, runtime };
     let thread = thread::Builder::new().name("journal-write".to_owned()).spawn(move || writer.run(&inbox, sealing));
     Ok((sender, thread.map_err(no_thread)?))
 }
@@ -58,10 +67,15 @@ pub(super) fn start(folder: &Folder, log: OpenLog, rotate_at: u64, health: Healt
 impl Writer {
     fn run(mut self, inbox: &Receiver<Message>, sealing: JoinHandle<()>) {
         let mut closing = None;
+        let mut had_company = false;
         while closing.is_none()
             && let Ok(first) = inbox.recv()
         {
+            if had_company {
+                thread::sleep(COMPANY);
+            }
             let waiting: Vec<Message> = std::iter::once(first).chain(inbox.try_iter()).collect();
+            had_company = waiting.len() > 1;
             let mut told = Vec::with_capacity(waiting.len());
             let outcome = self.health.check().and_then(|()| self.write(waiting.iter()));
             let outcome = self.health.watch(outcome);
@@ -81,11 +95,9 @@ impl Writer {
                     }
                 });
             }
-            for done in told {
-                // Whoever gave up waiting does not hear it.
-                let _ = done.send(outcome.as_ref().map_err(repeated).copied());
-            }
-            if outcome.is_ok() && self.log.length() >= self.rotate_at {
+            let is_written = outcome.is_ok();
+            self.tell(outcome, told);
+            if is_written && self.log.length() >= self.rotate_at {
                 let rotated = self.rotate();
                 let _ = self.health.watch(rotated);
             }
@@ -113,6 +125,21 @@ impl Writer {
             }
         }
         if self.buffer.is_empty() { Ok(()) } else { self.log.append(&self.buffer) }
+    }
+
+    /// Tells all who wait how their write went.
+    fn tell(&self, outcome: Result<()>, waiting: Vec<Done>) {
+        let is_crowd = waiting.len() > 1;
+        let tell = move || {
+            for done in waiting {
+                // Whoever gave up waiting does not hear it.
+                let _ = done.send(outcome.as_ref().map_err(repeated).copied());
+            }
+        };
+        match &self.runtime {
+            Some(runtime) if is_crowd => drop(runtime.spawn(async move { tell() })),
+            _ => tell(),
+        }
     }
 
     /// Goes on in a new log. What is in flight goes with it, durably, before the old one may be sealed: sealed

@@ -9,8 +9,8 @@ use promptmill_core::{
 };
 use promptmill_llm::lane::{Named, Outcome, Pass};
 use promptmill_llm::{
-    CallError, Charge, Class, Dimension, Finish, LimitHint, Model, Per, RateLimits, Reply, Request, Reservation, Response, RowAnswer,
-    Tokens, pack_schema, read_answers, user_message,
+    CallError, Charge, Class, Dimension, Finish, LimitHint, Model, Per, RateLimits, Request, Reservation, Response, RowAnswer, Tokens,
+    pack_schema, read_answers, user_message,
 };
 use serde_json::Value;
 use tokio::sync::Notify;
@@ -185,13 +185,14 @@ fn answered(
     let (cost, cost_source) = cost(model, usage, response.cost);
     let reply = read_answers(&response.content, request.items.len(), &request.shape);
     let truncated = response.finish == Finish::Truncated;
-    let verdicts: Vec<_> = reply.rows.iter().map(|row| verdict(row, &request.shape, truncated, acceptance)).collect();
+    let (bad_rows, whole) = (reply.rows.len() - reply.given(), reply.whole);
+    let verdicts: Vec<_> = reply.rows.into_iter().map(|row| verdict(row, &request.shape, truncated, acceptance)).collect();
     let accepted = verdicts.iter().filter(|verdict| verdict.is_ok()).count();
-    let status = match &reply {
+    let status = match whole {
         _ if truncated => "truncated",
-        reply if !reply.whole => "malformed",
-        reply if reply.given() < reply.rows.len() => "incomplete",
-        _ => "ok",
+        false => "malformed",
+        true if bad_rows > 0 => "incomplete",
+        true => "ok",
     };
     let attempt = Attempt {
         begun,
@@ -205,8 +206,6 @@ fn answered(
         answered: accepted as u32,
         raw_response: Some(response.raw),
     };
-    let Reply { whole, .. } = reply;
-    let bad_rows = reply.rows.len() - reply.given();
     let within = u64::from(request.max_tokens.unwrap_or(u32::MAX)) * 95 / 100;
     let cut_off_at = Some(usage.output_tokens).filter(|tokens| truncated && *tokens < within);
     Asked { attempt, verdicts, error: None, retry_after: None, broken: truncated || !whole, cut_off_at, bad_rows, spent: Money::ZERO }
@@ -269,17 +268,17 @@ pub(super) fn judge_again(
 ) -> Option<Result<Answer, Fault>> {
     let response = model.provider.read(attempt.raw_response.as_deref()?).ok()?;
     let reply = read_answers(&response.content, attempt.begun.keys.len(), shape);
-    Some(verdict(reply.rows.get(position)?, shape, response.finish == Finish::Truncated, acceptance))
+    Some(verdict(reply.rows.into_iter().nth(position)?, shape, response.finish == Finish::Truncated, acceptance))
 }
 
-fn verdict(row: &RowAnswer, shape: &AnswerShape, truncated: bool, acceptance: &[Arc<dyn Acceptance>]) -> Result<Answer, Fault> {
+fn verdict(row: RowAnswer, shape: &AnswerShape, truncated: bool, acceptance: &[Arc<dyn Acceptance>]) -> Result<Answer, Fault> {
     let fault = |reason: &str, detail: String| Fault { reason: reason.to_owned(), detail, text: None, retry: true };
     match row {
-        RowAnswer::Given(values) => judge(values.clone(), shape, acceptance),
+        RowAnswer::Given(values) => judge(values, shape, acceptance),
         RowAnswer::Missing if truncated => Err(fault("truncated", "the answer was cut off before this row".to_owned())),
         RowAnswer::Missing => Err(fault("missing", "the answer does not name this row".to_owned())),
         RowAnswer::Duplicate => Err(fault("duplicate", "the answer names this row twice, with different words".to_owned())),
-        RowAnswer::Invalid(detail) => Err(fault("invalid", detail.clone())),
+        RowAnswer::Invalid(detail) => Err(fault("invalid", detail)),
     }
 }
 
@@ -323,11 +322,12 @@ fn prompt_text(request: &Request) -> String {
     text
 }
 
-/// The length of a text inside JSON quotes, or a little more: written without branches, since it looks at every
-/// byte that is asked about.
+/// The length of a text inside JSON quotes, or a little more: without branches and in sums that are one byte wide,
+/// since it looks at every byte that is asked about.
 fn escaped_len(text: &str) -> usize {
-    let extra = |byte: u8| usize::from(byte == b'"' || byte == b'\\') + 5 * usize::from(byte < 32);
-    text.len() + text.bytes().map(extra).sum::<usize>()
+    let extra = |byte: u8| u8::from(byte == b'"') + u8::from(byte == b'\\') + 5 * u8::from(byte < 32);
+    // 32 bytes that take 5 more each are 160: no sum overflows.
+    text.len() + text.as_bytes().chunks(32).map(|chunk| usize::from(chunk.iter().map(|byte| extra(*byte)).sum::<u8>())).sum::<usize>()
 }
 
 /// The most that a request can cost.

@@ -166,7 +166,8 @@ impl Evidence {
         let mut evidence =
             Self { ordinary: Tally::default(), everything: Tally::default(), names_count: false, latin_letters: 0, other_letters: 0 };
         let mut lowered = Lowered::new(text);
-        let mut acronyms = 0;
+        let (mut names, mut acronyms) = (Tally::default(), 0);
+        let frequent = &*FREQUENT;
         for word in words(text) {
             let other = if word.text.is_ascii() { 0 } else { word.text.chars().filter(|c| is_other_letter(*c)).count() };
             evidence.other_letters += other;
@@ -174,13 +175,12 @@ impl Evidence {
             if word.has_digit || other > 0 {
                 continue;
             }
-            let lists = if word.text.len() <= LONGEST { FREQUENT.get(lowered.get(&word)).copied().unwrap_or_default() } else { 0 };
-            evidence.everything.add(lists, expected);
+            let lists = if word.text.len() <= LONGEST { frequent.get(lowered.get(&word)).copied().unwrap_or_default() } else { 0 };
             acronyms += usize::from(word.is_acronym);
-            if !word.is_name {
-                evidence.ordinary.add(lists, expected);
-            }
+            let tally = if word.is_name { &mut names } else { &mut evidence.ordinary };
+            tally.add(lists, expected);
         }
+        evidence.everything = names.and(&evidence.ordinary);
         evidence.names_count = acronyms * 2 > evidence.everything.words;
         evidence
     }
@@ -212,6 +212,15 @@ impl Tally {
             counts[rest.trailing_zeros() as usize] += 1;
             rest &= rest - 1;
         }
+    }
+
+    /// Both together.
+    fn and(mut self, other: &Self) -> Self {
+        self.words += other.words;
+        self.expected += other.expected;
+        self.shared.iter_mut().zip(other.shared).for_each(|(sum, count)| *sum += count);
+        self.foreign.iter_mut().zip(other.foreign).for_each(|(sum, count)| *sum += count);
+        self
     }
 }
 

@@ -4,6 +4,7 @@
 
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
+use std::sync::LazyLock;
 
 /// A run of letters (and digits). Apostrophes and hyphens end a word: `l'eau` is two, `check-in` too.
 #[derive(Debug, Clone, Copy)]
@@ -23,7 +24,7 @@ pub(super) struct Word<'t> {
 
 /// The words of a text in order. Linear, without allocation.
 pub(super) fn words(text: &str) -> impl Iterator<Item = Word<'_>> {
-    Words { text, at: 0, starts_sentence: true, after_hyphen: false }
+    Words { text, kinds: &KINDS, at: 0, starts_sentence: true, after_hyphen: false }
 }
 
 /// A text in lower case, to look its words up with. The ASCII of it is done in one go, which is many times
@@ -54,25 +55,28 @@ impl Lowered {
 /// A map by words of a list, fast for short keys; none of them come from outside.
 pub(super) type WordMap<V> = HashMap<&'static str, V, BuildHasherDefault<WordHasher>>;
 
-/// FNV-1a.
-#[derive(Debug)]
+/// Takes a word's two ends at once, which overlap in a short one: most words are looked up and not found, and a
+/// hash that goes byte by byte is most of that.
+#[derive(Debug, Default)]
 pub(super) struct WordHasher(u64);
-
-impl Default for WordHasher {
-    fn default() -> Self {
-        Self(0xcbf2_9ce4_8422_2325)
-    }
-}
 
 impl Hasher for WordHasher {
     fn write(&mut self, bytes: &[u8]) {
-        for byte in bytes {
-            self.0 = (self.0 ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3);
-        }
+        let ends = |start: Option<&[u8; 8]>, end: Option<&[u8; 8]>| Some((u64::from_le_bytes(*start?), u64::from_le_bytes(*end?)));
+        let short = |start: Option<&[u8; 4]>, end: Option<&[u8; 4]>| Some((u32::from_le_bytes(*start?), u32::from_le_bytes(*end?)));
+        let (start, end) = ends(bytes.first_chunk(), bytes.last_chunk())
+            .or_else(|| short(bytes.first_chunk(), bytes.last_chunk()).map(|(start, end)| (start.into(), end.into())))
+            .unwrap_or_else(|| (bytes.iter().fold(0, |word, byte| (word << 8) | u64::from(*byte)), 0));
+        let mixed = (start ^ end.rotate_left(27) ^ ((bytes.len() as u64) << 56) ^ self.0).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        self.0 = mixed ^ (mixed >> 29);
     }
 
+    /// Ends a text, which its length has done already.
+    fn write_u8(&mut self, _: u8) {}
+
     fn finish(&self) -> u64 {
-        self.0
+        // Maps look at the first and the last bits.
+        self.0.wrapping_mul(0xd6e8_feb8_6659_fd93)
     }
 }
 
@@ -83,6 +87,7 @@ pub(super) fn list(file: &'static str) -> impl Iterator<Item = &'static str> {
 
 struct Words<'t> {
     text: &'t str,
+    kinds: &'static [Kind; 256],
     at: usize,
     starts_sentence: bool,
     after_hyphen: bool,
@@ -92,57 +97,85 @@ impl<'t> Iterator for Words<'t> {
     type Item = Word<'t>;
 
     fn next(&mut self) -> Option<Word<'t>> {
-        loop {
-            let c = self.peek()?;
-            if c.is_alphanumeric() {
-                break;
+        let (mut at, mut starts_sentence, mut after_hyphen) = (self.at, self.starts_sentence, self.after_hyphen);
+        let first = loop {
+            let (kind, length) = self.look(at)?;
+            if kind & IN_WORD != 0 {
+                break kind;
             }
-            self.starts_sentence |= matches!(c, '.' | '!' | '?' | ':' | '\n' | '…' | '•' | '*');
-            self.after_hyphen = is_hyphen(c);
-            self.at += c.len_utf8();
-        }
-        let start = self.at;
-        let (mut has_digit, mut has_lower, mut letters) = (false, false, 0);
-        while let Some(c) = self.peek().filter(|c| c.is_alphanumeric() || is_mark(*c)) {
-            has_digit |= c.is_numeric();
-            has_lower |= c.is_lowercase();
-            letters += 1;
-            self.at += c.len_utf8();
-        }
-        let text = &self.text[start..self.at];
-        let starts_sentence = std::mem::take(&mut self.starts_sentence);
-        let capital = text.starts_with(char::is_uppercase);
-        let mut rest = self.text[self.at..].chars();
-        let before_hyphen = self.peek().is_some_and(is_hyphen) && rest.next().and_then(|_| rest.next()).is_some_and(char::is_alphanumeric);
+            starts_sentence |= kind & BEFORE_SENTENCE != 0;
+            after_hyphen = kind & HYPHEN != 0;
+            at += length;
+        };
+        let start = at;
+        let (mut kinds, mut letters) = (0, 0);
+        let after = loop {
+            match self.look(at) {
+                Some((kind, length)) if kind & (IN_WORD | MARK) != 0 => {
+                    kinds |= kind;
+                    letters += 1;
+                    at += length;
+                }
+                after => break after,
+            }
+        };
+        let before_hyphen = after
+            .is_some_and(|(kind, length)| kind & HYPHEN != 0 && self.text[at + length..].chars().next().is_some_and(char::is_alphanumeric));
+        (self.at, self.starts_sentence, self.after_hyphen) = (at, false, false);
+        let capital = first & UPPER != 0;
         Some(Word {
-            text,
+            text: &self.text[start..at],
             start,
-            in_compound: std::mem::take(&mut self.after_hyphen) || before_hyphen,
-            has_digit,
+            in_compound: after_hyphen || before_hyphen,
+            has_digit: kinds & DIGIT != 0,
             is_name: capital && !starts_sentence,
-            is_acronym: capital && !has_lower && letters > 1,
+            is_acronym: capital && kinds & LOWER == 0 && letters > 1,
         })
     }
 }
 
+/// What a character is, as bits.
+type Kind = u8;
+
+const IN_WORD: Kind = 1;
+const DIGIT: Kind = 2;
+const LOWER: Kind = 4;
+const UPPER: Kind = 8;
+/// An accent that is written apart from its letter.
+const MARK: Kind = 16;
+const HYPHEN: Kind = 32;
+const BEFORE_SENTENCE: Kind = 64;
+
+/// Not ASCII: what it is has to be looked up.
+const OTHER: Kind = 128;
+
+/// The kinds of bytes: those of ASCII are known, and are where the time goes.
+static KINDS: LazyLock<[Kind; 256]> =
+    LazyLock::new(|| std::array::from_fn(|byte| if byte < 128 { kind(char::from(byte as u8)) } else { OTHER }));
+
+fn kind(c: char) -> Kind {
+    let bit = |is: bool, bit: Kind| if is { bit } else { 0 };
+    bit(c.is_alphanumeric(), IN_WORD)
+        | bit(c.is_numeric(), DIGIT)
+        | bit(c.is_lowercase(), LOWER)
+        | bit(c.is_uppercase(), UPPER)
+        | bit(matches!(c, '\u{300}'..='\u{36f}'), MARK)
+        | bit(matches!(c, '-' | '\u{2010}' | '\u{2011}'), HYPHEN)
+        | bit(matches!(c, '.' | '!' | '?' | ':' | '\n' | '…' | '•' | '*'), BEFORE_SENTENCE)
+}
+
 impl Words<'_> {
-    /// The next character. Most are ASCII, and this is where the time goes.
-    #[inline]
-    fn peek(&self) -> Option<char> {
-        match self.text.as_bytes().get(self.at)? {
-            byte if byte.is_ascii() => Some(char::from(*byte)),
-            _ => self.text[self.at..].chars().next(),
-        }
+    /// What the character at a place is, and its length.
+    #[inline(always)]
+    fn look(&self, at: usize) -> Option<(Kind, usize)> {
+        let kind = self.kinds[usize::from(*self.text.as_bytes().get(at)?)];
+        if kind == OTHER { self.look_up(at) } else { Some((kind, 1)) }
     }
-}
 
-fn is_hyphen(c: char) -> bool {
-    matches!(c, '-' | '\u{2010}' | '\u{2011}')
-}
-
-/// Accents that are written apart from their letter.
-fn is_mark(c: char) -> bool {
-    matches!(c, '\u{300}'..='\u{36f}')
+    #[cold]
+    fn look_up(&self, at: usize) -> Option<(Kind, usize)> {
+        self.text[at..].chars().next().map(|c| (kind(c), c.len_utf8()))
+    }
 }
 
 #[cfg(test)]

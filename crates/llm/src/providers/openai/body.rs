@@ -1,93 +1,93 @@
-//! The body of a request, written straight from the request: no tree of values stands in between, since
-//! this is the one thing that happens for every request before it leaves.
+//! The body of a request, written straight from the request: no tree of values and no text of the message
+//! stands in between, since this is the one thing that happens for every request before it leaves.
 
 use promptmill_core::pipeline::Structured;
-use serde::ser::SerializeMap;
-use serde::{Serialize, Serializer};
-use serde_json::Value;
+use serde::Serialize;
 
 use crate::Request;
-use crate::prompt::{pack_schema, user_message};
+use crate::escape::push_once;
+use crate::prompt::{push_pack_schema, push_user_message};
 
 /// The two names of the output limit. A body holds at most one: some servers refuse both together.
 pub(super) const LIMIT_FIELDS: [&str; 2] = ["max_tokens", "max_completion_tokens"];
 
+/// Bytes around the texts: the names of fields, the instruction.
+const AROUND: usize = 1_536;
+/// Bytes around an item: in its line, in the instruction, in the schema.
+const AROUND_ITEM: usize = 80;
+
 /// The body as JSON. What stands in `extra_body` replaces our own field of that name.
 pub(super) fn write(request: &Request, limit_field: &'static str) -> serde_json::Result<Vec<u8>> {
-    let user = user_message(request);
-    let mut json = Vec::with_capacity(user.len() + user.len() / 4 + 1_024);
-    serde_json::to_writer(&mut json, &Body { request, user: &user, limit_field })?;
-    Ok(json)
-}
-
-struct Body<'a> {
-    request: &'a Request,
-    user: &'a str,
-    limit_field: &'static str,
-}
-
-#[derive(Serialize)]
-struct Message<'a> {
-    role: &'static str,
-    content: &'a str,
-}
-
-#[derive(Serialize)]
-struct ResponseFormat {
-    r#type: &'static str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    json_schema: Option<JsonSchema>,
-}
-
-#[derive(Serialize)]
-struct JsonSchema {
-    name: &'static str,
-    strict: bool,
-    schema: Value,
-}
-
-impl Serialize for Body<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let (request, extra) = (self.request, &*self.request.extra_body);
-        let ours = |field: &str| !extra.contains_key(field);
-        let mut body = serializer.serialize_map(None)?;
-        if ours("model") {
-            body.serialize_entry("model", &*request.model)?;
-        }
-        if ours("messages") {
-            let user = Message { role: "user", content: self.user };
-            match &request.system {
-                Some(system) => body.serialize_entry("messages", &[Message { role: "system", content: system }, user])?,
-                None => body.serialize_entry("messages", &[user])?,
-            }
-        }
-        if let Some(format) = ours("response_format").then(|| response_format(request)).flatten() {
-            body.serialize_entry("response_format", &format)?;
-        }
-        if let Some(max_tokens) = request.max_tokens.filter(|_| LIMIT_FIELDS.into_iter().all(ours)) {
-            body.serialize_entry(self.limit_field, &max_tokens)?;
-        }
-        if let Some(temperature) = request.temperature.filter(|_| ours("temperature")) {
-            body.serialize_entry("temperature", &temperature)?;
-        }
-        if ours("stream") {
-            body.serialize_entry("stream", &false)?;
-        }
-        for (field, value) in extra {
-            body.serialize_entry(field, value)?;
-        }
-        body.end()
+    let extra = &*request.extra_body;
+    let ours = |field: &str| !extra.contains_key(field);
+    let texts: usize = request.items.iter().map(|item| item.text.len() + item.text.len() / 16 + AROUND_ITEM).sum();
+    let words = request.prompt.len() + request.system.as_ref().map_or(0, |system| system.len());
+    let mut body = Object(Vec::with_capacity(texts + words + words / 8 + AROUND));
+    if ours("model") {
+        body.field("model", &*request.model)?;
     }
+    if ours("messages") {
+        write_messages(body.named("messages")?, request);
+    }
+    if ours("response_format") {
+        match request.structured {
+            Structured::JsonSchema => {
+                let format = body.named("response_format")?;
+                format.extend_from_slice(br#"{"type":"json_schema","json_schema":{"name":"rows","strict":true,"schema":"#);
+                push_pack_schema(format, request);
+                format.extend_from_slice(b"}}");
+            }
+            Structured::JsonObject => body.named("response_format")?.extend_from_slice(br#"{"type":"json_object"}"#),
+            Structured::Text => {}
+        }
+    }
+    if let Some(max_tokens) = request.max_tokens.filter(|_| LIMIT_FIELDS.into_iter().all(ours)) {
+        body.field(limit_field, &max_tokens)?;
+    }
+    if let Some(temperature) = request.temperature.filter(|_| ours("temperature")) {
+        body.field("temperature", &temperature)?;
+    }
+    if ours("stream") {
+        body.field("stream", &false)?;
+    }
+    for (field, value) in extra {
+        body.field(field, value)?;
+    }
+    Ok(body.end())
 }
 
-fn response_format(request: &Request) -> Option<ResponseFormat> {
-    match request.structured {
-        Structured::JsonSchema => {
-            let json_schema = JsonSchema { name: "rows", strict: true, schema: pack_schema(request) };
-            Some(ResponseFormat { r#type: "json_schema", json_schema: Some(json_schema) })
-        }
-        Structured::JsonObject => Some(ResponseFormat { r#type: "json_object", json_schema: None }),
-        Structured::Text => None,
+fn write_messages(json: &mut Vec<u8>, request: &Request) {
+    json.push(b'[');
+    if let Some(system) = &request.system {
+        json.extend_from_slice(br#"{"role":"system","content":""#);
+        push_once(json, system);
+        json.extend_from_slice(br#""},"#);
+    }
+    json.extend_from_slice(br#"{"role":"user","content":""#);
+    push_user_message(json, request);
+    json.extend_from_slice(br#""}]"#);
+}
+
+/// An object that is being written.
+struct Object(Vec<u8>);
+
+impl Object {
+    fn field(&mut self, name: &str, value: &(impl Serialize + ?Sized)) -> serde_json::Result<()> {
+        serde_json::to_writer(self.named(name)?, value)
+    }
+
+    /// Where the value of the next field, which has this name, is to be written.
+    fn named(&mut self, name: &str) -> serde_json::Result<&mut Vec<u8>> {
+        self.0.push(if self.0.is_empty() { b'{' } else { b',' });
+        serde_json::to_writer(&mut self.0, name)?;
+        self.0.push(b':');
+        Ok(&mut self.0)
+    }
+
+    fn end(mut self) -> Vec<u8> {
+        // A body without fields cannot be: `stream` is ours or the extra body's.
+        self.0.push(b'}');
+        self.0
     }
 }
 
@@ -96,11 +96,11 @@ pub(super) mod tests {
     use std::sync::Arc;
     use std::time::Duration;
 
-    use promptmill_core::AnswerShape;
-    use serde_json::{Map, json};
+    use promptmill_core::{AnswerShape, FieldType};
+    use serde_json::{Map, Value, json};
 
     use super::*;
-    use crate::{Item, row_id};
+    use crate::{Item, pack_schema, row_id, user_message};
 
     fn request(structured: Structured, extra_body: Value) -> Request {
         let Value::Object(extra_body) = extra_body else { panic!("an object") };
@@ -141,6 +141,20 @@ pub(super) mod tests {
                 "provider": {"require_parameters": true},
             })
         );
+    }
+
+    #[test]
+    fn a_body_of_many_rows_holds_their_message_and_schema() {
+        let mut request = request(Structured::JsonSchema, json!({}));
+        let texts = ["een \"woord\"\\", "twee\r\n\tregels\u{1}", "drie \u{2028} …"];
+        request.items = texts.iter().enumerate().map(|(row, text)| Item { id: row_id(row), text: (*text).into() }).collect();
+        let fields = vec![("a\"b".to_owned(), FieldType::Int), ("c".to_owned(), FieldType::Enum(vec!["\\".to_owned()]))];
+        for shape in [AnswerShape::Text("summary".into()), AnswerShape::Fields(fields)] {
+            request.shape = Arc::new(shape);
+            let body = written(&request, "max_tokens");
+            assert_eq!(body["messages"][1]["content"], user_message(&request));
+            assert_eq!(body["response_format"]["json_schema"]["schema"], pack_schema(&request));
+        }
     }
 
     #[test]

@@ -7,6 +7,7 @@ use chrono::Utc;
 use promptmill_core::{Money, Usage};
 use regex::Regex;
 use reqwest::header::HeaderMap;
+use serde::Deserialize;
 use serde_json::Value;
 
 use crate::classify::{classify_json, one_line};
@@ -41,23 +42,26 @@ pub(super) fn read(raw: String, secrets: &[String]) -> Result<Response, CallErro
         limits: RateLimits::NONE,
         limit_hint: None,
     };
-    let mut body: Value = match serde_json::from_str(&raw) {
-        Ok(body) => body,
-        Err(error) => return Err(failed(Class::Malformed, &format!("{}: {error}", not_json(&raw)), Charge::Unknown)),
+    let Parts { bill, finish_reason, said } = match ordinary(&raw) {
+        Some(parts) => parts,
+        None => {
+            let body: Value = match serde_json::from_str(&raw) {
+                Ok(body) => body,
+                Err(error) => return Err(failed(Class::Malformed, &format!("{}: {error}", not_json(&raw)), Charge::Unknown)),
+            };
+            let bill = read_bill(&body);
+            if is_error(body.get("error")) || is_error(body.pointer("/choices/0/error")) {
+                let refusal = classify_json(200, &HeaderMap::new(), &body, Utc::now(), secrets);
+                let charge = if bill.is_known() { bill.charge() } else { charge_inside_200(refusal.class, &body) };
+                return Err(CallError { retry_after: refusal.retry_after, ..failed(refusal.class, &refusal.message, charge) });
+            }
+            match Parts::of(body) {
+                Some(parts) => parts,
+                None => return Err(failed(Class::Malformed, "the response holds no choices", bill.charge())),
+            }
+        }
     };
-    let bill = read_bill(&body);
-
-    if is_error(body.get("error")) || is_error(body.pointer("/choices/0/error")) {
-        let refusal = classify_json(200, &HeaderMap::new(), &body, Utc::now(), secrets);
-        let charge = if bill.is_known() { bill.charge() } else { charge_inside_200(refusal.class, &body) };
-        return Err(CallError { retry_after: refusal.retry_after, ..failed(refusal.class, &refusal.message, charge) });
-    }
-    let Some(choice) = body.pointer_mut("/choices/0") else {
-        return Err(failed(Class::Malformed, "the response holds no choices", bill.charge()));
-    };
-    let finish_reason = choice.get("finish_reason").and_then(Value::as_str).map(str::to_owned);
     let finish = read_finish(finish_reason.as_deref());
-    let said = choice.get_mut("message").map_or_else(Said::default, Said::read);
 
     if let Some(refusal) = said.refusal {
         return Err(failed(Class::Filtered, &refusal, bill.charge()));
@@ -73,6 +77,83 @@ pub(super) fn read(raw: String, secrets: &[String]) -> Result<Response, CallErro
     }
     let Bill { usage, cost } = bill;
     Ok(Response { raw, content: said.content, finish, finish_reason, usage, cost, limits: RateLimits::NONE })
+}
+
+/// What a response consists of.
+#[derive(Debug, PartialEq)]
+struct Parts {
+    bill: Bill,
+    finish_reason: Option<String>,
+    said: Said,
+}
+
+impl Parts {
+    /// The parts of a body that is no error; `None` if there is no choice in it.
+    fn of(mut body: Value) -> Option<Self> {
+        let bill = read_bill(&body);
+        let choice = body.pointer_mut("/choices/0")?;
+        let finish_reason = choice.get("finish_reason").and_then(Value::as_str).map(str::to_owned);
+        let said = choice.get_mut("message").map_or_else(Said::default, Said::read);
+        Some(Self { bill, finish_reason, said })
+    }
+}
+
+/// Reads a response as nearly all of them are: no error, a text, tokens. `None` if it is anything else, which is
+/// then looked at as a tree of values; making that for every response would be most of reading it.
+fn ordinary(raw: &str) -> Option<Parts> {
+    #[derive(Deserialize)]
+    struct Body {
+        #[serde(default)]
+        error: Option<()>,
+        choices: Vec<Choice>,
+        #[serde(default)]
+        usage: Option<Tokens>,
+    }
+    #[derive(Deserialize)]
+    struct Choice {
+        #[serde(default)]
+        error: Option<()>,
+        #[serde(default)]
+        finish_reason: Option<String>,
+        message: Message,
+    }
+    #[derive(Deserialize)]
+    struct Message {
+        content: String,
+        #[serde(default)]
+        refusal: Option<()>,
+    }
+    #[derive(Default, Deserialize)]
+    #[serde(default)]
+    struct Tokens {
+        prompt_tokens: Option<Value>,
+        completion_tokens: Option<Value>,
+        total_tokens: Option<Value>,
+        prompt_tokens_details: Option<Details>,
+        num_cached_tokens: Option<Value>,
+        cost: Option<Value>,
+        /// With a key of one's own the bill has two parts.
+        is_byok: Option<bool>,
+    }
+    #[derive(Default, Deserialize)]
+    #[serde(default)]
+    struct Details {
+        cached_tokens: Option<Value>,
+    }
+    let Body { error: None, choices, usage } = serde_json::from_str(raw).ok()? else { return None };
+    let Choice { error: None, finish_reason, message: Message { content, refusal: None } } = choices.into_iter().next()? else {
+        return None;
+    };
+    let Tokens { prompt_tokens, completion_tokens, total_tokens, prompt_tokens_details, num_cached_tokens, cost, is_byok } =
+        usage.unwrap_or_default();
+    if is_byok == Some(true) {
+        return None;
+    }
+    let count = |count: Option<Value>| count.as_ref().and_then(tokens);
+    let cached = count(prompt_tokens_details.and_then(|details| details.cached_tokens)).or_else(|| count(num_cached_tokens));
+    let usage = counted(count(prompt_tokens), cached, count(completion_tokens), count(total_tokens));
+    let bill = Bill { usage, cost: cost.as_ref().and_then(money) };
+    Some(Parts { bill, finish_reason, said: Said { content, refusal: None } })
 }
 
 /// The id under which OpenRouter can say later what a response cost. Also of a body that broke off: the id
@@ -125,7 +206,7 @@ fn read_finish(reason: Option<&str>) -> Finish {
     }
 }
 
-#[derive(Default)]
+#[derive(Debug, Default, PartialEq)]
 struct Said {
     content: String,
     refusal: Option<String>,
@@ -158,12 +239,16 @@ impl Said {
 fn read_bill(body: &Value) -> Bill {
     let Some(reported) = body.get("usage") else { return Bill::default() };
     let count = |path: &str| reported.pointer(path).and_then(tokens);
-    let (input, output, total) = (count("/prompt_tokens"), count("/completion_tokens"), count("/total_tokens"));
+    let cached = count("/prompt_tokens_details/cached_tokens").or_else(|| count("/num_cached_tokens"));
+    let usage = counted(count("/prompt_tokens"), cached, count("/completion_tokens"), count("/total_tokens"));
+    Bill { usage, cost: reported.get("cost").and_then(money).map(|cost| cost.saturating_add(upstream(reported))) }
+}
+
+/// Usage from what was counted; the total stands in for one that was not.
+fn counted(input: Option<u64>, cached: Option<u64>, output: Option<u64>, total: Option<u64>) -> Option<Usage> {
     let input = input.or_else(|| total?.checked_sub(output?));
     let output = output.or_else(|| total?.checked_sub(input?));
-    let cached = count("/prompt_tokens_details/cached_tokens").or_else(|| count("/num_cached_tokens"));
-    let usage = input.zip(output).and_then(|(input, output)| usage(input, cached, output));
-    Bill { usage, cost: reported.get("cost").and_then(money).map(|cost| cost.saturating_add(upstream(reported))) }
+    usage(input?, cached, output?)
 }
 
 /// With a key of one's own at OpenRouter, `cost` is its fee alone; the model's host sends the rest of the bill.
@@ -248,6 +333,27 @@ mod tests {
         assert_eq!((response.raw, response.content.as_str()), (raw, r#"{"r1":"Eén."}"#));
         assert_eq!((response.finish, response.finish_reason.as_deref()), (Finish::Stop, Some("stop")));
         assert_eq!((response.usage, response.cost), (Some(USAGE), None));
+    }
+
+    #[test]
+    fn the_short_way_leads_where_the_long_one_does() {
+        let ordinary_bodies = [
+            body(&says("a"), &json!("stop")),
+            body(&json!({"content": "a"}), &json!(null)),
+            json!({"choices": [{"message": {"content": ""}}], "usage": null, "error": null}),
+            json!({"choices": [{"message": {"content": "a"}}, {"message": {"content": "b"}}], "usage": {"cost": "0.5", "num_cached_tokens": 2}}),
+            json!({"choices": [{"message": {"content": "a"}}], "usage": {"total_tokens": 9, "completion_tokens": 4.0, "prompt_tokens": "x"}}),
+        ];
+        for body in ordinary_bodies {
+            let short = ordinary(&body.to_string());
+            assert!(short.is_some(), "{body}");
+            assert_eq!(short, Parts::of(body));
+        }
+        for other in ["[]", "{}", "{\"choices\": []}", "{\"choices\": [{\"message\": {\"content\": [\"a\"]}}]}", "x"] {
+            assert_eq!(ordinary(other), None, "{other}");
+        }
+        let twice = r#"{"choices": [], "choices": [{"message": {"content": "a"}}]}"#;
+        assert_eq!((ordinary(twice), read(twice.to_owned(), &[]).expect("a response").content), (None, "a".to_owned()));
     }
 
     #[test]
