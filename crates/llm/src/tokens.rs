@@ -1,7 +1,7 @@
 //! How many tokens a text is, without counting them: bytes per token, learned from what providers report.
 //!
-//! A real tokenizer costs as much time as a whole request, so it is asked only where a bound is near, and now and
-//! then to learn how far its count is from what the provider reports: it is exact for one family of models.
+//! A real tokenizer costs as much time as a whole request and its vocabulary takes tens of megabytes, so it is asked
+//! only where a bound is near, and only for the family of models that it is exact for.
 //!
 //! Two figures are kept apart. The *mean* predicts (for pacing and for packing); the *bound* never falls
 //! short (for money): byte-level tokenizers make at most one token of a byte.
@@ -19,8 +19,6 @@ const PRIOR: f64 = 3.3;
 /// Weight of a new observation in the moving average.
 const WEIGHT: f64 = 0.1;
 
-/// Of so many prompts, one is counted.
-const CALIBRATED: u64 = 256;
 /// Models whose tokenizer is the one that counts.
 const KNOWN: [&str; 6] = ["gpt-4o", "gpt-4.1", "gpt-5", "o1", "o3", "o4"];
 /// Answer tokens a row before anything was reported: two or three sentences.
@@ -35,10 +33,6 @@ const ENOUGH: usize = 10;
 pub struct Tokens {
     prompt: Ratio,
     output: Ratio,
-    /// Reported tokens for each that the tokenizer counts.
-    counted: Ratio,
-    /// Prompts seen, for the sample that is counted.
-    prompts: AtomicU64,
     /// Answer tokens a row: a mean, and what almost every request stays below.
     per_row: Mutex<PerRow>,
 }
@@ -52,13 +46,7 @@ struct PerRow {
 
 impl Default for Tokens {
     fn default() -> Self {
-        Self {
-            prompt: Ratio::new(),
-            output: Ratio::new(),
-            counted: Ratio(AtomicU64::new(1.0_f64.to_bits())),
-            prompts: AtomicU64::new(0),
-            per_row: Mutex::new(PerRow { mean: PRIOR_PER_ROW, recent: VecDeque::new() }),
-        }
+        Self { prompt: Ratio::new(), output: Ratio::new(), per_row: Mutex::new(PerRow { mean: PRIOR_PER_ROW, recent: VecDeque::new() }) }
     }
 }
 
@@ -78,25 +66,16 @@ impl Tokens {
         bytes as u64 + PER_MESSAGE * messages as u64 + PER_REQUEST
     }
 
-    /// The tokens of a text by a real tokenizer, corrected by what the provider has reported. Slow: for where a bound
-    /// is near.
-    pub fn counted(&self, text: &str) -> u64 {
-        (count(text) as f64 * self.counted.value()).ceil() as u64
-    }
-
-    /// Learns, from one prompt of many, how far the tokenizer's count is from what was reported. `prompt` is asked
-    /// for only then.
-    pub fn calibrate(&self, reported: u64, prompt: impl FnOnce() -> String) {
-        if reported > 0 && self.prompts.fetch_add(1, Relaxed) % CALIBRATED == 0 {
-            self.counted.set((reported as f64 / count(&prompt()).max(1) as f64).clamp(0.5, 3.0));
-        }
+    /// The tokens of a text for a model whose tokenizer is known; `None` for any other model, of which what it has
+    /// reported says more. Slow: for where a bound is near.
+    pub fn counted(model: &str, text: &str) -> Option<u64> {
+        is_known(model).then(|| count(text))
     }
 
     /// More tokens than these texts can have for a model whose tokenizer is known; `None` for any other model. Counts
     /// of a known tokenizer are exact up to what a provider puts around messages.
     pub fn exact_bound(model: &str, texts: &[&str], uncounted_bytes: usize) -> Option<u64> {
-        let name = model.rsplit('/').next().unwrap_or(model);
-        if !KNOWN.iter().any(|known| name.starts_with(known)) {
+        if !is_known(model) {
             return None;
         }
         let counted: u64 = texts.iter().map(|text| count(text)).sum();
@@ -144,6 +123,12 @@ impl Tokens {
     }
 }
 
+/// Whether the tokenizer at hand is this model's.
+fn is_known(model: &str) -> bool {
+    let name = model.rsplit('/').next().unwrap_or(model);
+    KNOWN.iter().any(|known| name.starts_with(known))
+}
+
 fn count(text: &str) -> u64 {
     tiktoken_rs::o200k_base_singleton().count_ordinary(text) as u64
 }
@@ -155,14 +140,6 @@ struct Ratio(AtomicU64);
 impl Ratio {
     fn new() -> Self {
         Self(AtomicU64::new(PRIOR.to_bits()))
-    }
-
-    fn value(&self) -> f64 {
-        f64::from_bits(self.0.load(Relaxed))
-    }
-
-    fn set(&self, value: f64) {
-        self.0.store(value.to_bits(), Relaxed);
     }
 
     fn tokens(&self, bytes: usize) -> u64 {
@@ -198,12 +175,9 @@ mod tests {
     #[test]
     fn a_real_tokenizer_counts_where_a_bound_is_near() {
         let text = "De motie verzoekt de regering om de wachttijden in de jeugdzorg te verkorten. ".repeat(20);
-        let tokens = Tokens::default();
-        let counted = tokens.counted(&text);
+        let counted = Tokens::counted("gpt-4o-mini", &text).expect("is known");
         assert!((200..600).contains(&counted), "{counted}");
-        // A provider that reports half as many again is believed.
-        tokens.calibrate(counted * 3 / 2, || text.clone());
-        assert!(tokens.counted(&text).abs_diff(counted * 3 / 2) <= 1);
+        assert_eq!(Tokens::counted("mistral-small-2603", &text), None);
         // A model whose tokenizer is known has a bound far below its bytes, and never below its count.
         let bound = Tokens::exact_bound("openai/gpt-4o-mini", &[&text], 0).expect("is known");
         assert!(bound > counted && bound < Tokens::bound(text.len(), 1) / 2, "{bound}");

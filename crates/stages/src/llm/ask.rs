@@ -177,7 +177,6 @@ fn answered(
     });
     if let Some(usage) = response.usage {
         model.tokens.observe(prompt_bytes, usage.input_tokens, response.content.len(), usage.output_tokens);
-        model.tokens.calibrate(usage.input_tokens, || prompt_text(request));
         if response.finish != Finish::Truncated {
             model.tokens.observe_rows(request.items.len(), usage.output_tokens);
         }
@@ -313,13 +312,6 @@ pub(super) fn prompt_bytes(request: &Request) -> usize {
         AnswerShape::Fields(_) => request.shape.schema().to_string().len() * (request.items.len() + 1),
     };
     request.system.as_ref().map_or(0, |system| system.len()) + request.prompt.len() + INSTRUCTION + shape + items
-}
-
-/// Everything that the model reads, as far as we know how the provider puts it.
-fn prompt_text(request: &Request) -> String {
-    let mut text = request.system.as_deref().unwrap_or_default().to_owned();
-    text.push_str(&user_message(request));
-    text
 }
 
 /// The length of a text inside JSON quotes, or a little more: without branches and in sums that are one byte wide,

@@ -17,7 +17,7 @@ use minijinja::{Environment, context};
 use promptmill_core::{AnswerShape, BatchStream, Begun, Error, Fingerprint, Past, Result, RowId, Stage, StageContext, StopReason, columns};
 use promptmill_llm::lane::rows::{PackResult, Rows};
 use promptmill_llm::lane::{Bounds, Load, Pass};
-use promptmill_llm::{Budget, Class, Item, Model, Models, Request, Reservation, row_id};
+use promptmill_llm::{Budget, Class, Item, Model, Models, Request, Reservation, Tokens, row_id};
 use tokio::sync::{Notify, mpsc};
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::Instant;
@@ -442,7 +442,7 @@ impl Desk {
 
     /// Takes the next pack: rows until their tokens are what so many usual rows have.
     fn take_pack(&mut self, model: usize, size: usize) -> Vec<Row> {
-        let tokens = &self.models[model].tokens;
+        let (tokens, name) = (&self.models[model].tokens, Arc::clone(&self.models[model].model));
         let rows = &self.sizes[model];
         let per_row = u64::from(self.stage.max_tokens_per_row);
         let context = self.models[model].context.map_or(u64::MAX, |context| (f64::from(context) * USE_OF_CONTEXT) as u64);
@@ -454,9 +454,10 @@ impl Desk {
         self.queues[model].take(size, most, partly, |row| {
             let weight = row.item.len() + AROUND_ITEM;
             bytes += weight;
-            // Near the end of the context an estimate is not enough.
+            // Near the end of the context an estimate is not enough, where there is better.
             let near = used as f64 > NEAR * context as f64;
-            used += per_row + if near { tokens.counted(&row.item) + AROUND_ITEM as u64 / 2 } else { tokens.of_prompt(weight) };
+            let counted = near.then(|| Tokens::counted(&name, &row.item)).flatten().map(|counted| counted + AROUND_ITEM as u64 / 2);
+            used += per_row + counted.unwrap_or_else(|| tokens.of_prompt(weight));
             used <= context && (rows.is_fixed() || (bytes <= target && used <= minute))
         })
     }
