@@ -124,6 +124,8 @@ struct Asking {
 #[derive(Debug)]
 struct Flying {
     model: usize,
+    /// The number of rows in force when it was cut; 0 if something else decided: suspects, hedges, the last rows.
+    size: usize,
     rows: Vec<Row>,
     since: Instant,
     /// Expected tokens of the answer.
@@ -323,7 +325,8 @@ impl Desk {
                 pass.withdraw();
                 return Ok(false);
             };
-            self.send(model, pack, request, bytes, reservation, pass);
+            let usual = pack[0].cap == usize::MAX && 2 * pack.len() >= size;
+            self.send(model, if usual { size } else { 0 }, pack, request, bytes, reservation, pass);
             return Ok(true);
         }
     }
@@ -393,7 +396,7 @@ impl Desk {
             }
             let pack = self.flying[&number].rows[begin..end].to_vec();
             self.hedged_rows += pack.len();
-            self.send(model, pack, request, bytes, reservation, pass);
+            self.send(model, 0, pack, request, bytes, reservation, pass);
             begin = end;
         }
         Ok(())
@@ -445,7 +448,8 @@ impl Desk {
             let weight = row.item.len() + AROUND_ITEM;
             bytes += weight;
             used += tokens.of_prompt(weight) + per_row;
-            used <= context && (rows.is_fixed() || (bytes <= target && used <= minute))
+            // To the nearest row: in the mean a pack has as many as are in force.
+            used <= context && (rows.is_fixed() || (bytes <= target + weight / 2 && used <= minute))
         })
     }
 
@@ -470,7 +474,17 @@ impl Desk {
         })
     }
 
-    fn send(&mut self, model: usize, pack: Vec<Row>, request: Request, prompt_bytes: usize, reservation: Reservation, pass: Pass) {
+    #[expect(clippy::too_many_arguments, reason = "what a request needs, from four owners")]
+    fn send(
+        &mut self,
+        model: usize,
+        size: usize,
+        pack: Vec<Row>,
+        request: Request,
+        prompt_bytes: usize,
+        reservation: Reservation,
+        pass: Pass,
+    ) {
         let number = self.counter.0.fetch_add(1, Relaxed);
         let begun = Begun {
             attempt_id: format!("{}-{number:08}", self.context.run_id),
@@ -505,20 +519,21 @@ impl Desk {
             journal: Arc::clone(&self.context.journal),
             acceptance: Arc::clone(&self.context.acceptance),
         };
-        self.flying.insert(number, Flying { model, rows: pack, since: Instant::now(), output, hedged: false, given_up });
+        self.flying.insert(number, Flying { model, size, rows: pack, since: Instant::now(), output, hedged: false, given_up });
         self.in_flight.spawn(async move { Landing { number, asked: ask(question).await } });
     }
 
     fn land(&mut self, landing: Result<Landing, JoinError>) -> Result<()> {
         let Landing { number, asked } = landing.map_err(|error| Error::failed("a request ended in a panic").because(error))?;
         let asked = asked?;
-        let Some(Flying { model, rows, .. }) = self.flying.remove(&number) else {
+        let Some(Flying { model, size, rows, .. }) = self.flying.remove(&number) else {
             return Err(Error::failed("a response came to a request that was never sent"));
         };
         let class = asked.error.as_ref().map(|(class, _)| *class);
         self.count(&asked, class);
         if class.is_none() || class == Some(Class::Malformed) {
             self.sizes[model].observe(PackResult {
+                size,
                 rows: rows.len(),
                 bad_rows: asked.bad_rows,
                 broken: asked.broken,
