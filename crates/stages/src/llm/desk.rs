@@ -57,7 +57,7 @@ const TASKS_AHEAD: usize = 64;
 /// Weight of an item in the mean length of items.
 const ITEM_WEIGHT: f64 = 0.01;
 /// A request is late when this share of answers of its size has come sooner.
-const LATE: f64 = 0.75;
+const LATE: f64 = 0.95;
 /// Rows in each part of a late request that is asked again, at the least: parts are answered sooner than the whole.
 const HEDGE_ROWS: usize = 4;
 /// Of the tokens of a minute: a larger request would hold up all others.
