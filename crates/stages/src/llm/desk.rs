@@ -47,6 +47,8 @@ const USE_OF_CONTEXT: f64 = 0.9;
 const BAD_REQUESTS: u32 = 3;
 /// A provider without capacity does not have it back at once.
 const NO_CAPACITY_PAUSE: Duration = Duration::from_secs(5);
+/// Between two questions whether a request may leave, at the least: what timers can tell apart.
+const SHORTEST_WAIT: Duration = Duration::from_millis(1);
 /// Backoff after a fault, and after a refusal that names no time: doubled per try up to the second.
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(30));
 
@@ -336,6 +338,9 @@ impl Desk {
         match self.models[model].gate.enter(load) {
             Ok(pass) => Some(pass),
             Err(again) => {
+                // The lane counts in floats: a moment that it names may come out as the present one, for ever on a
+                // clock that moves only when nothing else is left to do.
+                let again = again.max(Instant::now() + SHORTEST_WAIT);
                 self.again_at = Some(self.again_at.map_or(again, |at| at.min(again)));
                 None
             }
