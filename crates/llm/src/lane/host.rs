@@ -124,7 +124,7 @@ mod tests {
         std::fs::create_dir_all(&folder).expect("a folder");
         std::fs::write(&path, "{\"holders\": {\"a").expect("a file");
         let one = BoardFile { path: path.clone(), who: "one".to_owned() };
-        let two = BoardFile { path: path.clone(), who: "two".to_owned() };
+        let two = BoardFile { path, who: "two".to_owned() };
         assert_eq!(one.beat(None, 0).expect("a part").share, 1.0);
         assert_eq!(two.beat(None, 0).expect("a part").share, 0.5);
         drop(one);

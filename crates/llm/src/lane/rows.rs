@@ -6,6 +6,8 @@
 
 /// The steps. Near the bottom one row more is much, near the top it is nothing.
 const LADDER: [usize; 18] = [1, 2, 3, 4, 5, 6, 8, 10, 12, 15, 20, 25, 32, 40, 50, 64, 80, 100];
+/// Up to here two steps are taken at once.
+const TWO_STEPS_BELOW: usize = 8;
 /// Requests on a step before the next one up is tried.
 const PATIENCE: u32 = 20;
 /// The share of rows without a usable answer that is still well.
@@ -43,6 +45,9 @@ pub struct Rows {
 /// What became of one request, as far as its size is concerned.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct PackResult {
+    /// The number of rows that was in force for it: packs are cut by tokens and may hold a few more or less.
+    /// 0 for a pack that was cut in another way; it says nothing about any size.
+    pub size: usize,
     /// Rows in it.
     pub rows: usize,
     /// Rows without an answer of the right shape.
@@ -107,7 +112,7 @@ impl Rows {
     /// Learns from a request of the present size; others say nothing about it.
     pub fn observe(&mut self, result: PackResult) {
         self.closed = self.closed.saturating_sub(1);
-        if result.rows != self.now || self.is_fixed() {
+        if result.size != self.now || self.is_fixed() {
             return;
         }
         self.packs += 1;
@@ -129,7 +134,9 @@ impl Rows {
             self.step_to(LADDER.iter().rev().copied().find(|step| *step < self.now).unwrap_or(1));
             self.closed = 10 * PATIENCE;
         } else if self.packs >= PATIENCE && self.closed == 0 && row_high < 2.0 * ROW_FAILURES && pack_high < 4.0 * PACK_FAILURES {
-            self.step_to(LADDER.iter().copied().find(|step| *step > self.now).unwrap_or(self.now));
+            // It takes a hundred rows to see that they do well: on the small steps, long enough to take two at once.
+            let steps = if self.now < TWO_STEPS_BELOW { 2 } else { 1 };
+            self.step_to(LADDER.iter().copied().filter(|step| *step > self.now).take(steps).last().unwrap_or(self.now));
         }
     }
 
@@ -185,7 +192,7 @@ mod tests {
     }
 
     fn good(rows: usize) -> PackResult {
-        PackResult { rows, bad_rows: 0, broken: false, cost: None }
+        PackResult { size: rows, rows, bad_rows: 0, broken: false, cost: None }
     }
 
     #[test]
@@ -198,7 +205,13 @@ mod tests {
     #[test]
     fn a_size_that_breaks_is_left() {
         let mut rows = Rows::new(15, 1, 100);
-        run(&mut rows, 2_000, |rows| PackResult { rows, bad_rows: if rows > 20 { rows } else { 0 }, broken: rows > 20, cost: None });
+        run(&mut rows, 2_000, |rows| PackResult {
+            size: rows,
+            rows,
+            bad_rows: if rows > 20 { rows } else { 0 },
+            broken: rows > 20,
+            cost: None,
+        });
         assert!((10..=25).contains(&rows.now()), "{}", rows.now());
     }
 
@@ -208,7 +221,7 @@ mod tests {
         // Above 20 rows the longer prompts cost more than sharing saves.
         run(&mut rows, 600, |rows| {
             let per_row = if rows > 20 { 2.0 } else { 1.0 };
-            PackResult { rows, bad_rows: 0, broken: false, cost: Some(per_row * rows as f64) }
+            PackResult { size: rows, rows, bad_rows: 0, broken: false, cost: Some(per_row * rows as f64) }
         });
         assert!(rows.now() <= 25, "{}", rows.now());
     }
@@ -228,7 +241,7 @@ mod tests {
     #[test]
     fn a_fixed_number_stays() {
         let mut rows = Rows::new(20, 20, 20);
-        run(&mut rows, 100, |rows| PackResult { rows, bad_rows: rows, broken: true, cost: None });
+        run(&mut rows, 100, |rows| PackResult { size: rows, rows, bad_rows: rows, broken: true, cost: None });
         rows.too_long(20);
         assert_eq!(rows.now(), 20);
     }
@@ -249,7 +262,7 @@ mod tests {
             for (broken, bad_rows) in results {
                 let now = rows.now();
                 prop_assert!(now >= min.max(1) && now <= max.max(min).max(1));
-                rows.observe(PackResult { rows: now, bad_rows: bad_rows.min(now), broken, cost: None });
+                rows.observe(PackResult { size: now, rows: now, bad_rows: bad_rows.min(now), broken, cost: None });
             }
         }
     }

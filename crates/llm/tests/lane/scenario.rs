@@ -146,9 +146,14 @@ pub(crate) struct Summary {
     pub(crate) missed: Vec<String>,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, PartialOrd)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 struct At(f64, u64);
 impl Eq for At {}
+impl PartialOrd for At {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
 impl Ord for At {
     fn cmp(&self, other: &Self) -> std::cmp::Ordering {
         self.0.total_cmp(&other.0).then(self.1.cmp(&other.1))
@@ -237,6 +242,7 @@ impl Scenario {
         Summary { name: self.name.clone(), mean, worst, slowest, missed }
     }
 
+    #[expect(clippy::print_stdout, reason = "a trace for people, when they ask for it")]
     fn run(&self, seed: u64, without: Without) -> Outcomes {
         let mut service = Service::new(self.service_config(0), seed);
         let mut changed = 0;

@@ -49,6 +49,8 @@ const NEAR: f64 = 0.7;
 const BAD_REQUESTS: u32 = 3;
 /// A provider without capacity does not have it back at once.
 const NO_CAPACITY_PAUSE: Duration = Duration::from_secs(5);
+/// Between two questions whether a request may leave, at the least: what timers can tell apart.
+const SHORTEST_WAIT: Duration = Duration::from_millis(1);
 /// Backoff after a fault, and after a refusal that names no time: doubled per try up to the second.
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(30));
 
@@ -59,7 +61,9 @@ const TASKS_AHEAD: usize = 64;
 /// Weight of an item in the mean length of items.
 const ITEM_WEIGHT: f64 = 0.01;
 /// A request is late when this share of answers of its size has come sooner.
-const LATE: f64 = 0.75;
+const LATE: f64 = 0.95;
+/// … and slow when this share has.
+const SLOW: f64 = 0.75;
 /// Rows in each part of a late request that is asked again, at the least: parts are answered sooner than the whole.
 const HEDGE_ROWS: usize = 4;
 /// Of the tokens of a minute: a larger request would hold up all others.
@@ -126,6 +130,8 @@ struct Asking {
 #[derive(Debug)]
 struct Flying {
     model: usize,
+    /// The number of rows in force when it was cut; 0 if something else decided: suspects, hedges, the last rows.
+    size: usize,
     rows: Vec<Row>,
     since: Instant,
     /// Expected tokens of the answer.
@@ -325,7 +331,8 @@ impl Desk {
                 pass.withdraw();
                 return Ok(false);
             };
-            self.send(model, pack, request, bytes, reservation, pass);
+            let usual = pack[0].cap == usize::MAX && 2 * pack.len() >= size;
+            self.send(model, if usual { size } else { 0 }, pack, request, bytes, reservation, pass);
             return Ok(true);
         }
     }
@@ -343,6 +350,9 @@ impl Desk {
         match self.models[model].gate.enter(load) {
             Ok(pass) => Some(pass),
             Err(again) => {
+                // The lane counts in floats: a moment that it names may come out as the present one, for ever on a
+                // clock that moves only when nothing else is left to do.
+                let again = again.max(Instant::now() + SHORTEST_WAIT);
                 self.again_at = Some(self.again_at.map_or(again, |at| at.min(again)));
                 None
             }
@@ -355,9 +365,13 @@ impl Desk {
             return Ok(());
         }
         let allowed = (self.stage.hedge * self.context.meter.rows_sent.load(Relaxed) as f64) as usize;
+        let open: usize = self.flying.values().filter(|flying| !flying.hedged).map(|flying| flying.rows.len()).sum();
+        // Enough for many of them: then the merely slow are worth it too.
+        let plenty = 2 * allowed.saturating_sub(self.hedged_rows) >= open;
         let mut late: Vec<(Instant, u64)> = Vec::new();
         for (number, flying) in self.flying.iter().filter(|(_, flying)| !flying.hedged) {
-            if let Some(patience) = self.models[flying.model].gate.late(flying.output, LATE) {
+            let patience = self.models[flying.model].gate.late(flying.output, if plenty { SLOW } else { LATE });
+            if let Some(patience) = patience {
                 late.push((flying.since + patience, *number));
             }
         }
@@ -403,7 +417,7 @@ impl Desk {
             }
             let pack = self.flying[&number].rows[begin..end].to_vec();
             self.hedged_rows += pack.len();
-            self.send(model, pack, request, bytes, reservation, pass);
+            self.send(model, 0, pack, request, bytes, reservation, pass);
             begin = end;
         }
         Ok(())
@@ -458,7 +472,8 @@ impl Desk {
             let near = used as f64 > NEAR * context as f64;
             let counted = near.then(|| Tokens::counted(&name, &row.item)).flatten().map(|counted| counted + AROUND_ITEM as u64 / 2);
             used += per_row + counted.unwrap_or_else(|| tokens.of_prompt(weight));
-            used <= context && (rows.is_fixed() || (bytes <= target && used <= minute))
+            // To the nearest row: in the mean a pack has as many as are in force.
+            used <= context && (rows.is_fixed() || (bytes <= target + weight / 2 && used <= minute))
         })
     }
 
@@ -483,7 +498,17 @@ impl Desk {
         })
     }
 
-    fn send(&mut self, model: usize, pack: Vec<Row>, request: Request, prompt_bytes: usize, reservation: Reservation, pass: Pass) {
+    #[expect(clippy::too_many_arguments, reason = "what a request needs, from four owners")]
+    fn send(
+        &mut self,
+        model: usize,
+        size: usize,
+        pack: Vec<Row>,
+        request: Request,
+        prompt_bytes: usize,
+        reservation: Reservation,
+        pass: Pass,
+    ) {
         let number = self.counter.0.fetch_add(1, Relaxed);
         let begun = Begun {
             attempt_id: format!("{}-{number:08}", self.context.run_id),
@@ -518,20 +543,21 @@ impl Desk {
             journal: Arc::clone(&self.context.journal),
             acceptance: Arc::clone(&self.context.acceptance),
         };
-        self.flying.insert(number, Flying { model, rows: pack, since: Instant::now(), output, hedged: false, given_up });
+        self.flying.insert(number, Flying { model, size, rows: pack, since: Instant::now(), output, hedged: false, given_up });
         self.in_flight.spawn(async move { Landing { number, asked: ask(question).await } });
     }
 
     fn land(&mut self, landing: Result<Landing, JoinError>) -> Result<()> {
         let Landing { number, asked } = landing.map_err(|error| Error::failed("a request ended in a panic").because(error))?;
         let asked = asked?;
-        let Some(Flying { model, rows, .. }) = self.flying.remove(&number) else {
+        let Some(Flying { model, size, rows, .. }) = self.flying.remove(&number) else {
             return Err(Error::failed("a response came to a request that was never sent"));
         };
         let class = asked.error.as_ref().map(|(class, _)| *class);
         self.count(&asked, class);
         if class.is_none() || class == Some(Class::Malformed) {
             self.sizes[model].observe(PackResult {
+                size,
                 rows: rows.len(),
                 bad_rows: asked.bad_rows,
                 broken: asked.broken,
