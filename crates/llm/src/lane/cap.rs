@@ -11,7 +11,7 @@ use super::Bounds;
 use super::board::BEAT;
 use super::constants::{
     CAP_CONTRADICTIONS, CAP_CUT, CAP_DISPROVED, CAP_REFUTED, CAP_SLACK, CAP_TOGETHER, DISPLACED, DISPLACED_PROBE, DOUBLING,
-    FIRST_CAP_PROBE, GENTLE_CLIMB, PARADOX_MEMORY, PARADOXES, PROBE_BACKOFF, PROBE_EVERY, PROBE_EVERY_MAX, TOGETHER,
+    FIRST_CAP_PROBE, GENTLE_CLIMB, PARADOX_MEMORY, PARADOX_SLACK, PARADOXES, PROBE_BACKOFF, PROBE_EVERY, PROBE_EVERY_MAX, TOGETHER,
 };
 
 /// The limit on requests in flight.
@@ -267,7 +267,7 @@ impl Cap {
     /// Whether it has happened too often that a lower level was refused after a higher one had been admitted.
     fn is_paradox(&mut self, now: f64, level: usize) -> bool {
         let highest = std::mem::take(&mut self.highest);
-        if self.share == 1.0 && highest as f64 > level as f64 + (CAP_SLACK * level as f64).max(0.5) {
+        if self.share == 1.0 && highest as f64 > level as f64 + (CAP_SLACK * level as f64).max(PARADOX_SLACK) {
             self.paradoxes.push_back(now);
         }
         while self.paradoxes.front().is_some_and(|at| now - at > PARADOX_MEMORY) {

@@ -47,6 +47,8 @@ pub(super) const CAP_CONTRADICTIONS: u32 = 2;
 pub(super) const PARADOX_MEMORY: f64 = 60.0;
 /// … and how many of them.
 pub(super) const PARADOXES: usize = 3;
+/// What of the difference between two levels may be chance: a request slips into a place that becomes free just then.
+pub(super) const PARADOX_SLACK: f64 = 1.5;
 /// How much longer than otherwise a cap is not suspected after that.
 pub(super) const CAP_DISPROVED: f64 = 280.0;
 /// A server's count may differ from ours by this share of it, for what is on its way.

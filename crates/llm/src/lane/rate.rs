@@ -126,7 +126,7 @@ impl Rate {
             samples: VecDeque::new(),
             binding: false,
             enforced: true,
-            mean_weight: 1.0,
+            mean_weight: 0.0,
             without,
         }
     }
@@ -159,7 +159,8 @@ impl Rate {
     }
 
     pub(super) fn take(&mut self, weight: f64) {
-        self.mean_weight += 0.05 * (weight - self.mean_weight);
+        let learned = if self.mean_weight == 0.0 { 1.0 } else { 0.05 };
+        self.mean_weight += learned * (weight - self.mean_weight);
         if self.pace.is_finite() && self.enforced {
             self.level -= weight;
         }
@@ -327,7 +328,7 @@ impl Rate {
         if self.pace.is_finite() {
             pace = pace.min(0.99 * self.pace);
         }
-        self.pace = pace.max(self.mean_weight / KNOCK).min(self.stated.unwrap_or(f64::INFINITY));
+        self.pace = pace.max(self.mean_weight.max(1.0) / KNOCK).min(self.stated.unwrap_or(f64::INFINITY));
         self.withhold(now);
         self.wait = if rapid { (self.wait * PROBE_BACKOFF).min(PROBE_EVERY_MAX) } else { PROBE_EVERY };
         let wait = if self.proven.is_none() { (3.0 * self.mean_weight / self.pace).max(1.0) } else { self.wait };
@@ -424,7 +425,7 @@ impl Rate {
         let then = self.history.front().filter(|first| mark.at - first.at > 0.3 * MEMORY);
         if let Some(then) = then {
             self.windowed = true;
-            let lasting = ((last.work - then.work) / (mark.at - then.at)).max(self.mean_weight / KNOCK);
+            let lasting = ((last.work - then.work) / (mark.at - then.at)).max(self.mean_weight.max(1.0) / KNOCK);
             self.pace = lasting.min(self.stated.unwrap_or(f64::INFINITY));
             self.proven = Some((self.pace, PROBE_GATE as u64));
             self.ceiling = Some(self.pace);
