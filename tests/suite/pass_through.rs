@@ -377,13 +377,14 @@ fn pace() -> Vec<Case> {
         })
         .base(&["stages.prompt-pack.rows=1"])
         .waits(100),
-        Case::new("stages.llm.concurrency.start", &[&concurrency("start = 7")], |base, changed| {
-            (base.first_wave(), changed.first_wave()) == (2, 7)
+        // The number grows with time even before the first answer, and more than usual on a machine that is busy.
+        Case::new("stages.llm.concurrency.start", &[&concurrency("start = 12")], |base, changed| {
+            base.first_wave() < 9 && changed.first_wave() == 12
         })
         .base(&["stages.prompt-pack.rows=1", &concurrency("start = 2")])
         .waits(60),
-        Case::new("stages.llm.concurrency.min", &[&concurrency("min = 7")], |base, changed| {
-            (base.first_wave(), changed.first_wave()) == (4, 7)
+        Case::new("stages.llm.concurrency.min", &[&concurrency("min = 12")], |base, changed| {
+            base.first_wave() < 9 && changed.first_wave() == 12
         })
         .base(&["stages.prompt-pack.rows=1", &concurrency("min = 1")])
         .waits(60),

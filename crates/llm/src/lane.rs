@@ -29,8 +29,8 @@ use serde::{Deserialize, Serialize};
 use self::breaker::Breaker;
 use self::cap::{Cap, Verdict};
 use self::constants::{
-    ADMITTED_AFTER, ADMITTED_AFTER_REFUSALS, CAP_GATE, COMEBACK, DOUBLING, LANE_PAUSE, LATE_AT_LEAST, PAUSE_GATE, QUICK_START, STREAK,
-    WINDOW,
+    ADMITTED_AFTER, ADMITTED_AFTER_REFUSALS, CAP_GATE, COMEBACK, DOUBLING, FAILS_AT_ONCE, LANE_PAUSE, LATE_AT_LEAST, PAUSE_GATE,
+    QUICK_START, STREAK, WINDOW,
 };
 pub use self::gate::{Gate, Pass};
 pub use self::host::{Identity, join};
@@ -189,6 +189,8 @@ pub struct Lane {
     window_end: f64,
     refused_in_window: bool,
     last_response: f64,
+    /// Mean time until a failure shows.
+    failure_time: f64,
     /// After an outage: what may be in flight, until it meets the former level.
     comeback: Option<(f64, f64)>,
     refused: u64,
@@ -255,6 +257,7 @@ impl Lane {
             window_end: 0.0,
             refused_in_window: false,
             last_response: f64::NEG_INFINITY,
+            failure_time: 0.1,
             comeback: None,
             refused: 0,
             refused_elsewhere: 0,
@@ -493,6 +496,7 @@ impl Lane {
                 if flight.test {
                     self.cap.test_lost();
                 }
+                self.failure_time += 0.2 * (now - flight.at - self.failure_time);
                 // What was given up as lost has been counted.
                 if !flight.lost && self.breaker.failed(now, ticket.0) {
                     self.went_down();
@@ -668,6 +672,7 @@ impl Lane {
     }
 
     fn advance_to(&mut self, now: f64) {
+        self.hear_the_probe(now);
         let patience = ADMITTED_AFTER.max(ADMITTED_AFTER_REFUSALS * self.cap.refusal_time);
         while let Some(id) = self.unseen.front() {
             let id = *id;
@@ -691,6 +696,15 @@ impl Lane {
         self.listen(now);
         if now >= self.window_end {
             self.end_window(now);
+        }
+    }
+
+    /// A server that failed at once and has not failed the probe for a while is back; its answer may take long.
+    fn hear_the_probe(&mut self, now: f64) {
+        let Some(flight) = self.breaker.telling_probe().and_then(|probe| self.flights.get(&probe)).copied() else { return };
+        let quick = self.failure_time < FAILS_AT_ONCE;
+        if quick && now - flight.at >= ADMITTED_AFTER.max(ADMITTED_AFTER_REFUSALS * self.failure_time) {
+            self.responded(now, &flight);
         }
     }
 

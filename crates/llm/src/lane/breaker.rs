@@ -17,6 +17,8 @@ struct Down {
     next: f64,
     wait: f64,
     probe: Option<u64>,
+    /// Whether it fell silent instead of failing.
+    silent: bool,
 }
 
 impl Breaker {
@@ -28,7 +30,7 @@ impl Breaker {
     pub(super) fn gate(&self, now: f64) -> Result<bool, f64> {
         match self.down {
             None => Ok(false),
-            Some(Down { probe: Some(_), .. }) => Err(now + 1.0),
+            Some(Down { probe: Some(_), .. }) => Err(now + 0.25),
             Some(Down { next, .. }) if now < next => Err(next),
             Some(_) => Ok(true),
         }
@@ -63,10 +65,15 @@ impl Breaker {
         }
         self.failures += 1;
         if self.failures >= FAILURES {
-            self.open(now);
+            self.open(now, false);
             return true;
         }
         false
+    }
+
+    /// The probe that is under way to a server that used to fail at once: that it has not failed yet says something.
+    pub(super) fn telling_probe(&self) -> Option<u64> {
+        self.down.filter(|down| !down.silent)?.probe
     }
 
     /// A request that left at `sent` got a response, whatever it said. Returns whether the server is back.
@@ -94,7 +101,7 @@ impl Breaker {
         if self.down.is_some() || now - last < (times * usual).max(least) {
             return false;
         }
-        self.open(now);
+        self.open(now, true);
         true
     }
 
@@ -111,9 +118,9 @@ impl Breaker {
         Some(probe)
     }
 
-    fn open(&mut self, now: f64) {
+    fn open(&mut self, now: f64, silent: bool) {
         let (first, ..) = DOWN_PROBES;
         self.failures = 0;
-        self.down = Some(Down { since: now, next: now + first, wait: first, probe: None });
+        self.down = Some(Down { since: now, next: now + first, wait: first, probe: None, silent });
     }
 }

@@ -141,6 +141,8 @@ pub(super) const SILENCE: (f64, f64) = (6.0, 5.0);
 pub(super) const DOWN_PROBES: (f64, f64, f64) = (0.5, 3.0, 30.0);
 /// When the third of [`DOWN_PROBES`] applies.
 pub(super) const DOWN_LONG: f64 = 120.0;
+/// A server whose failures show in less time than this tells by not failing that it is back.
+pub(super) const FAILS_AT_ONCE: f64 = 1.0;
 /// Share of the former level that is used at once when the server is back; it doubles from there.
 pub(super) const COMEBACK: f64 = 0.25;
 
