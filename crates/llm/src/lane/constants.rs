@@ -44,7 +44,7 @@ pub(super) const CAP_TOGETHER: f64 = 0.95;
 /// Refusals below a suspected cap after which it is none: one may be the server's count ahead of ours.
 pub(super) const CAP_CONTRADICTIONS: u32 = 2;
 /// Refusals below a level that was admitted just before, within this time, that disprove any cap …
-pub(super) const PARADOX_MEMORY: f64 = 60.0;
+pub(super) const PARADOX_MEMORY: f64 = 30.0;
 /// … and how many of them.
 pub(super) const PARADOXES: usize = 3;
 /// What of the difference between two levels may be chance: a request slips into a place that becomes free just then.
