@@ -525,10 +525,8 @@ impl Lane {
 
     fn admitted(&mut self, now: f64, flight: &Flight) {
         self.good += 1;
-        // What left before the last refusal was known says nothing about the time after it.
-        if flight.test || flight.at >= self.cut {
-            self.cap.admitted(now, flight.level, flight.test);
-        }
+        let fresh = flight.at >= self.cut;
+        self.cap.admitted(now, flight.level, flight.test, fresh);
         if flight.test && !self.cap.is_held() {
             // The cap is gone or has moved: what it cost to test it is no measure any more.
             self.cost = 1;

@@ -161,8 +161,9 @@ impl Cap {
         }
     }
 
-    /// A request that left at this level was admitted.
-    pub(super) fn admitted(&mut self, now: f64, level: usize, test: bool) {
+    /// A request that left at this level was admitted; `fresh` if it left after the last refusal was known: in a search
+    /// what was admitted before, above the level that is refused now, says nothing.
+    pub(super) fn admitted(&mut self, now: f64, level: usize, test: bool, fresh: bool) {
         self.highest = self.highest.max(level);
         match self.mode {
             Mode::Hold { probing: true, .. } if test => {
@@ -179,7 +180,9 @@ impl Cap {
                 }
             }
             Mode::Hold { .. } if level as f64 >= self.limit + (CAP_SLACK * self.limit).max(2.0) => self.climb(now, true),
-            Mode::Search { low, high } if level + 1 >= self.limit as usize && level + 1 > low => self.narrow(now, level + 1, high),
+            Mode::Search { low, high } if (fresh || level < high) && level + 1 >= self.limit as usize && level + 1 > low => {
+                self.narrow(now, level + 1, high)
+            }
             _ => {}
         }
     }

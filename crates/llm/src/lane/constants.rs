@@ -29,7 +29,7 @@ pub(super) const PROBE_EVERY_MAX: f64 = 8.0;
 pub(super) const PROBE_BACKOFF: f64 = 1.5;
 /// Requests admitted between two tests, times the refusals that the last one cost: with one refusal a test,
 /// 0.5 % of the requests are refused.
-pub(super) const PROBE_GATE: f64 = 170.0;
+pub(super) const PROBE_GATE: f64 = 200.0;
 /// The same for a cap, whose test is dearer: what it costs is a request that could have been another's place.
 pub(super) const CAP_GATE: f64 = 250.0;
 /// A cap that fell lately is likely to rise again: for this long it is tested by time alone.
@@ -44,7 +44,7 @@ pub(super) const CAP_TOGETHER: f64 = 0.95;
 /// Refusals below a suspected cap after which it is none: one may be the server's count ahead of ours.
 pub(super) const CAP_CONTRADICTIONS: u32 = 2;
 /// Refusals below a level that was admitted just before, within this time, that disprove any cap …
-pub(super) const PARADOX_MEMORY: f64 = 30.0;
+pub(super) const PARADOX_MEMORY: f64 = 60.0;
 /// … and how many of them.
 pub(super) const PARADOXES: usize = 3;
 /// What of the difference between two levels may be chance: a request slips into a place that becomes free just then.
