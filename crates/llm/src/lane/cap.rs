@@ -181,7 +181,7 @@ impl Cap {
             }
             Mode::Hold { .. } if level as f64 >= self.limit + (CAP_SLACK * self.limit).max(2.0) => self.climb(now, true),
             Mode::Search { low, high } if (fresh || level < high) && level + 1 >= self.limit as usize && level + 1 > low => {
-                self.narrow(now, level + 1, high)
+                self.narrow(now, level + 1, high);
             }
             _ => {}
         }
