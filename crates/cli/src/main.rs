@@ -6,6 +6,7 @@ mod plan;
 mod progress;
 mod reference;
 mod render;
+mod replay;
 mod run;
 mod simulate;
 mod sql;
@@ -47,6 +48,8 @@ enum Command {
     Check(check::Check),
     /// Shows what a run would do now: rows, requests, tokens, cost
     Plan(plan::Plan),
+    /// Applies the stages after the model call anew to the journalled responses; sends nothing
+    Replay(replay::Replay),
     /// SQL over `source`, `results`, `dead_letters`, `attempts` and `runs`
     Sql(sql::Sql),
     /// Lists the stages and steps, or explains one of them
@@ -111,6 +114,7 @@ async fn dispatch(command: Command) -> Result<ExitCode> {
         Command::Run(run) => run.execute(&registry).await,
         Command::Check(check) => check.execute(&registry).await,
         Command::Plan(plan) => plan.execute(&registry).await,
+        Command::Replay(replay) => replay.execute(&registry).await,
         Command::Sql(sql) => sql.execute(&registry).await,
         Command::Stages(stages) => stages.execute(&registry),
         Command::Models => output::line(&stages::models()).map(|()| ExitCode::SUCCESS),

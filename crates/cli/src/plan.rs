@@ -44,6 +44,23 @@ fn text(forecast: &Forecast) -> String {
         ),
         format!("asked     {:.1} kB of items", forecast.item_bytes as f64 / 1e3),
     ];
+    if forecast.completes_fresh {
+        lines.push("fresh     a generation that `--fresh` has begun is completed; the results of now stay until then".to_owned());
+    }
+    if forecast.changed > 0 {
+        let why =
+            if forecast.is_question_changed { "prompt, models or answer have changed, for every row" } else { "their items have changed" };
+        lines.push(format!("changed   {} rows: {why}; their answers of now stay until the run ends", forecast.changed));
+    }
+    if forecast.shared > 0 {
+        lines.push(format!("shared    {} rows ask the very same as another one, and share its answer", forecast.shared));
+    }
+    if forecast.gone > 0 {
+        lines.push(format!(
+            "gone      {} settled rows are not in the source any more; `promptmill run --prune` takes them out",
+            forecast.gone
+        ));
+    }
     if forecast.failed_before > 0 {
         lines.push(format!(
             "failed    {} rows are dead letters of earlier runs; `promptmill run --retry-dead-letters` asks them again",

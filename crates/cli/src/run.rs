@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use clap::{Args, ValueEnum};
 use promptmill_core::{Error, Meter, Money, Registry, Result, Stop, StopReason};
-use promptmill_engine::{Ended, RunOptions, Status, Summary};
+use promptmill_engine::{Ended, RunOptions, Scope, Status, Summary};
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::progress::{self, Progress};
@@ -18,7 +18,7 @@ const EXIT_SIGNAL: i32 = 128;
 
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Examples:\n  promptmill run pipelines/motions.toml\n  promptmill run pipelines/motions.toml --limit 100 --budget-usd 0.50\n  promptmill run pipelines/motions.toml --set stages.llm.model=mistral-small --output json"
+    after_help = "Examples:\n  promptmill run pipelines/motions.toml\n  promptmill run pipelines/motions.toml --limit 100 --budget-usd 0.50\n  promptmill run pipelines/motions.toml --set stages.llm.model=mistral-small --output json\n  promptmill run pipelines/motions.toml --prune"
 )]
 pub(crate) struct Run {
     #[command(flatten)]
@@ -32,6 +32,12 @@ pub(crate) struct Run {
     /// Asks rows again that are dead letters
     #[arg(long)]
     retry_dead_letters: bool,
+    /// Answers everything anew; the old results stay until the new ones are complete
+    #[arg(long)]
+    fresh: bool,
+    /// Takes rows out of the results that the source no longer has, or that the filters leave out
+    #[arg(long)]
+    prune: bool,
     /// What is printed at the end
     #[arg(long, default_value = "text")]
     output: OutputFormat,
@@ -41,7 +47,7 @@ pub(crate) struct Run {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum OutputFormat {
+pub(crate) enum OutputFormat {
     /// A few lines for people
     Text,
     /// One JSON object on standard output
@@ -55,45 +61,69 @@ fn money(text: &str) -> Result<Money, String> {
 
 impl Run {
     pub(crate) async fn execute(&self, registry: &Registry) -> Result<ExitCode> {
-        let pipeline = shared(self.pipeline.read(registry).await?);
-        let (meter, stop) = (Arc::new(Meter::default()), Stop::default());
-        let signals = tokio::spawn(stop_on_signals(stop.clone()));
-        let shown = tokio::spawn(progress::show(self.progress, Arc::clone(&meter)));
-        let options = RunOptions { limit: self.limit, budget: self.budget_usd, retry_dead_letters: self.retry_dead_letters };
-        let ended = promptmill_engine::run(Arc::clone(&pipeline), registry, options, meter, stop.clone()).await;
-        shown.abort();
-        let _ = shown.await;
-        signals.abort();
-        let Ended { summary, dead_letters, error } = ended?;
-        match self.output {
-            OutputFormat::Json => {
-                let json =
-                    serde_json::to_string(&summary).map_err(|error| Error::failed("the summary cannot be printed").because(error))?;
-                output::line(&json)?;
-            }
-            OutputFormat::Text => output::line(&text(&summary))?,
-        }
-        if let Some(error) = error {
-            return Ok(fail(&error));
-        }
-        Ok(match (summary.status, stop.reason()) {
-            (Status::BudgetExhausted, _) => {
-                output::error("stopped by the budget: what was paid is kept; run again with a higher `--budget-usd` to carry on");
-                ExitCode::from(EXIT_BUDGET)
-            }
-            (Status::Interrupted, Some(StopReason::Interrupted(signal))) => {
-                output::error("interrupted: what was in flight is settled and committed; run again to carry on");
-                ExitCode::from(u8::try_from(EXIT_SIGNAL + signal).unwrap_or(1))
-            }
-            (Status::Completed, _) if pipeline.max_dead_letters.is_some_and(|most| dead_letters > most) => {
-                let most = pipeline.max_dead_letters.unwrap_or_default();
-                output::error(&format!("{dead_letters} dead letters, where `max_dead_letters` allows {most}"));
-                ExitCode::from(EXIT_DEAD_LETTERS)
-            }
-            (Status::Completed, _) => ExitCode::SUCCESS,
-            _ => ExitCode::FAILURE,
-        })
+        let scope = if self.fresh { Scope::Everything } else { Scope::Changed };
+        let options = RunOptions {
+            limit: self.limit,
+            budget: self.budget_usd,
+            retry_dead_letters: self.retry_dead_letters,
+            prune: self.prune,
+            scope,
+        };
+        execute(&self.pipeline, options, self.output, self.progress, registry).await
     }
+}
+
+/// Runs a pipeline with these options and says how it went.
+pub(crate) async fn execute(
+    pipeline: &PipelineArgs,
+    options: RunOptions,
+    output: OutputFormat,
+    progress: Progress,
+    registry: &Registry,
+) -> Result<ExitCode> {
+    let pipeline = shared(pipeline.read(registry).await?);
+    let (meter, stop) = (Arc::new(Meter::default()), Stop::default());
+    let signals = tokio::spawn(stop_on_signals(stop.clone()));
+    let shown = tokio::spawn(progress::show(progress, Arc::clone(&meter)));
+    let scope = options.scope;
+    let ended = promptmill_engine::run(Arc::clone(&pipeline), registry, options, Arc::clone(&meter), stop.clone()).await;
+    shown.abort();
+    let _ = shown.await;
+    signals.abort();
+    let Ended { summary, dead_letters, error } = ended?;
+    match output {
+        OutputFormat::Json => {
+            let json = serde_json::to_string(&summary).map_err(|error| Error::failed("the summary cannot be printed").because(error))?;
+            output::line(&json)?;
+        }
+        OutputFormat::Text => output::line(&text(&summary, meter.read().pruned))?,
+    }
+    if let Some(error) = error {
+        return Ok(fail(&error));
+    }
+    if scope == Scope::Everything && summary.rows.remaining > 0 {
+        output::error(&format!(
+            "the new generation lacks {} rows, so the old results stay; `promptmill run` completes it, with nothing paid twice",
+            summary.rows.remaining
+        ));
+    }
+    Ok(match (summary.status, stop.reason()) {
+        (Status::BudgetExhausted, _) => {
+            output::error("stopped by the budget: what was paid is kept; run again with a higher `--budget-usd` to carry on");
+            ExitCode::from(EXIT_BUDGET)
+        }
+        (Status::Interrupted, Some(StopReason::Interrupted(signal))) => {
+            output::error("interrupted: what was in flight is settled and committed; run again to carry on");
+            ExitCode::from(u8::try_from(EXIT_SIGNAL + signal).unwrap_or(1))
+        }
+        (Status::Completed, _) if pipeline.max_dead_letters.is_some_and(|most| dead_letters > most) => {
+            let most = pipeline.max_dead_letters.unwrap_or_default();
+            output::error(&format!("{dead_letters} dead letters, where `max_dead_letters` allows {most}"));
+            ExitCode::from(EXIT_DEAD_LETTERS)
+        }
+        (Status::Completed, _) => ExitCode::SUCCESS,
+        _ => ExitCode::FAILURE,
+    })
 }
 
 /// The first SIGINT or SIGTERM asks for a stop in good order; the second leaves at once.
@@ -113,7 +143,7 @@ async fn stop_on_signals(stop: Stop) {
 }
 
 /// A few lines for people.
-fn text(summary: &Summary) -> String {
+fn text(summary: &Summary, pruned: u64) -> String {
     let Summary { rows, requests, throughput, .. } = summary;
     let status = match summary.status {
         Status::Completed => "completed",
@@ -150,6 +180,9 @@ fn text(summary: &Summary) -> String {
     }
     if rows.from_journal > 0 {
         lines.push(format!("journal   {} answers were there already and cost nothing", rows.from_journal));
+    }
+    if pruned > 0 {
+        lines.push(format!("pruned    {pruned} rows have left the results"));
     }
     if !summary.rejections.is_empty() {
         let reasons: Vec<String> = summary.rejections.iter().map(|(reason, count)| format!("{reason} {count}")).collect();

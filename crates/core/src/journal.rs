@@ -11,7 +11,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
-use crate::{Fingerprint, Money, Result, RowId, Usage};
+use crate::{Fingerprint, Money, Result, Usage};
 
 /// An attempt that is about to be sent, with the most it can cost.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -69,13 +69,17 @@ pub struct Attempt {
     pub raw_response: Option<String>,
 }
 
-/// An earlier attempt about a row that is not yet in the results.
+/// An earlier attempt that bears on a row: it asked about that row, or the same question about another one.
 #[derive(Clone, Debug)]
 pub struct Past {
     /// The attempt.
     pub attempt: Arc<Attempt>,
-    /// The row's place in its pack.
+    /// The place in its pack of what bears on the row.
     pub position: usize,
+    /// Whether the row itself stood there: then it bears its share of the cost.
+    pub is_own: bool,
+    /// Whether what was asked there is what is asked now: then the answer will do.
+    pub is_same_question: bool,
 }
 
 /// Keeps the attempts of a pipeline.
@@ -93,8 +97,12 @@ pub trait Journal: Debug + Send + Sync + 'static {
     /// When it cannot be made durable; nothing downstream may see the response then.
     async fn end(&self, attempt: &Attempt) -> Result<()>;
 
-    /// Earlier attempts about a row that is not yet in the results, oldest first. Handed out once.
-    fn past(&self, row: RowId) -> Vec<Past>;
+    /// The earlier attempts that bear on each of these rows, oldest first, those of this run included. A row is its key
+    /// and what is asked about it now.
+    ///
+    /// # Errors
+    /// When the journal cannot be read.
+    async fn past(&self, rows: &[(&str, Fingerprint)]) -> Result<Vec<Vec<Past>>>;
 
     /// What all attempts of earlier runs cost, with those of unknown outcome at the most they can have cost.
     fn spent(&self) -> Money;
@@ -102,8 +110,8 @@ pub trait Journal: Debug + Send + Sync + 'static {
 
 /// Says which rows are already in the results or in the dead letters.
 pub trait Answered: Debug + Send + Sync + 'static {
-    /// Whether this row has been settled with this very question.
-    fn contains(&self, row: RowId) -> bool;
+    /// Whether the row with this key has been settled with this very question.
+    fn contains(&self, key: &str, question: Fingerprint) -> bool;
 
     /// Whether surely no row has been settled, so that nobody need work out what to ask for.
     fn is_empty(&self) -> bool {
@@ -116,7 +124,7 @@ pub trait Answered: Debug + Send + Sync + 'static {
 pub struct NothingAnswered;
 
 impl Answered for NothingAnswered {
-    fn contains(&self, _row: RowId) -> bool {
+    fn contains(&self, _key: &str, _question: Fingerprint) -> bool {
         false
     }
 

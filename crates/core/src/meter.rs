@@ -25,6 +25,8 @@ pub struct Meter {
     pub answered: AtomicU64,
     /// Rows that became dead letters in this run.
     pub dead_letters: AtomicU64,
+    /// Rows that left the results because they have left the source.
+    pub pruned: AtomicU64,
     /// Requests that left.
     pub sent: AtomicU64,
     /// Requests that brought a usable response.
@@ -143,6 +145,7 @@ impl Meter {
             from_journal: get(&self.from_journal),
             answered: get(&self.answered),
             dead_letters: get(&self.dead_letters),
+            pruned: get(&self.pruned),
             sent: get(&self.sent),
             ok: get(&self.ok),
             rate_limited: get(&self.rate_limited),
@@ -175,6 +178,7 @@ pub struct Reading {
     pub from_journal: u64,
     pub answered: u64,
     pub dead_letters: u64,
+    pub pruned: u64,
     pub sent: u64,
     pub ok: u64,
     pub rate_limited: u64,

@@ -134,6 +134,8 @@ pub struct StageContext {
     pub answered: Arc<dyn Answered>,
     /// Where attempts become durable.
     pub journal: Arc<dyn Journal>,
+    /// Whether models may be asked. If not, the journal's answers are all there is.
+    pub asks: bool,
     /// The judgements of the stages behind, in their order.
     pub acceptance: Arc<[Arc<dyn Acceptance>]>,
     /// The cap declared by a stage behind.

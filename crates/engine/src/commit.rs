@@ -4,23 +4,35 @@
 //! commits. With each commit goes an index of the rows that it settles, so that the next run knows what has
 //! been answered without reading the results. Whatever no record names is an orphan of a run that died, and
 //! is swept when the next one starts.
+//!
+//! Every so often what all records amount to is written beside them as a checkpoint, so that a long history is not
+//! read record by record.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use bytes::Bytes;
-use datafusion::arrow::array::{ArrayRef, AsArray, BooleanArray, FixedSizeBinaryBuilder, RecordBatch, StringBuilder};
+use datafusion::arrow::array::{ArrayRef, AsArray, FixedSizeBinaryBuilder, RecordBatch, StringArray, StringBuilder};
 use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use futures::{StreamExt, TryStreamExt};
 use parquet::arrow::ArrowWriter;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use parquet::basic::{Compression, ZstdLevel};
 use parquet::file::properties::{WriterProperties, WriterPropertiesBuilder};
-use promptmill_core::{Answered, Error, Fingerprint, Result, RowId};
+use promptmill_core::{Answered, Error, Fingerprint, Result};
 use serde::{Deserialize, Serialize};
 
 use crate::storage::Folder;
 
-/// A file of results or dead letters.
+/// A checkpoint is written with every so manyeth commit.
+const CHECKPOINT_EVERY: u64 = 50;
+/// Records and indexes that are read at once.
+const READ_AT_ONCE: usize = 8;
+/// On a store without locks every run starts its files at its commit's number times this, so that no two runs ever
+/// write a file of the same name.
+const FILES_OF_A_COMMIT: u64 = 100_000;
+
+/// A file of results or dead letters, or of the index of settled rows.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct DataFile {
     /// Its name, relative to its folder: `year=2024/0001-000007.parquet`.
@@ -30,7 +42,7 @@ pub struct DataFile {
     /// Its size.
     pub bytes: u64,
     /// The values of its partitions, outermost first; `None` is null.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub partition: Vec<Option<String>>,
 }
 
@@ -49,18 +61,73 @@ pub struct Commit {
     pub added: Vec<DataFile>,
     /// Files of dead letters that count from now on.
     pub dead_letters: Vec<DataFile>,
-    /// Files of either kind that count no longer, by path; dead letters with `dead_letters/` in front.
+    /// Files of either kind that count no longer, by path; dead letters with `dead_letters/` in front, indexes with
+    /// `index/`.
     pub removed: Vec<String>,
-    /// The index of the rows that this commit settles, if it settles any.
-    pub index: Option<String>,
+    /// Indexes of the rows that this commit settles.
+    pub index: Vec<DataFile>,
     /// The number for the next file.
     pub next_file: u64,
-    /// Rows of this commit whose keys stand in files of earlier commits too, with an older answer.
-    #[serde(default)]
-    pub superseded: u64,
-    /// Whether the files of earlier commits hold no such older answer any more.
-    #[serde(default)]
-    pub tidied: bool,
+    /// What every question has been salted with since `run --fresh`; nothing before the first one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub salt: Option<String>,
+    /// The fingerprint of the part of the question that all rows share.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub question: Option<Fingerprint>,
+}
+
+/// What all commits amount to.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+struct Folded {
+    commit: u64,
+    generation: u64,
+    next_file: u64,
+    salt: Option<String>,
+    question: Option<Fingerprint>,
+    results: Vec<DataFile>,
+    dead_letters: Vec<DataFile>,
+    index: Vec<DataFile>,
+}
+
+impl Folded {
+    fn apply(&mut self, commit: Commit) {
+        let removed: BTreeSet<&str> = commit.removed.iter().map(String::as_str).collect();
+        if !removed.is_empty() {
+            self.results.retain(|file| !removed.contains(file.path.as_str()));
+            self.dead_letters.retain(|file| !removed.contains(format!("dead_letters/{}", file.path).as_str()));
+        }
+        // Of a key the last word counts: an index that stands for older ones takes their place, not the end.
+        let is_removed = |file: &DataFile| removed.contains(format!("index/{}", file.path).as_str());
+        let place = self.index.iter().position(is_removed).unwrap_or(self.index.len());
+        self.index.retain(|file| !is_removed(file));
+        self.index.splice(place..place, commit.index);
+        self.results.extend(commit.added);
+        self.dead_letters.extend(commit.dead_letters);
+        (self.commit, self.generation, self.next_file) = (commit.commit, commit.generation, commit.next_file);
+        self.salt = commit.salt;
+        self.question = commit.question.or(self.question);
+    }
+}
+
+/// What a commit says of a row.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    /// It is in the results.
+    Answered,
+    /// It is in the dead letters.
+    Dead,
+    /// It has left both.
+    Gone,
+}
+
+impl Outcome {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Answered => "answered",
+            Self::Dead => "dead",
+            Self::Gone => "gone",
+        }
+    }
 }
 
 /// A row that a commit settles.
@@ -68,16 +135,14 @@ pub struct Commit {
 pub(crate) struct Settlement {
     pub(crate) key: String,
     pub(crate) question: Fingerprint,
-    pub(crate) is_dead: bool,
-    /// Whether an older answer to its key has to leave the results.
-    pub(crate) supersedes: bool,
+    pub(crate) outcome: Outcome,
 }
 
 /// The commits of a pipeline and what follows from them.
 #[derive(Debug)]
 pub struct CommitLog {
     state: Folder,
-    commits: Vec<Commit>,
+    folded: Folded,
 }
 
 impl CommitLog {
@@ -87,169 +152,171 @@ impl CommitLog {
     /// If a record is missing from the middle or cannot be read.
     pub async fn open(state: &Folder) -> Result<Self> {
         let folder = state.folder("commits");
-        let mut commits: Vec<Commit> = Vec::new();
-        for name in folder.list().await?.iter().filter(|name| name.ends_with(".json")) {
-            let bytes = folder.get(name).await?.unwrap_or_default();
-            let commit: Commit = serde_json::from_slice(&bytes).map_err(|error| {
-                Error::failed(format!("commit `{folder}/{name}` cannot be read"))
-                    .hint("restore it from a backup; the results' files are untouched")
-                    .because(error)
-            })?;
-            if commit.commit != commits.len() as u64 + 1 {
+        let names = folder.list().await?;
+        let number = |name: &str, end: &str| name.strip_suffix(end).and_then(|digits| digits.parse::<u64>().ok());
+        let checkpoint = names.iter().filter_map(|name| Some((number(name, ".checkpoint")?, name))).max();
+        let mut folded = match checkpoint {
+            Some((_, name)) => read_json(&folder, name).await?,
+            None => Folded { generation: 1, next_file: 1, ..Folded::default() },
+        };
+        let mut later: Vec<(u64, &String)> =
+            names.iter().filter_map(|name| Some((number(name, ".json")?, name))).filter(|(number, _)| *number > folded.commit).collect();
+        later.sort_unstable();
+        let mut commits = futures::stream::iter(later)
+            .map(|(_, name)| {
+                let folder = &folder;
+                async move { read_json::<Commit>(folder, name).await }
+            })
+            .buffered(READ_AT_ONCE);
+        while let Some(commit) = commits.try_next().await? {
+            if commit.commit != folded.commit + 1 {
                 return Err(
-                    Error::failed(format!("commit {} is missing in `{folder}`", commits.len() + 1)).hint("restore it from a backup")
+                    Error::failed(format!("commit {} is missing in `{folder}`", folded.commit + 1)).hint("restore it from a backup")
                 );
             }
-            commits.push(commit);
+            folded.apply(commit);
         }
-        Ok(Self { state: state.clone(), commits })
+        drop(commits);
+        Ok(Self { state: state.clone(), folded })
     }
 
     /// Files of results that count.
-    pub fn results(&self) -> Vec<DataFile> {
-        let removed = self.removed();
-        self.commits.iter().flat_map(|commit| &commit.added).filter(|file| !removed.contains(file.path.as_str())).cloned().collect()
+    pub fn results(&self) -> &[DataFile] {
+        &self.folded.results
     }
 
     /// Files of dead letters that count.
-    pub fn dead_letters(&self) -> Vec<DataFile> {
-        let removed = self.removed();
-        let counts = |file: &&DataFile| !removed.contains(format!("dead_letters/{}", file.path).as_str());
-        self.commits.iter().flat_map(|commit| &commit.dead_letters).filter(counts).cloned().collect()
+    pub fn dead_letters(&self) -> &[DataFile] {
+        &self.folded.dead_letters
     }
 
-    fn removed(&self) -> BTreeSet<&str> {
-        self.commits.iter().flat_map(|commit| &commit.removed).map(String::as_str).collect()
+    /// Files of the index of settled rows that count.
+    pub(crate) fn index(&self) -> &[DataFile] {
+        &self.folded.index
     }
 
     /// The generation that new files belong to.
     pub fn generation(&self) -> u64 {
-        self.commits.last().map_or(1, |commit| commit.generation)
+        self.folded.generation
+    }
+
+    /// What every question is salted with.
+    pub fn salt(&self) -> Option<&str> {
+        self.folded.salt.as_deref()
+    }
+
+    /// The fingerprint of the part of the question that all rows shared in the last commit that settled some.
+    pub(crate) fn question(&self) -> Option<Fingerprint> {
+        self.folded.question
     }
 
     /// The number for the next file.
     pub(crate) fn next_file(&self) -> u64 {
-        self.commits.last().map_or(1, |commit| commit.next_file)
+        self.folded.next_file
     }
 
     /// How many commits there are.
-    pub fn len(&self) -> usize {
-        self.commits.len()
+    pub fn len(&self) -> u64 {
+        self.folded.commit
     }
 
     /// Whether nothing has been committed.
     pub fn is_empty(&self) -> bool {
-        self.commits.is_empty()
+        self.folded.commit == 0
     }
 
-    /// Appends a record, with the index of the rows that it settles.
+    /// Takes the next number for a run that works on a store without locks: whoever was at work before can commit
+    /// nothing from then on, and writes no file of a name that this run will write.
+    ///
+    /// # Errors
+    /// If it cannot be written, or another run is quicker.
+    pub(crate) async fn claim(&mut self, run_id: &str, at: String) -> Result<()> {
+        let next_file = self.next_file().max((self.folded.commit + 1) * FILES_OF_A_COMMIT);
+        let claim = Commit { run_id: run_id.to_owned(), at, next_file, ..self.unchanged() };
+        self.append(claim).await
+    }
+
+    /// A record that changes nothing.
+    pub(crate) fn unchanged(&self) -> Commit {
+        let Folded { generation, next_file, salt, .. } = self.folded.clone();
+        Commit { generation, next_file, salt, ..Commit::default() }
+    }
+
+    /// Appends a record.
     ///
     /// # Errors
     /// If it cannot be written, or somebody else has written one of this number.
-    pub(crate) async fn append(&mut self, mut commit: Commit, settled: &[Settlement]) -> Result<()> {
-        commit.commit = self.commits.len() as u64 + 1;
-        if !settled.is_empty() {
-            let name = format!("index/{:08}.parquet", commit.commit);
-            self.state.put(&name, index_file(settled)?).await?;
-            commit.index = Some(name);
-            commit.superseded = settled.iter().filter(|row| row.supersedes).count() as u64;
-        }
+    pub(crate) async fn append(&mut self, mut commit: Commit) -> Result<()> {
+        commit.commit = self.folded.commit + 1;
         let name = format!("commits/{:08}.json", commit.commit);
-        let json =
-            serde_json::to_vec_pretty(&commit).map_err(|error| Error::failed("a commit cannot be written as JSON").because(error))?;
-        if !self.state.create(&name, json).await? {
-            return Err(
-                Error::failed(format!("another run has written `{}/{name}`", self.state)).hint("let one run at a time work on a pipeline")
-            );
+        if !self.state.create(&name, to_json(&commit)?).await? {
+            return Err(Error::failed(format!("another run has written `{}/{name}`", self.state))
+                .hint("let one run at a time work on a pipeline; what this one had journalled is kept"));
         }
-        self.commits.push(commit);
+        self.folded.apply(commit);
+        if self.folded.commit.is_multiple_of(CHECKPOINT_EVERY) {
+            let name = format!("commits/{:08}.checkpoint", self.folded.commit);
+            self.state.put(&name, to_json(&self.folded)?).await?;
+        }
         Ok(())
     }
 
-    /// Everything that has been settled; without the dead letters, if they are to be asked again.
+    /// Everything that has been settled; of dead letters only that their keys are known, if they are to be asked again.
     ///
     /// # Errors
     /// If an index is missing or cannot be read.
     pub(crate) async fn settled(&self, with_dead_letters: bool) -> Result<Settled> {
-        let latest = self.latest_of_superseded().await?;
-        let mut settled = Settled::default();
-        for name in self.commits.iter().filter_map(|commit| commit.index.as_ref()) {
-            self.read_index(name, |row| {
-                settled.keys.push(key_hash(row.key));
-                // Of a key that was answered more than once only the last question is settled.
-                let counts = latest.get(row.key).is_none_or(|(question, _)| *question == row.question);
-                if counts && (with_dead_letters || !row.is_dead) {
-                    settled.rows.push(RowId::new(row.key, row.question).to_u128());
-                }
+        let folder = self.state.folder("index");
+        let mut rows = Vec::with_capacity(self.folded.index.iter().map(|file| file.rows as usize).sum());
+        let mut files = futures::stream::iter(&self.folded.index)
+            .map(|file| {
+                let folder = &folder;
+                async move { Ok::<_, Error>((file, folder.get(&file.path).await?)) }
             })
-            .await?;
-        }
-        settled.rows.sort_unstable();
-        settled.keys.sort_unstable();
-        Ok(settled)
-    }
-
-    /// Keys whose older answers may still stand in files, with the commit that superseded them.
-    pub(crate) async fn untidy(&self) -> Result<HashMap<String, u64>> {
-        let tidied = self.commits.iter().rposition(|commit| commit.tidied).map_or(0, |index| index + 1);
-        if self.commits[tidied..].iter().all(|commit| commit.superseded == 0) {
-            return Ok(HashMap::new());
-        }
-        let latest = self.latest_of_superseded().await?;
-        Ok(latest.into_iter().filter(|(_, (_, commit))| *commit > tidied as u64).map(|(key, (_, commit))| (key, commit)).collect())
-    }
-
-    /// Of every key that was answered more than once: the last question and its commit.
-    async fn latest_of_superseded(&self) -> Result<HashMap<String, (Fingerprint, u64)>> {
-        let mut latest = HashMap::new();
-        for commit in self.commits.iter().filter(|commit| commit.superseded > 0) {
-            let Some(name) = &commit.index else { continue };
-            self.read_index(name, |row| {
-                if row.supersedes {
-                    latest.insert(row.key.to_owned(), (row.question, commit.commit));
-                }
+            .buffered(READ_AT_ONCE);
+        while let Some((file, bytes)) = files.try_next().await? {
+            let name = format!("{folder}/{}", file.path);
+            let bytes = bytes.ok_or_else(|| Error::failed(format!("index `{name}` is missing")).hint("restore it from a backup"))?;
+            read_index(bytes, |key, question, outcome| {
+                let question = match outcome {
+                    Outcome::Answered => of_question(question),
+                    Outcome::Dead if with_dead_letters => of_question(question),
+                    Outcome::Dead => UNSETTLED,
+                    Outcome::Gone => GONE,
+                };
+                rows.push((key_hash(key), question));
             })
-            .await?;
+            .map_err(|error| Error::failed(format!("index `{name}` cannot be read")).hint("restore it from a backup").because(error))?;
         }
-        Ok(latest)
-    }
-
-    /// The commit that added a file of results.
-    pub(crate) fn commit_of(&self, path: &str) -> u64 {
-        let adds = |commit: &&Commit| {
-            commit.added.iter().any(|file| file.path == path)
-                || commit.dead_letters.iter().any(|file| format!("dead_letters/{}", file.path) == path)
-        };
-        self.commits.iter().rev().find(adds).map_or(0, |commit| commit.commit)
-    }
-
-    async fn read_index(&self, name: &str, each: impl FnMut(IndexRow<'_>)) -> Result<()> {
-        let bytes = self.state.get(name).await?.ok_or_else(|| Error::failed(format!("index `{}/{name}` is missing", self.state)))?;
-        read_index(bytes, each).map_err(|error| Error::failed(format!("index `{}/{name}` cannot be read", self.state)).because(error))
+        drop(files);
+        Ok(Settled::new(rows))
     }
 }
 
-/// A row of an index file.
-struct IndexRow<'a> {
-    key: &'a str,
-    question: Fingerprint,
-    is_dead: bool,
-    supersedes: bool,
+async fn read_json<T: serde::de::DeserializeOwned>(folder: &Folder, name: &str) -> Result<T> {
+    let bytes = folder.get(name).await?.unwrap_or_default();
+    serde_json::from_slice(&bytes).map_err(|error| {
+        Error::failed(format!("commit `{folder}/{name}` cannot be read"))
+            .hint("restore it from a backup; the results' files are untouched")
+            .because(error)
+    })
 }
 
-fn read_index(bytes: Bytes, mut each: impl FnMut(IndexRow<'_>)) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+fn to_json(record: &impl Serialize) -> Result<Vec<u8>> {
+    serde_json::to_vec_pretty(record).map_err(|error| Error::failed("a commit cannot be written as JSON").because(error))
+}
+
+fn read_index(bytes: Bytes, mut each: impl FnMut(&str, Fingerprint, Outcome)) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+    let names: BTreeMap<&str, Outcome> =
+        [Outcome::Answered, Outcome::Dead, Outcome::Gone].into_iter().map(|outcome| (outcome.name(), outcome)).collect();
     for batch in ParquetRecordBatchReaderBuilder::try_new(bytes)?.build()? {
         let batch = batch?;
         let keys = batch.column(0).as_string_opt::<i32>().ok_or("no keys")?;
         let questions = batch.column(1).as_fixed_size_binary_opt().ok_or("no questions")?;
-        let (dead, supersedes) = (batch.column(2).as_boolean_opt().ok_or("no flags")?, batch.column(3).as_boolean_opt().ok_or("no flags")?);
+        let outcomes = batch.column(2).as_string_opt::<i32>().ok_or("no outcomes")?;
         for row in 0..batch.num_rows() {
-            each(IndexRow {
-                key: keys.value(row),
-                question: Fingerprint::from_bytes(questions.value(row).try_into()?),
-                is_dead: dead.value(row),
-                supersedes: supersedes.value(row),
-            });
+            let outcome = names.get(outcomes.value(row)).ok_or("an unknown outcome")?;
+            each(keys.value(row), Fingerprint::from_bytes(questions.value(row).try_into()?), *outcome);
         }
     }
     Ok(())
@@ -259,20 +326,19 @@ fn index_schema() -> SchemaRef {
     Arc::new(Schema::new(vec![
         Field::new("key", DataType::Utf8, false),
         Field::new("question", DataType::FixedSizeBinary(16), false),
-        Field::new("dead", DataType::Boolean, false),
-        Field::new("supersedes", DataType::Boolean, false),
+        Field::new("outcome", DataType::Utf8, false),
     ]))
 }
 
-fn index_file(settled: &[Settlement]) -> Result<Vec<u8>> {
+/// An index of settled rows, as the bytes of a Parquet file.
+pub(crate) fn index_file(settled: &[Settlement]) -> Result<Vec<u8>> {
     let (mut keys, mut questions) = (StringBuilder::new(), FixedSizeBinaryBuilder::with_capacity(settled.len(), 16));
     for row in settled {
         keys.append_value(&row.key);
         questions.append_value(row.question.as_bytes())?;
     }
-    let dead: BooleanArray = settled.iter().map(|row| Some(row.is_dead)).collect();
-    let supersedes: BooleanArray = settled.iter().map(|row| Some(row.supersedes)).collect();
-    let columns: Vec<ArrayRef> = vec![Arc::new(keys.finish()), Arc::new(questions.finish()), Arc::new(dead), Arc::new(supersedes)];
+    let outcomes = StringArray::from_iter_values(settled.iter().map(|row| row.outcome.name()));
+    let columns: Vec<ArrayRef> = vec![Arc::new(keys.finish()), Arc::new(questions.finish()), Arc::new(outcomes)];
     let batch = RecordBatch::try_new(index_schema(), columns)?;
     parquet_file(&index_schema(), [&batch])
 }
@@ -300,33 +366,66 @@ pub(crate) fn parquet_file<'a>(schema: &SchemaRef, batches: impl IntoIterator<It
     writer.into_inner().map_err(failed)
 }
 
-/// The rows that are settled, as sorted hashes: 16 bytes a row, 8 a key.
+/// Stands for the question of a row whose key is known and that is to be asked all the same.
+const UNSETTLED: u64 = 0;
+/// Stands for the question of a row that has left the results.
+const GONE: u64 = 1;
+
+/// The rows that are settled, as sorted hashes of key and question: 16 bytes a row.
 #[derive(Debug, Default)]
-pub(crate) struct Settled {
-    rows: Vec<u128>,
-    keys: Vec<u64>,
-}
+pub(crate) struct Settled(Vec<(u64, u64)>);
 
 impl Settled {
-    /// How many rows.
-    pub(crate) fn len(&self) -> usize {
-        self.rows.len()
+    /// Of every key the last word counts.
+    fn new(mut rows: Vec<(u64, u64)>) -> Self {
+        // Stable: what was said later stays behind what was said earlier.
+        rows.sort_by_key(|(key, _)| *key);
+        let mut kept = 0;
+        for at in 0..rows.len() {
+            let is_last = rows.get(at + 1).is_none_or(|(key, _)| *key != rows[at].0);
+            if is_last && rows[at].1 != GONE {
+                rows[kept] = rows[at];
+                kept += 1;
+            }
+        }
+        rows.truncate(kept);
+        Self(rows)
     }
 
-    /// Whether some question has been settled about the row with this key.
+    /// How many rows are settled.
+    pub(crate) fn len(&self) -> usize {
+        self.0.iter().filter(|(_, question)| *question != UNSETTLED).count()
+    }
+
+    /// Whether the row with this key is in the results or the dead letters, whatever was asked.
     pub(crate) fn has_key(&self, key: &str) -> bool {
-        !self.keys.is_empty() && self.keys.binary_search(&key_hash(key)).is_ok()
+        !self.0.is_empty() && self.question(key_hash(key)).is_some()
+    }
+
+    /// The hashes of all keys, in order.
+    pub(crate) fn keys(&self) -> impl Iterator<Item = u64> {
+        self.0.iter().map(|(key, _)| *key)
+    }
+
+    fn question(&self, key: u64) -> Option<u64> {
+        self.0.binary_search_by_key(&key, |(key, _)| *key).ok().map(|at| self.0[at].1)
     }
 }
 
 impl Answered for Settled {
-    fn contains(&self, row: RowId) -> bool {
-        self.rows.binary_search(&row.to_u128()).is_ok()
+    fn contains(&self, key: &str, question: Fingerprint) -> bool {
+        !self.0.is_empty() && self.question(key_hash(key)) == Some(of_question(question))
     }
 
     fn is_empty(&self) -> bool {
-        self.rows.is_empty()
+        self.0.is_empty()
     }
+}
+
+/// 64 bits of a question's fingerprint, none of those that stand for something else.
+fn of_question(question: Fingerprint) -> u64 {
+    let [a, b, c, d, e, f, g, h, ..] = *question.as_bytes();
+    u64::from_le_bytes([a, b, c, d, e, f, g, h]).max(GONE + 1)
 }
 
 /// 64 bits of a key's hash: for sets in which a rare collision is checked or harmless.
@@ -341,12 +440,22 @@ pub(crate) fn key_hash(key: &str) -> u64 {
 mod tests {
     use super::*;
 
-    fn settlement(key: &str, is_dead: bool) -> Settlement {
-        Settlement { key: key.into(), question: Fingerprint::of([key.as_bytes()]), is_dead, supersedes: false }
+    fn settlement(key: &str, question: &str, outcome: Outcome) -> Settlement {
+        Settlement { key: key.into(), question: of(question), outcome }
+    }
+
+    fn of(question: &str) -> Fingerprint {
+        Fingerprint::of([question.as_bytes()])
     }
 
     fn file(path: &str) -> DataFile {
         DataFile { path: path.into(), rows: 1, bytes: 1, partition: vec![] }
+    }
+
+    async fn indexed(log: &CommitLog, name: &str, rows: &[Settlement]) -> Vec<DataFile> {
+        let bytes = index_file(rows).expect("an index");
+        log.state.put(&format!("index/{name}"), bytes).await.expect("written");
+        vec![DataFile { path: name.into(), rows: rows.len() as u64, bytes: 1, partition: vec![] }]
     }
 
     #[tokio::test]
@@ -355,47 +464,58 @@ mod tests {
         let state = Folder::open(&temp.path().to_string_lossy()).expect("opens");
         let mut log = CommitLog::open(&state).await.expect("opens");
         let mut late = CommitLog::open(&state).await.expect("opens");
-        let commit = |added: &[&str], removed: &[&str]| Commit {
+        let commit = |added: &[&str], removed: &[&str], index: Vec<DataFile>| Commit {
             generation: 1,
             added: added.iter().map(|path| file(path)).collect(),
             removed: removed.iter().map(|path| (*path).to_owned()).collect(),
             next_file: 9,
+            run_id: "run-1".into(),
+            index,
             ..Commit::default()
         };
-        log.append(commit(&["a", "b"], &[]), &[settlement("k1", false), settlement("k2", true)]).await.expect("commits");
-        log.append(commit(&["c"], &["a"]), &[]).await.expect("commits");
-        late.append(commit(&["x"], &[]), &[]).await.expect_err("the number is taken");
+        let first = [
+            settlement("k1", "a", Outcome::Answered),
+            settlement("k2", "a", Outcome::Dead),
+            settlement("k3", "a", Outcome::Answered),
+            settlement("k4", "a", Outcome::Answered),
+        ];
+        let index = indexed(&log, "1", &first).await;
+        log.append(commit(&["a", "b"], &[], index)).await.expect("commits");
+        let second = [settlement("k3", "b", Outcome::Answered), settlement("k4", "a", Outcome::Gone)];
+        let index = indexed(&log, "2", &second).await;
+        log.append(commit(&["c"], &["a"], index)).await.expect("commits");
+        let error = late.append(Commit { run_id: "run-2".into(), ..commit(&["d"], &[], vec![]) }).await.expect_err("too late");
+        assert!(error.to_string().contains("another run has written"), "{error}");
+
         let log = CommitLog::open(&state).await.expect("opens");
         assert_eq!(log.results().iter().map(|file| file.path.as_str()).collect::<Vec<_>>(), ["b", "c"]);
         assert_eq!((log.len(), log.next_file()), (2, 9));
         let settled = log.settled(true).await.expect("reads");
-        assert!(settled.contains(RowId::new("k1", Fingerprint::of([b"k1".as_slice()]))));
-        assert!(!settled.contains(RowId::new("k1", Fingerprint::of([b"other".as_slice()]))));
-        assert!(settled.has_key("k2") && !settled.has_key("k3"));
+        assert_eq!(settled.len(), 3);
+        assert!(settled.contains("k1", of("a")) && !settled.contains("k1", of("b")));
+        assert!(settled.contains("k2", of("a")));
+        assert!(settled.contains("k3", of("b")) && !settled.contains("k3", of("a")), "the last word counts");
+        assert!(!settled.has_key("k4") && !settled.contains("k4", of("a")), "it has left");
         let asked_again = log.settled(false).await.expect("reads");
-        assert!(!asked_again.contains(RowId::new("k2", Fingerprint::of([b"k2".as_slice()]))), "a dead letter, when told to");
-        assert_eq!(log.untidy().await.expect("reads").len(), 0);
+        assert_eq!(asked_again.len(), 2);
+        assert!(!asked_again.contains("k2", of("a")) && asked_again.has_key("k2"), "a dead letter, when told to");
     }
 
     #[tokio::test]
-    async fn of_a_key_answered_twice_the_last_question_counts() {
+    async fn a_checkpoint_stands_for_what_was_before_it() {
         let temp = tempfile::tempdir().expect("a folder");
         let state = Folder::open(&temp.path().to_string_lossy()).expect("opens");
         let mut log = CommitLog::open(&state).await.expect("opens");
-        let asks = |question: &str, supersedes| Settlement {
-            key: "k".into(),
-            question: Fingerprint::of([question.as_bytes()]),
-            is_dead: false,
-            supersedes,
-        };
-        let row = |question: &str| RowId::new("k", Fingerprint::of([question.as_bytes()]));
-        for (question, supersedes) in [("a", false), ("b", true), ("a", true)] {
-            log.append(Commit::default(), &[asks(question, supersedes)]).await.expect("commits");
+        for number in 0..CHECKPOINT_EVERY + 3 {
+            let removed = if number % 2 == 1 { vec![format!("f{}", number - 1)] } else { vec![] };
+            let added = vec![file(&format!("f{number}"))];
+            log.append(Commit { added, removed, next_file: number, ..log.unchanged() }).await.expect("commits");
         }
-        let settled = log.settled(true).await.expect("reads");
-        assert!(settled.contains(row("a")) && !settled.contains(row("b")));
-        assert_eq!(log.untidy().await.expect("reads"), HashMap::from([("k".to_owned(), 3)]));
-        log.append(Commit { tidied: true, ..Commit::default() }, &[]).await.expect("commits");
-        assert_eq!(log.untidy().await.expect("reads").len(), 0);
+        let whole = log.results().to_vec();
+        for number in 1..=CHECKPOINT_EVERY {
+            std::fs::remove_file(temp.path().join(format!("commits/{number:08}.json"))).expect("removed");
+        }
+        let again = CommitLog::open(&state).await.expect("opens");
+        assert_eq!((again.results(), again.len()), (whole.as_slice(), CHECKPOINT_EVERY + 3));
     }
 }

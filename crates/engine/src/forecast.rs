@@ -1,5 +1,6 @@
 //! What a run would do now, found out by doing everything up to the question.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
@@ -8,12 +9,13 @@ use datafusion::arrow::array::{Array, AsArray};
 use datafusion::physical_plan::execute_stream;
 use futures::TryStreamExt;
 use promptmill_core::{
-    AnswerShape, Attempt, Begun, Extensions, Journal, Meter, Money, Past, Pipeline, Price, Registry, Result, RowId, StageContext, Stop,
-    columns,
+    AnswerShape, Attempt, Begun, Extensions, Fingerprint, Journal, Meter, Money, NothingAnswered, Past, Pipeline, Price, Registry, Result,
+    StageContext, Stop, columns,
 };
 
 use crate::commit::CommitLog;
 use crate::estimate::{Estimate, Shown, Work, estimate};
+use crate::fresh::Unfinished;
 use crate::node::from_datafusion;
 use crate::owner::Owner;
 use crate::plan::{Plan, Purpose, session};
@@ -37,6 +39,14 @@ pub struct Forecast {
     pub to_ask: u64,
     /// Those of them about which something else was asked before.
     pub changed: u64,
+    /// Those of them whose question another row asks too: it is asked once, and the answer shared.
+    pub shared: u64,
+    /// Whether prompt, models or answer have changed since the last commit, and not only rows.
+    pub is_question_changed: bool,
+    /// Whether a generation that `--fresh` has begun is to be completed.
+    pub completes_fresh: bool,
+    /// Rows in the results or dead letters that the source no longer has, or the filters leave out.
+    pub gone: u64,
     /// Bytes of what the model would be shown of them.
     pub item_bytes: u64,
     /// What asking them would take; `None` if the pipeline asks no model.
@@ -53,18 +63,22 @@ pub async fn forecast(pipeline: Arc<Pipeline>, registry: &Registry) -> Result<Fo
     let planning = session(None);
     let plan = Plan::new(&planning, &pipeline, registry, Purpose::Looking).await?;
     let meter = Arc::new(Meter::default());
-    count_rows(&planning, &plan, &pipeline, &meter).await?;
+    let keys = count_rows(&planning, &plan, &pipeline, &meter).await?;
     let state = state_folder(&pipeline)?;
     Owner::find(&state, &Folder::open(&pipeline.sink.path)?).await?;
     let log = CommitLog::open(&state).await?;
     let settled = Arc::new(log.settled(true).await?);
     let failed_before = settled.len() - log.settled(false).await?.len();
+    let unfinished = Unfinished::find(&state, &log).await?;
+    let question = plan.question(&pipeline, unfinished.as_ref().map_or(log.salt(), |unfinished| Some(unfinished.salt.as_str())));
+    let asked = Fingerprint::of([question.as_bytes()]);
     let context = StageContext {
-        question: plan.question(&pipeline).into(),
+        question: question.into(),
         pipeline: Arc::clone(&pipeline),
         run_id: "plan".into(),
-        answered: settled.clone(),
+        answered: if unfinished.is_some() { Arc::new(NothingAnswered) } else { settled.clone() },
         journal: Arc::new(NoJournal),
+        asks: true,
         acceptance: Arc::new([]),
         budget: None,
         meter: Arc::clone(&meter),
@@ -77,11 +91,23 @@ pub async fn forecast(pipeline: Arc<Pipeline>, registry: &Registry) -> Result<Fo
     let physical = session_state.create_physical_plan(&plan.asked).await.map_err(from_datafusion)?;
     let mut stream = execute_stream(physical, session_state.task_ctx()).map_err(from_datafusion)?;
     let mut escapes = 0;
-    let mut forecast = Forecast { failed_before: failed_before as u64, ..Forecast::default() };
+    let mut forecast = Forecast {
+        failed_before: failed_before as u64,
+        is_question_changed: unfinished.is_none() && log.question().is_some_and(|before| before != asked),
+        completes_fresh: unfinished.is_some(),
+        gone: settled.keys().filter(|key| keys.binary_search(key).is_err()).count() as u64,
+        ..Forecast::default()
+    };
+    drop(keys);
+    let mut questions: HashSet<[u8; 16]> = HashSet::new();
     while let Some(batch) = stream.try_next().await.map_err(from_datafusion)? {
         forecast.to_ask += batch.num_rows() as u64;
         if let Some(keys) = batch.column_by_name(columns::KEY).and_then(|keys| keys.as_string_opt::<i32>()) {
             forecast.changed += keys.iter().flatten().filter(|key| settled.has_key(key)).count() as u64;
+        }
+        if let Some(asked) = batch.column_by_name(columns::QUESTION).and_then(|asked| asked.as_fixed_size_binary_opt()) {
+            let is_again = |question: &[u8]| question.try_into().is_ok_and(|question: [u8; 16]| !questions.insert(question));
+            forecast.shared += asked.iter().flatten().map(is_again).filter(|again| *again).count() as u64;
         }
         if let Some(items) = batch.column_by_name(columns::ITEM).and_then(|items| items.as_string_opt::<i32>()) {
             forecast.item_bytes += (0..items.len()).map(|row| items.value_length(row) as u64).sum::<u64>();
@@ -131,9 +157,9 @@ async fn estimated(
         })
         .sum();
     let work = Work {
-        rows: forecast.to_ask,
+        rows: forecast.to_ask - forecast.shared,
         item_bytes: forecast.item_bytes + escapes + forecast.to_ask * schema_bytes as u64,
-        shared_bytes: (plan.question(pipeline).len() + schema_bytes) as u64,
+        shared_bytes: (plan.question(pipeline, None).len() + schema_bytes) as u64,
         rows_per_request: setting("rows_per_request/start") as f64,
         max_tokens_per_row: setting("max_tokens_per_row"),
         price: match spec {
@@ -163,8 +189,8 @@ impl Journal for NoJournal {
         Ok(())
     }
 
-    fn past(&self, _row: RowId) -> Vec<Past> {
-        Vec::new()
+    async fn past(&self, rows: &[(&str, Fingerprint)]) -> Result<Vec<Vec<Past>>> {
+        Ok(vec![Vec::new(); rows.len()])
     }
 
     fn spent(&self) -> Money {

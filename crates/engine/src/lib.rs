@@ -3,7 +3,9 @@
 
 mod commit;
 mod estimate;
+mod files;
 mod forecast;
+mod fresh;
 pub mod journal;
 mod node;
 mod owner;
@@ -21,5 +23,5 @@ pub use estimate::Estimate;
 pub use forecast::{Forecast, forecast};
 pub use plan::{Plan, check, explain, read};
 pub use record::{RequestCounts, RowCounts, RunRecord, Sample, Status, Summary, Throughput, TokenCounts};
-pub use run::{Ended, RunOptions, run, state_folder};
+pub use run::{Ended, RunOptions, Scope, run, state_folder};
 pub use storage::Folder;

@@ -57,12 +57,13 @@ impl Owner {
         format!("{generation:04}{}-{number:06}.parquet", self.mark)
     }
 
-    /// Whether a file was written with this state.
-    pub(crate) fn owns(&self, path: &str) -> bool {
+    /// The number of a file that was written with this state; `None` if it was not.
+    pub(crate) fn number(&self, path: &str) -> Option<u64> {
         let name = path.rsplit('/').next().unwrap_or_default();
         let digits = |text: &str| text.len() >= 4 && text.bytes().all(|byte| byte.is_ascii_digit());
-        let parts = name.strip_suffix(".parquet").and_then(|stem| stem.split_once('-'));
-        parts.is_some_and(|(generation, number)| generation.strip_suffix(&self.mark).is_some_and(digits) && digits(number))
+        let (generation, number) = name.strip_suffix(".parquet")?.split_once('-')?;
+        let is_ours = generation.strip_suffix(&self.mark).is_some_and(digits) && digits(number);
+        is_ours.then(|| number.parse().ok()).flatten()
     }
 }
 
@@ -115,9 +116,9 @@ mod tests {
         let owner = Owner { sink: String::new(), mark: "a3f2".into() };
         let own = owner.file_name(1, 7);
         assert_eq!(own, "0001a3f2-000007.parquet");
-        assert!(owner.owns(&own) && owner.owns(&format!("year=2024/{own}")));
+        assert!(owner.number(&own).is_some() && owner.number(&format!("year=2024/{own}")).is_some());
         for foreign in ["0001-000007.parquet", "0001beef-000007.parquet", "part-0.parquet", "xa3f2-000007.parquet"] {
-            assert!(!owner.owns(foreign), "{foreign}");
+            assert!(owner.number(foreign).is_none(), "{foreign}");
         }
     }
 }

@@ -18,13 +18,15 @@ use promptmill_core::pipeline::Draft;
 use promptmill_core::{Declares, Diagnostic, Mistake, Pipeline, Registry, Result, StageContext, columns, nearest};
 
 use crate::node::{StageNode, StageQueryPlanner, from_datafusion};
-use crate::source;
+use crate::source::{self, SourceFiles};
 
 /// A pipeline whose every name has been found.
 #[derive(Debug)]
 pub struct Plan {
     /// The source, as it is.
     pub source: Arc<dyn TableProvider>,
+    /// The source's files, as they are.
+    files: SourceFiles,
     /// The rows that the stages see: key, and the columns that somebody reads.
     pub(crate) rows: LogicalPlan,
     /// The same, through all the stages.
@@ -87,12 +89,12 @@ impl Plan {
         let source = source::open(session, &pipeline.source).await;
         let source = source.map_err(|mistake| checker.wrong(&["source"], mistake)).ok();
         let planned = match &source {
-            Some(source) => checker.plan(session, source)?,
+            Some((source, _)) => checker.plan(session, source)?,
             None => None,
         };
         match (source, planned) {
-            (Some(source), Some(Planned { rows, asked, answered, results, output })) if checker.list.is_empty() => {
-                Ok(Self { source, rows, asked, answered, declares, results, output })
+            (Some((source, files)), Some(Planned { rows, asked, answered, results, output })) if checker.list.is_empty() => {
+                Ok(Self { source, files, rows, asked, answered, declares, results, output })
             }
             _ => Err(pipeline.diagnostics(checker.list).into()),
         }
@@ -104,7 +106,8 @@ impl Plan {
     }
 
     /// Everything that is part of the question, as one text: a change of it asks every row anew.
-    pub(crate) fn question(&self, pipeline: &Pipeline) -> String {
+    /// So does another salt, which is how everything is asked anew on purpose.
+    pub(crate) fn question(&self, pipeline: &Pipeline, salt: Option<&str>) -> String {
         let parts: Vec<serde_json::Value> = self
             .declares
             .iter()
@@ -124,7 +127,23 @@ impl Plan {
                 serde_json::json!([declares.question, models])
             })
             .collect();
-        serde_json::Value::Array(parts).to_string()
+        let question = serde_json::Value::Array(parts).to_string();
+        salt.map_or_else(|| question.clone(), |salt| format!("{question} {salt}"))
+    }
+
+    /// A failure of a query; if a file of the source is to blame, with its name.
+    pub(crate) async fn blame(&self, error: promptmill_core::Error) -> promptmill_core::Error {
+        let is_of_query = matches!(&error, promptmill_core::Error::Failed(failure)
+            if failure.source.as_ref().is_some_and(|source| source.is::<DataFusionError>()));
+        if is_of_query { self.files.blame(error, true).await } else { error }
+    }
+
+    /// Whether the source still is what it was when the plan was made.
+    ///
+    /// # Errors
+    /// If one of its files has changed, has gone or has come.
+    pub(crate) async fn unchanged(&self) -> Result<()> {
+        self.files.unchanged().await
     }
 }
 
@@ -419,7 +438,7 @@ pub async fn read(path: &Path, settings: &[String], registry: &Registry) -> Resu
     let mut checker = Checker { pipeline: &pipeline, declares: &declares, list: mistakes };
     let session = session(None);
     match source::open(&session, &pipeline.source).await {
-        Ok(source) => {
+        Ok((source, _)) => {
             checker.filtered(&session, &source)?;
             let schema = source.schema();
             let output = checker.through_stages(&schema);

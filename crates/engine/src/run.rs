@@ -13,16 +13,18 @@ use datafusion::physical_plan::execute_stream;
 use datafusion::prelude::SessionContext;
 use futures::{StreamExt, TryStreamExt};
 use promptmill_core::{
-    Acceptance, Error, Extensions, Journal, Meter, Mistake, Money, Pipeline, Registry, Result, StageContext, Stop, StopReason, columns,
+    Acceptance, Error, Extensions, Fingerprint, Journal, Meter, Mistake, Money, NothingAnswered, Pipeline, Registry, Result, StageContext,
+    Stop, StopReason, columns,
 };
 
 use crate::commit::{CommitLog, key_hash};
-use crate::journal::LocalJournal;
+use crate::fresh::Unfinished;
+use crate::journal::RunJournal;
 use crate::node::from_datafusion;
 use crate::owner::Owner;
 use crate::plan::{Plan, Purpose, session};
 use crate::record::{RunRecord, Status, Summary, Timeline};
-use crate::sink::{Layout, Sink};
+use crate::sink::{Layout, Mode, Opening, Sink};
 use crate::storage::Folder;
 use crate::{settings, source};
 
@@ -41,6 +43,22 @@ pub struct RunOptions {
     pub budget: Option<Money>,
     /// Whether rows that are dead letters are asked again.
     pub retry_dead_letters: bool,
+    /// Whether rows that the source no longer has, or that the filters leave out now, leave the results.
+    pub prune: bool,
+    /// What is answered.
+    pub scope: Scope,
+}
+
+/// What a run answers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Scope {
+    /// What is new or changed.
+    #[default]
+    Changed,
+    /// Everything anew, into a new generation that takes the place of the old one when it is complete.
+    Everything,
+    /// Everything that the journal has answers to, from there: nothing is sent.
+    Journalled,
 }
 
 /// A run that has ended, well or badly.
@@ -62,53 +80,30 @@ pub async fn run(pipeline: Arc<Pipeline>, registry: &Registry, options: RunOptio
     let (started, started_at) = (Instant::now(), now());
     let run_id = new_run_id();
     let planning = session(None);
-    let plan = Plan::new(&planning, &pipeline, registry, Purpose::Asking { has_budget: options.budget.is_some() }).await?;
-    count_rows(&planning, &plan, &pipeline, &meter).await?;
+    let purpose = match options.scope {
+        Scope::Journalled => Purpose::Looking,
+        Scope::Changed | Scope::Everything => Purpose::Asking { has_budget: options.budget.is_some() },
+    };
+    let plan = Plan::new(&planning, &pipeline, registry, purpose).await?;
+    let keys = match count_rows(&planning, &plan, &pipeline, &meter).await {
+        Ok(keys) => keys,
+        Err(error) => return Err(plan.blame(error).await),
+    };
+    let keys = options.prune.then_some(keys);
 
     let state = state_folder(&pipeline)?;
-    let local = state.local().ok_or_else(|| {
-        Error::failed(format!("state path `{state}` is not on a local disk"))
-            .hint("set `state.path` to a local folder; a journal on S3 is not built yet")
-    })?;
     let results = Folder::open(&pipeline.sink.path)?;
     Owner::find(&state, &results).await?;
-    let (log, settled, journal) = loop {
-        let log = CommitLog::open(&state).await?;
-        let settled = Arc::new(log.settled(!options.retry_dead_letters).await?);
-        let journal = LocalJournal::open(local, &run_id, settled.as_ref())?;
-        // The lock is ours from here on. Whatever was committed while we waited for it has to be read first.
-        if CommitLog::open(&state).await?.len() == log.len() {
-            break (log, settled, Arc::new(journal));
-        }
-        journal.close().await?;
-    };
-
-    let budget = options.budget.or_else(|| plan.budget());
+    let journal = Arc::new(RunJournal::open(&state, &run_id, pipeline.state.flush.0).await?);
     let spent_before = journal.spent();
-    let acceptance: Vec<Arc<dyn Acceptance>> = plan.declares.iter().filter_map(|declares| declares.acceptance.clone()).collect();
-    let context = StageContext {
-        pipeline: Arc::clone(&pipeline),
-        run_id: run_id.as_str().into(),
-        question: plan.question(&pipeline).into(),
-        answered: settled.clone(),
-        journal: journal.clone(),
-        acceptance: acceptance.into(),
-        budget,
-        meter: Arc::clone(&meter),
-        stop: stop.clone(),
-        extensions: Arc::new(Extensions::default()),
-    };
-    let layout = Layout::new(&plan.results, &pipeline.sink.partition_by, &pipeline.source.key, &plan.output)?;
-    let mut sink = Sink::open(results, &state, log, settled, layout, &run_id, pipeline.sink.target_file_mb).await?;
-
+    let budget = options.budget.or_else(|| plan.budget());
+    let job = Job { pipeline: &pipeline, plan: &plan, options: &options, state: &state, run_id: &run_id, budget };
     let mut timeline = Timeline::new();
-    let mut outcome = flow(&plan, context, &options, &mut sink, &mut timeline, &meter, pipeline.sink.commit_every.0).await;
-    // Whatever went wrong, what has been received is kept.
-    outcome = outcome.and(sink.commit().await);
-    if outcome.is_ok() && !stop.is_requested() {
-        outcome = sink.tidy().await;
-    }
-    outcome = outcome.and(journal.close().await).and(stop.clone().into_result());
+    let worked = job.work(results, keys, Arc::clone(&journal), &meter, &stop, &mut timeline).await;
+    // Whatever went wrong, the next run is let in.
+    let closed = journal.close().await;
+    let Worked { dead_letters, outcome } = worked?;
+    let outcome = outcome.and(closed).and(stop.clone().into_result());
     timeline.sample(&meter);
 
     let status = match (&outcome, stop.reason()) {
@@ -133,8 +128,105 @@ pub async fn run(pipeline: Arc<Pipeline>, registry: &Registry, options: RunOptio
     };
     let json =
         serde_json::to_vec_pretty(&record).map_err(|error| Error::failed("the run record cannot be written as JSON").because(error))?;
-    state.put(&format!("runs/{run_id}.json"), json).await?;
-    Ok(Ended { summary, dead_letters: sink.dead_letters_now(), error })
+    let recorded = state.put(&format!("runs/{run_id}.json"), json).await;
+    // Of two errors the first one is the cause.
+    Ok(Ended { summary, dead_letters, error: error.or(recorded.err()) })
+}
+
+/// What one run is about.
+struct Job<'r> {
+    pipeline: &'r Arc<Pipeline>,
+    plan: &'r Plan,
+    options: &'r RunOptions,
+    state: &'r Folder,
+    run_id: &'r str,
+    budget: Option<Money>,
+}
+
+/// What came of it.
+struct Worked {
+    dead_letters: u64,
+    outcome: Result<()>,
+}
+
+impl Job<'_> {
+    /// Everything between opening the journal and closing it.
+    async fn work(
+        &self,
+        results: Folder,
+        keys: Option<Vec<u64>>,
+        journal: Arc<RunJournal>,
+        meter: &Arc<Meter>,
+        stop: &Stop,
+        timeline: &mut Timeline,
+    ) -> Result<Worked> {
+        let Self { pipeline, plan, options, state, run_id, budget } = *self;
+        let log = CommitLog::open(state).await?;
+        let settled = Arc::new(log.settled(!options.retry_dead_letters).await?);
+        let unfinished = Unfinished::find(state, &log).await?;
+        let mode = match (options.scope, unfinished) {
+            (Scope::Journalled, _) => Mode::Replay,
+            (_, Some(unfinished)) => Mode::Fresh(unfinished.salt),
+            (Scope::Everything, None) => Mode::Fresh(Unfinished::begin(state, run_id).await?.salt),
+            (Scope::Changed, None) => Mode::Add,
+        };
+        let salt = match &mode {
+            Mode::Fresh(salt) => Some(salt.as_str()),
+            Mode::Add | Mode::Replay => log.salt(),
+        };
+        let question = plan.question(pipeline, salt);
+        let acceptance: Vec<Arc<dyn Acceptance>> = plan.declares.iter().filter_map(|declares| declares.acceptance.clone()).collect();
+        let context = StageContext {
+            pipeline: Arc::clone(pipeline),
+            run_id: run_id.into(),
+            question: question.as_str().into(),
+            answered: if matches!(mode, Mode::Fresh(_)) { Arc::new(NothingAnswered) } else { settled.clone() },
+            journal,
+            asks: options.scope != Scope::Journalled,
+            acceptance: acceptance.into(),
+            budget,
+            meter: Arc::clone(meter),
+            stop: stop.clone(),
+            extensions: Arc::new(Extensions::default()),
+        };
+        let opening = Opening {
+            results,
+            log,
+            settled,
+            layout: Layout::new(&plan.results, &pipeline.sink.partition_by, &pipeline.source.key, &plan.output)?,
+            run_id: run_id.to_owned(),
+            target_file_mb: pipeline.sink.target_file_mb,
+            mode: mode.clone(),
+            question: Fingerprint::of([question.as_bytes()]),
+        };
+        let mut sink = Sink::open(state, opening).await?;
+        let flowed = flow(plan, context, options, &mut sink, timeline, meter, pipeline.sink.commit_every.0).await;
+        let flowed = match flowed {
+            Ok(()) => plan.unchanged().await,
+            Err(error) => Err(plan.blame(error).await),
+        };
+        // Whatever went wrong, what has been received is kept.
+        let committed = sink.commit().await;
+        let is_through = flowed.is_ok() && !stop.is_requested();
+        let is_complete = is_through && meter.read().remaining() == 0;
+        let swaps = match mode {
+            Mode::Add => true,
+            Mode::Replay => is_through,
+            Mode::Fresh(_) => is_complete,
+        };
+        let mut finished = committed;
+        if finished.is_ok() && swaps {
+            let keys = keys.filter(|_| is_through);
+            finished = sink.swap(keys.as_deref()).await.map(|gone| meter.add(|meter| &meter.pruned, gone));
+            if finished.is_ok() && matches!(mode, Mode::Fresh(_)) {
+                finished = Unfinished::end(state).await;
+            }
+        }
+        if finished.is_ok() && is_through {
+            finished = sink.compact().await;
+        }
+        Ok(Worked { dead_letters: sink.dead_letters_now(), outcome: flowed.and(finished) })
+    }
 }
 
 /// Sends the rows through the stages into the sink, with a commit every so often.
@@ -222,7 +314,8 @@ fn limited(plan: &LogicalPlan, rows: &LogicalPlan, limit: u64) -> Result<Logical
 }
 
 /// Counts the source's rows and those that pass the filters, and checks their keys: before anything is asked.
-pub(crate) async fn count_rows(session: &SessionContext, plan: &Plan, pipeline: &Pipeline, meter: &Meter) -> Result<()> {
+/// Returns the sorted hashes of the keys that pass.
+pub(crate) async fn count_rows(session: &SessionContext, plan: &Plan, pipeline: &Pipeline, meter: &Meter) -> Result<Vec<u64>> {
     let total = session.read_table(Arc::clone(&plan.source)).map_err(from_datafusion)?.count().await.map_err(from_datafusion)? as u64;
     let keys = LogicalPlanBuilder::from(plan.rows.clone())
         .project([ident(columns::KEY)])
@@ -241,7 +334,6 @@ pub(crate) async fn count_rows(session: &SessionContext, plan: &Plan, pipeline: 
     meter.filtered_out.store(total.saturating_sub(passed), Relaxed);
     hashes.sort_unstable();
     let suspects: BTreeSet<u64> = hashes.windows(2).filter(|pair| pair[0] == pair[1]).map(|pair| pair[0]).collect();
-    drop(hashes);
     let wrong = |message: String, hint: &str| {
         let mistake = Mistake::new("key", message).hint(Some(hint));
         Err(pipeline.diagnostics(vec![pipeline.diagnostic(&["source"], mistake)]).into())
@@ -254,7 +346,7 @@ pub(crate) async fn count_rows(session: &SessionContext, plan: &Plan, pipeline: 
         );
     }
     if suspects.is_empty() {
-        return Ok(());
+        return Ok(hashes);
     }
     let mut counts: BTreeMap<String, u64> = BTreeMap::new();
     each_key(session, &keys, |key| {
@@ -266,7 +358,7 @@ pub(crate) async fn count_rows(session: &SessionContext, plan: &Plan, pipeline: 
     let doubled: Vec<String> =
         counts.iter().filter(|(_, count)| **count > 1).map(|(key, count)| format!("`{key}` ({count} rows)")).collect();
     if doubled.is_empty() {
-        return Ok(());
+        return Ok(hashes);
     }
     let named = doubled.iter().take(NAMED_KEYS).cloned().collect::<Vec<_>>().join(", ");
     let more = doubled.len().saturating_sub(NAMED_KEYS);

@@ -3,17 +3,24 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use datafusion::arrow::datatypes::{DataType, SchemaRef};
+use datafusion::arrow::datatypes::{DataType, Field, FieldRef, SchemaRef};
 use datafusion::catalog::TableProvider;
-use datafusion::datasource::file_format::parquet::ParquetFormat;
-use datafusion::datasource::listing::{ListingOptions, ListingTable, ListingTableConfig, ListingTableUrl};
+use datafusion::common::DataFusionError;
+use datafusion::datasource::listing::ListingTableUrl;
+use datafusion::execution::SessionState;
 use datafusion::prelude::SessionContext;
 use futures::TryStreamExt;
 use object_store::ObjectMeta;
+use object_store::path::Path;
+use parquet::arrow::async_reader::ParquetRecordBatchStreamBuilder;
+use parquet::errors::ParquetError;
 use promptmill_core::pipeline::SourceSpec;
-use promptmill_core::{Mistake, Result};
+use promptmill_core::{Error, Mistake, Result};
 
-use crate::storage::{Folder, absolute};
+use crate::files::{Files, columns_of};
+use crate::node::from_datafusion;
+use crate::plan::session;
+use crate::storage::{Action, Folder, StoredFile, absolute};
 
 /// Lets a session read the store that the source is in.
 pub(crate) fn register(session: &SessionContext, spec: &SourceSpec) -> Result<Folder> {
@@ -28,12 +35,12 @@ fn plain(path: &str) -> &str {
     path.split(['*', '?', '[']).next().unwrap_or_default()
 }
 
-/// Opens the source. What is wrong with it is a mistake in `path`.
-pub(crate) async fn open(session: &SessionContext, spec: &SourceSpec) -> Result<Arc<dyn TableProvider>, Mistake> {
+/// Opens the source as the files that are there now. What is wrong with it is a mistake in `path`.
+pub(crate) async fn open(session: &SessionContext, spec: &SourceSpec) -> Result<(Arc<dyn TableProvider>, SourceFiles), Mistake> {
     let wrong = |message: String| Mistake::new("path", message);
     let plain = plain(&spec.path);
-    let folder = register(session, spec).map_err(|error| wrong(error.to_string()))?;
-    let path = if folder.local().is_some() {
+    let folder = register(session, spec).map_err(|error| told("", &error))?;
+    let mut path = if folder.local().is_some() {
         absolute(&spec.path).map_err(|error| wrong(error.to_string()))?.to_string_lossy().into_owned()
     } else {
         spec.path.clone()
@@ -43,40 +50,153 @@ pub(crate) async fn open(session: &SessionContext, spec: &SourceSpec) -> Result<
         return Err(wrong(format!("source `{}` does not exist", spec.path)).hint(Some(hint)));
     }
     // A folder is a folder also without the slash at its end.
-    let is_folder = folder.local().is_some_and(std::path::Path::is_dir) && plain == spec.path;
-    let path = if is_folder && !path.ends_with('/') { format!("{path}/") } else { path };
-    let url = ListingTableUrl::parse(&path).map_err(|error| wrong(format!("`{}` is no path or URL: {error}", spec.path)))?;
-    let state = session.state();
-    let files: Vec<ObjectMeta> = match url.list_all_files(&state, folder.store().as_ref(), "").await {
-        Ok(files) => files.try_collect().await.map_err(|error| wrong(format!("source `{}` cannot be listed: {error}", spec.path)))?,
-        Err(error) => return Err(wrong(format!("source `{}` cannot be listed: {error}", spec.path))),
+    let is_folder = match folder.local() {
+        Some(local) => local.is_dir(),
+        None => !folder.is_file().await.map_err(|error| told("", &error))?,
     };
-    let files: Vec<&ObjectMeta> = files.iter().filter(|file| is_data(&url, file)).collect();
-    let Some(first) = files.first() else {
+    if is_folder && plain == spec.path && !path.ends_with('/') {
+        path.push('/');
+    }
+    let url = ListingTableUrl::parse(&path).map_err(|error| wrong(format!("`{}` is no path or URL: {error}", spec.path)))?;
+    let files = SourceFiles::list(&spec.path, folder, url, &session.state()).await.map_err(|error| told("", &error))?;
+    let Some(first) = files.seen.first() else {
         let hint = "give a Parquet file, a folder or a glob such as `data/*.parquet`";
         return Err(wrong(format!("source `{}` holds no Parquet file", spec.path)).hint(Some(hint)));
     };
-    let extension = first.location.extension().map(|extension| format!(".{extension}")).unwrap_or_default();
-    let format = ParquetFormat::default().with_force_view_types(false);
-    let options = ListingOptions::new(Arc::new(format)).with_file_extension(extension).with_table_partition_cols(partitions(&url, &files));
-    let schema = options
-        .infer_schema(&state, &url)
-        .await
-        .map_err(|error| wrong(format!("source `{}` cannot be read as Parquet: {error}", spec.path)))?;
-    let config = ListingTableConfig::new(url).with_listing_options(options).with_schema(schema);
-    let table = ListingTable::try_new(config).map_err(|error| wrong(format!("source `{}` cannot be read: {error}", spec.path)))?;
-    Ok(Arc::new(table))
+    if first.size == 0 {
+        return Err(wrong(format!("source file `{}` is empty, which no Parquet file is", first.location)).hint(Some("write it anew")));
+    }
+    let schema = match columns_of(&session.state(), &files.folder, &files.seen).await {
+        Ok(schema) => schema,
+        Err(error) => return Err(told("", &files.blame(from_datafusion(error), false).await)),
+    };
+    let partitions: Vec<FieldRef> =
+        partitions(&files.url, &files.seen).into_iter().map(|(name, data_type)| Arc::new(Field::new(name, data_type, true))).collect();
+    let values = |file: &ObjectMeta| partitions.iter().map(|field| partition_of(&files.url, file, field.name())).collect();
+    let metas = files.seen.iter().map(|file| (file.clone(), values(file))).collect();
+    let table = Files::new(&files.folder, schema, partitions.clone(), metas).map_err(|error| told("", &error))?;
+    Ok((Arc::new(table), files))
+}
+
+/// A failure as a mistake in `path`.
+fn told(at: &str, error: &Error) -> Mistake {
+    let at = if at.is_empty() { "path" } else { at };
+    match error {
+        Error::Failed(failure) => Mistake::new(at, error.to_string()).hint(failure.hint.clone()),
+        Error::Invalid(_) => Mistake::new(at, error.to_string()),
+    }
+}
+
+/// The files of a source, as they were when it was opened.
+#[derive(Debug)]
+pub(crate) struct SourceFiles {
+    /// As in the pipeline file.
+    path: String,
+    folder: Folder,
+    url: ListingTableUrl,
+    /// In the order of their names; an empty one would come first.
+    seen: Vec<ObjectMeta>,
+}
+
+impl SourceFiles {
+    async fn list(path: &str, folder: Folder, url: ListingTableUrl, state: &SessionState) -> Result<Self> {
+        let failed = |error: DataFusionError| match error.find_root() {
+            DataFusionError::ObjectStore(_) => {
+                let DataFusionError::ObjectStore(error) = error else { return from_datafusion(error) };
+                folder.failed(Action::List, "", *error)
+            }
+            _ => Error::failed(format!("source `{path}` cannot be listed")).because(error),
+        };
+        let listed = url.list_all_files(state, folder.store().as_ref(), "").await.map_err(failed)?;
+        let mut seen: Vec<ObjectMeta> = listed.try_collect().await.map_err(failed)?;
+        seen.retain(|file| is_data(&url, file));
+        // One of a kind: what lies beside Parquet files and is none is left alone.
+        if seen.iter().any(is_parquet) {
+            seen.retain(is_parquet);
+        }
+        seen.sort_by(|a, b| (a.size > 0, &a.location).cmp(&(b.size > 0, &b.location)));
+        Ok(Self { path: path.to_owned(), folder, url, seen })
+    }
+
+    /// Fails if a file has changed or gone since. New ones are no part of this run.
+    pub(crate) async fn unchanged(&self) -> Result<()> {
+        let state = session(None).state();
+        let now = Self::list(&self.path, self.folder.clone(), self.url.clone(), &state).await?;
+        let now: BTreeMap<&Path, &ObjectMeta> = now.seen.iter().map(|file| (&file.location, file)).collect();
+        for file in &self.seen {
+            let what = match now.get(&file.location) {
+                None => "disappeared",
+                Some(found) if found.size != file.size || found.last_modified != file.last_modified => "changed",
+                Some(_) => continue,
+            };
+            return Err(Error::failed(format!("source file `{}` {what} during the run", file.location))
+                .hint("what was answered is kept; run again to ask about what has changed"));
+        }
+        Ok(())
+    }
+
+    /// The failure of a query over the source, with the file that is to blame if there is one: they are read one by one.
+    pub(crate) async fn blame(&self, error: Error, whole: bool) -> Error {
+        for file in &self.seen {
+            let Err(found) = read_through(&self.folder, file, whole).await else { continue };
+            let text = found.to_string();
+            let what = match text.to_lowercase() {
+                text if text.contains("encrypt") => "is encrypted, and promptmill reads plain Parquet only",
+                text if text.contains("not found") || text.contains("no such file") => "has disappeared",
+                _ => "cannot be read as Parquet: it is damaged, or was not written to its end",
+            };
+            return Error::failed(format!("source file `{}` {what}", file.location))
+                .hint("restore it, or leave it out; what was answered is kept")
+                .because(found);
+        }
+        error
+    }
+}
+
+async fn read_through(folder: &Folder, file: &ObjectMeta, whole: bool) -> Result<(), ParquetError> {
+    let reader = StoredFile { store: Arc::clone(folder.store()), path: file.location.clone(), size: Some(file.size) };
+    let builder = ParquetRecordBatchStreamBuilder::new(reader).await?;
+    if whole {
+        let mut batches = builder.build()?;
+        while batches.try_next().await?.is_some() {}
+    }
+    Ok(())
+}
+
+fn is_parquet(file: &ObjectMeta) -> bool {
+    file.location.extension().is_some_and(|extension| ["parquet", "parq", "pq"].contains(&extension))
+}
+
+/// The value of a file's partition.
+fn partition_of(url: &ListingTableUrl, file: &ObjectMeta, name: &str) -> Option<String> {
+    let mut parts = url.strip_prefix(&file.location)?;
+    let value = parts.find_map(|part| part.split_once('=').filter(|(key, _)| *key == name).map(|(_, value)| value.to_owned()))?;
+    let value = percent_decode(&value);
+    (value != "__HIVE_DEFAULT_PARTITION__").then_some(value)
+}
+
+/// Hive writes what no path should hold as `%2F`.
+fn percent_decode(text: &str) -> String {
+    let bytes = text.as_bytes();
+    let (mut decoded, mut at) = (Vec::with_capacity(bytes.len()), 0);
+    while at < bytes.len() {
+        let escaped = text.get(at + 1..at + 3).filter(|_| bytes[at] == b'%').and_then(|digits| u8::from_str_radix(digits, 16).ok());
+        decoded.push(escaped.unwrap_or(bytes[at]));
+        at += if escaped.is_some() { 3 } else { 1 };
+    }
+    String::from_utf8(decoded).unwrap_or_else(|_| text.to_owned())
 }
 
 /// Whether a file is data: not empty, and no part of its path hidden, as writers of folders leave `_SUCCESS`
 /// and `.crc` files behind.
 fn is_data(url: &ListingTableUrl, file: &ObjectMeta) -> bool {
     let hidden = url.strip_prefix(&file.location).is_some_and(|mut parts| parts.any(|part| part.starts_with(['_', '.'])));
-    file.size > 0 && !hidden
+    // An empty file without a telling name is a marker of some writer; one that should be Parquet is a mistake.
+    !hidden && (file.size > 0 || is_parquet(file))
 }
 
 /// The Hive partitions that all files share, outermost first: numbers where every value is one, else text.
-fn partitions(url: &ListingTableUrl, files: &[&ObjectMeta]) -> Vec<(String, DataType)> {
+fn partitions(url: &ListingTableUrl, files: &[ObjectMeta]) -> Vec<(String, DataType)> {
     let mut names: Option<Vec<String>> = None;
     let mut is_number: BTreeMap<String, bool> = BTreeMap::new();
     for file in files {

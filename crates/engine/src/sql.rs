@@ -2,31 +2,20 @@
 //!
 //! The tables show whole commits: a file counts when a commit names it, wherever else it may lie.
 
-use std::fmt;
-use std::path::Path;
 use std::sync::Arc;
 
-use async_trait::async_trait;
+use chrono::{DateTime, Utc};
 use datafusion::arrow::array::{ArrayRef, Float64Array, RecordBatch, StringArray, UInt64Array};
 use datafusion::arrow::compute::cast;
 use datafusion::arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef, TimeUnit};
-use datafusion::catalog::{Session, TableProvider};
-use datafusion::common::ScalarValue;
+use datafusion::catalog::TableProvider;
 use datafusion::datasource::MemTable;
-use datafusion::datasource::file_format::FileFormat;
-use datafusion::datasource::file_format::parquet::ParquetFormat;
-use datafusion::datasource::listing::PartitionedFile;
-use datafusion::datasource::physical_plan::{FileGroup, FileScanConfigBuilder, ParquetSource};
-use datafusion::datasource::table_schema::TableSchema;
-use datafusion::error::Result as DataFusionResult;
-use datafusion::logical_expr::{Expr, TableProviderFilterPushDown, TableType};
-use datafusion::physical_plan::ExecutionPlan;
-use datafusion::physical_plan::empty::EmptyExec;
 use datafusion::prelude::SessionContext;
-use object_store::ObjectStoreExt;
+use object_store::ObjectMeta;
 use promptmill_core::{Error, Pipeline, Registry, Result};
 
 use crate::commit::{CommitLog, DataFile};
+use crate::files::{Files, columns_of};
 use crate::journal;
 use crate::node::from_datafusion;
 use crate::owner::Owner;
@@ -56,9 +45,9 @@ pub async fn open(pipeline: &Pipeline, registry: &Registry) -> Result<SessionCon
         .filter_map(|name| plan.results.field_with_name(name).ok())
         .map(|field| Arc::new(field.clone()))
         .collect();
-    let results = Committed::open(&session, &sink, log.results(), Arc::clone(&layout.file), partitions).await?;
+    let results = committed(&session, &sink, log.results(), Arc::clone(&layout.file), partitions).await?;
     let dead_letters =
-        Committed::open(&session, &state.folder("dead_letters"), log.dead_letters(), Arc::clone(layout.dead()), Vec::new()).await?;
+        committed(&session, &state.folder("dead_letters"), log.dead_letters(), Arc::clone(layout.dead()), Vec::new()).await?;
     let register = |name: &str, table: Arc<dyn TableProvider>| session.register_table(name, table).map(|_| ()).map_err(from_datafusion);
     register("source", plan.source)?;
     register("results", Arc::new(results))?;
@@ -68,119 +57,50 @@ pub async fn open(pipeline: &Pipeline, registry: &Registry) -> Result<SessionCon
     Ok(session)
 }
 
-/// Committed Parquet files as a table, without looking at what else lies in the folder.
-struct Committed {
-    folder: Folder,
-    schema: TableSchema,
-    files: Vec<PartitionedFile>,
-}
-
-impl fmt::Debug for Committed {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Committed").field("folder", &self.folder).field("files", &self.files.len()).finish_non_exhaustive()
-    }
-}
-
-impl Committed {
-    /// `planned` are the columns of files that a run would write now; older files may have others.
-    async fn open(
-        session: &SessionContext,
-        folder: &Folder,
-        files: Vec<DataFile>,
-        planned: SchemaRef,
-        partitions: Vec<FieldRef>,
-    ) -> Result<Self> {
-        let mut found = Vec::with_capacity(files.len());
-        let mut metas = Vec::with_capacity(files.len());
-        for file in files {
-            let meta =
-                folder.store().head(&folder.path(&file.path)).await.map_err(|error| {
-                    Error::failed(format!("`{folder}/{}` is missing, though a commit names it", file.path)).because(error)
-                })?;
-            let values = file
-                .partition
-                .iter()
-                .zip(&partitions)
-                .map(|(value, field)| partition_value(value.as_deref(), field.data_type()))
-                .collect::<Result<Vec<_>>>()?;
-            found.push(PartitionedFile::new_from_meta(meta.clone()).with_partition_values(values));
-            metas.push(meta);
-        }
-        let schema = if metas.is_empty() {
-            planned
-        } else {
-            let format = ParquetFormat::default().with_force_view_types(false);
-            format.infer_schema(&session.state(), folder.store(), &metas).await.map_err(from_datafusion)?
-        };
-        Ok(Self {
-            folder: folder.clone(),
-            schema: TableSchema::builder(schema).with_table_partition_cols(partitions).build(),
-            files: found,
-        })
-    }
-}
-
-fn partition_value(value: Option<&str>, data_type: &DataType) -> Result<ScalarValue> {
-    let text = ScalarValue::Utf8(value.map(str::to_owned));
-    text.cast_to(data_type).map_err(from_datafusion)
-}
-
-#[async_trait]
-impl TableProvider for Committed {
-    fn schema(&self) -> SchemaRef {
-        Arc::clone(self.schema.table_schema())
-    }
-
-    fn table_type(&self) -> TableType {
-        TableType::Base
-    }
-
-    async fn scan(
-        &self,
-        state: &dyn Session,
-        projection: Option<&Vec<usize>>,
-        _filters: &[Expr],
-        limit: Option<usize>,
-    ) -> DataFusionResult<Arc<dyn ExecutionPlan>> {
-        if self.files.is_empty() {
-            let schema = datafusion::physical_plan::project_schema(&self.schema(), projection)?;
-            return Ok(Arc::new(EmptyExec::new(schema)));
-        }
-        let groups = FileGroup::new(self.files.clone()).split_files(state.config().target_partitions());
-        let source = Arc::new(ParquetSource::new(self.schema.clone()).with_table_parquet_options(state.table_options().parquet.clone()));
-        let config = FileScanConfigBuilder::new(self.folder.store_url().clone(), source)
-            .with_file_groups(groups)
-            .with_projection_indices(projection.cloned())?
-            .with_limit(limit)
-            .build();
-        ParquetFormat::default().create_physical_plan(state, config).await
-    }
-
-    fn supports_filters_pushdown(&self, filters: &[&Expr]) -> DataFusionResult<Vec<TableProviderFilterPushDown>> {
-        Ok(vec![TableProviderFilterPushDown::Inexact; filters.len()])
-    }
+/// The files that a commit names, as a table. `planned` are the columns of files that a run would write now; older
+/// files may have others.
+async fn committed(
+    session: &SessionContext,
+    folder: &Folder,
+    files: &[DataFile],
+    planned: SchemaRef,
+    partitions: Vec<FieldRef>,
+) -> Result<Files> {
+    // The commit knows the sizes: nobody has to ask the store about each file.
+    let meta = |file: &DataFile| ObjectMeta {
+        location: folder.path(&file.path),
+        last_modified: DateTime::<Utc>::UNIX_EPOCH,
+        size: file.bytes,
+        e_tag: None,
+        version: None,
+    };
+    let metas: Vec<ObjectMeta> = files.iter().map(meta).collect();
+    let schema = match metas.is_empty() {
+        true => planned,
+        false => columns_of(&session.state(), folder, &metas).await.map_err(|error| {
+            Error::failed(format!("a file in `{folder}` cannot be read, though a commit names it"))
+                .hint("restore it, or answer everything anew with `promptmill run --fresh`")
+                .because(error)
+        })?,
+    };
+    Files::new(folder, schema, partitions, metas.into_iter().zip(files).map(|(meta, file)| (meta, file.partition.clone())).collect())
 }
 
 /// Attempts in sealed segments and in logs that are still open.
 async fn attempts(session: &SessionContext, state: &Folder) -> Result<Arc<dyn TableProvider>> {
     let schema = journal::attempts_schema();
-    let Some(local) = state.local() else {
-        return Ok(Arc::new(MemTable::try_new(schema, vec![vec![]]).map_err(from_datafusion)?));
-    };
-    let snapshot = journal::snapshot(local)?;
     let folder = state.folder("journal");
-    let segments: Vec<DataFile> = snapshot.segments.iter().filter_map(|path| file_of(path)).collect();
-    let sealed = Committed::open(session, &folder, segments, Arc::clone(&schema), Vec::new()).await?;
+    let snapshot = journal::snapshot(&folder).await?;
+    let mut metas = Vec::with_capacity(snapshot.segments.len());
+    for name in &snapshot.segments {
+        metas.push((folder.head(name).await?, Vec::new()));
+    }
+    let sealed = Files::new(&folder, Arc::clone(&schema), Vec::new(), metas)?;
     let open = MemTable::try_new(Arc::clone(&schema), vec![snapshot.open]).map_err(from_datafusion)?;
     let names: Vec<&str> = schema.fields().iter().map(|field| field.name().as_str()).collect();
     let both =
         session.read_table(Arc::new(sealed)).and_then(|sealed| sealed.select_columns(&names)?.union(session.read_table(Arc::new(open))?));
     Ok(both.map_err(from_datafusion)?.into_view())
-}
-
-fn file_of(path: &Path) -> Option<DataFile> {
-    let name = path.file_name()?.to_str()?.to_owned();
-    Some(DataFile { path: name, rows: 0, bytes: 0, partition: Vec::new() })
 }
 
 /// Run records as a table, a row a run.

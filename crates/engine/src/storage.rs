@@ -1,18 +1,32 @@
 //! Folders on a local disk or on S3, behind one interface.
 
+mod reader;
+mod s3;
+
 use std::fmt;
 use std::path::{Component, Path as FilePath, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use datafusion::datasource::object_store::ObjectStoreUrl;
 use datafusion::prelude::SessionContext;
-use futures::TryStreamExt;
-use object_store::aws::AmazonS3Builder;
+use futures::{StreamExt, TryStreamExt};
 use object_store::local::LocalFileSystem;
 use object_store::path::Path;
-use object_store::{ObjectMeta, ObjectStore, ObjectStoreExt, PutMode, PutOptions, PutPayload};
+use object_store::{ObjectMeta, ObjectStore, ObjectStoreExt, PutMode, PutOptions, PutPayload, UpdateVersion, WriteMultipart};
 use promptmill_core::{Error, Result};
+
+pub(crate) use reader::StoredFile;
+pub(crate) use s3::Action;
+
+/// Files beyond this size travel to S3 in parts of this size, a few at a time: a fault costs a part and not the file.
+const PART_BYTES: usize = 16 << 20;
+/// Between two tries of a conditional write, doubled each time: the first and the last, half a minute in all.
+const FIRST_WAIT: Duration = Duration::from_millis(200);
+const LAST_WAIT: Duration = Duration::from_millis(12_800);
+/// Parts under way at once.
+const PARTS_AT_ONCE: usize = 4;
 
 /// A folder in a store.
 #[derive(Clone)]
@@ -47,12 +61,13 @@ impl Folder {
         let wrong = |message: String| Error::failed(message).hint("use a local path or `s3://bucket/folder`");
         if let Some(rest) = path.strip_prefix("s3://") {
             let (bucket, prefix) = rest.split_once('/').unwrap_or((rest, ""));
-            let store = AmazonS3Builder::from_env().with_bucket_name(bucket).build().map_err(|error| {
-                Error::failed(format!("bucket `{bucket}` cannot be opened")).hint("set the AWS_* variables").because(error)
-            })?;
+            if bucket.is_empty() {
+                return Err(wrong(format!("`{path}` names no bucket")));
+            }
+            let store = s3::open(bucket)?;
             let url = ObjectStoreUrl::parse(format!("s3://{bucket}")).map_err(|error| wrong(error.to_string()))?;
             let root = Path::parse(prefix).map_err(|error| wrong(error.to_string()))?;
-            return Ok(Self { store: Arc::new(store), root, url, local: None, shown });
+            return Ok(Self { store, root, url, local: None, shown });
         }
         if path.contains("://") {
             return Err(wrong(format!("`{path}` is no place that promptmill can write to")));
@@ -66,6 +81,18 @@ impl Folder {
             local: Some(absolute),
             shown,
         })
+    }
+
+    /// A folder in memory, which stands for one on S3 in tests.
+    #[cfg(test)]
+    pub(crate) fn in_memory() -> Self {
+        Self {
+            store: Arc::new(object_store::memory::InMemory::new()),
+            root: Path::from("state"),
+            url: ObjectStoreUrl::parse("s3://memory").expect("a URL"),
+            local: None,
+            shown: "s3://memory/state".to_owned(),
+        }
     }
 
     /// The folder inside this one.
@@ -99,6 +126,11 @@ impl Folder {
         &self.store
     }
 
+    /// A file of this folder, for readers of Parquet; on its size, if it is known, nobody spends a request.
+    pub(crate) fn file(&self, name: &str, size: Option<u64>) -> StoredFile {
+        StoredFile { store: Arc::clone(&self.store), path: self.path(name), size }
+    }
+
     /// The place of a file of this folder in the store.
     pub(crate) fn path(&self, name: &str) -> Path {
         // Names come from us, with partition values encoded, so they are taken as they stand; a part that no
@@ -114,9 +146,27 @@ impl Folder {
     /// # Errors
     /// If it cannot be written.
     pub async fn put(&self, name: &str, bytes: impl Into<Bytes>) -> Result<()> {
-        let payload = PutPayload::from_bytes(bytes.into());
-        self.store.put(&self.path(name), payload).await.map_err(|error| self.failed("written", name, error))?;
+        let bytes = bytes.into();
+        if self.local.is_none() && bytes.len() > PART_BYTES {
+            return self.put_in_parts(name, bytes).await.map_err(|error| self.failed(Action::Write, name, error));
+        }
+        let payload = PutPayload::from_bytes(bytes);
+        self.store.put(&self.path(name), payload).await.map_err(|error| self.failed(Action::Write, name, error))?;
         self.sync(name).await
+    }
+
+    async fn put_in_parts(&self, name: &str, bytes: Bytes) -> object_store::Result<()> {
+        let upload = self.store.put_multipart(&self.path(name)).await?;
+        let mut parts = WriteMultipart::new_with_chunk_size(upload, PART_BYTES);
+        for at in (0..bytes.len()).step_by(PART_BYTES) {
+            if let Err(error) = parts.wait_for_capacity(PARTS_AT_ONCE).await {
+                let _ = parts.abort().await;
+                return Err(error);
+            }
+            parts.put(bytes.slice(at..bytes.len().min(at + PART_BYTES)));
+        }
+        // What fails is aborted, so that no parts are left that nobody sees and somebody pays for.
+        parts.finish().await.map(|_| ())
     }
 
     /// Writes a file that must not exist yet; `false` if it does.
@@ -124,11 +174,39 @@ impl Folder {
     /// # Errors
     /// If it cannot be written.
     pub async fn create(&self, name: &str, bytes: impl Into<Bytes>) -> Result<bool> {
-        let options = PutOptions { mode: PutMode::Create, ..Default::default() };
-        match self.store.put_opts(&self.path(name), PutPayload::from_bytes(bytes.into()), options).await {
-            Ok(_) => self.sync(name).await.map(|()| true),
-            Err(object_store::Error::AlreadyExists { .. }) => Ok(false),
-            Err(error) => Err(self.failed("written", name, error)),
+        Ok(self.create_versioned(name, bytes.into()).await?.is_some())
+    }
+
+    /// The same, with the version that was written; `None` if the file is there.
+    pub(crate) async fn create_versioned(&self, name: &str, bytes: Bytes) -> Result<Option<UpdateVersion>> {
+        self.put_if(name, bytes, PutMode::Create).await
+    }
+
+    /// Replaces a file if it is still the version that was read; `None` if it is not.
+    pub(crate) async fn replace(&self, name: &str, bytes: Bytes, version: UpdateVersion) -> Result<Option<UpdateVersion>> {
+        self.put_if(name, bytes, PutMode::Update(version)).await
+    }
+
+    /// Everything that is written on a condition is unlike what anybody else would write there.
+    async fn put_if(&self, name: &str, bytes: Bytes, mode: PutMode) -> Result<Option<UpdateVersion>> {
+        let mut wait = FIRST_WAIT;
+        loop {
+            let options = PutOptions { mode: mode.clone(), ..Default::default() };
+            match self.store.put_opts(&self.path(name), PutPayload::from_bytes(bytes.clone()), options).await {
+                Ok(put) => return self.sync(name).await.map(|()| Some(put.into())),
+                Err(object_store::Error::AlreadyExists { .. } | object_store::Error::Precondition { .. }) => {
+                    // It may be our own, if the answer to an earlier try got lost on its way.
+                    let there = self.get_versioned(name).await?;
+                    return Ok(there.filter(|(found, _)| *found == bytes).map(|(_, version)| version));
+                }
+                // The store does not try such a write again by itself: it cannot know what became of it. We can.
+                Err(error) if wait <= LAST_WAIT && self.local.is_none() && is_passing(&error) => {
+                    tracing::info!(%error, "trying again to write `{self}/{name}`");
+                    tokio::time::sleep(wait).await;
+                    wait *= 2;
+                }
+                Err(error) => return Err(self.failed(Action::Write, name, error)),
+            }
         }
     }
 
@@ -150,11 +228,38 @@ impl Folder {
     /// # Errors
     /// If it is there and cannot be read.
     pub async fn get(&self, name: &str) -> Result<Option<Bytes>> {
+        Ok(self.get_versioned(name).await?.map(|(bytes, _)| bytes))
+    }
+
+    /// Reads a file and which version of it that is; `None` if there is none.
+    pub(crate) async fn get_versioned(&self, name: &str) -> Result<Option<(Bytes, UpdateVersion)>> {
+        let failed = |error| self.failed(Action::Read, name, error);
         match self.store.get(&self.path(name)).await {
-            Ok(found) => found.bytes().await.map(Some).map_err(|error| self.failed("read", name, error)),
+            Ok(found) => {
+                let version = UpdateVersion { e_tag: found.meta.e_tag.clone(), version: found.meta.version.clone() };
+                found.bytes().await.map(|bytes| Some((bytes, version))).map_err(failed)
+            }
+            Err(error @ object_store::Error::NotFound { .. }) if self.is_bucket_missing(&error) => Err(failed(error)),
             Err(object_store::Error::NotFound { .. }) => Ok(None),
-            Err(error) => Err(self.failed("read", name, error)),
+            Err(error) => Err(failed(error)),
         }
+    }
+
+    /// Whether this is no folder but a file; on S3, where folders are not there to be asked for.
+    pub(crate) async fn is_file(&self) -> Result<bool> {
+        if self.root.as_ref().is_empty() {
+            return Ok(false);
+        }
+        match self.store.head(&self.root).await {
+            Ok(_) => Ok(true),
+            Err(object_store::Error::NotFound { .. }) => Ok(false),
+            Err(error) => Err(self.failed(Action::Read, "", error)),
+        }
+    }
+
+    /// Size, version and age of a file.
+    pub(crate) async fn head(&self, name: &str) -> Result<ObjectMeta> {
+        self.store.head(&self.path(name)).await.map_err(|error| self.failed(Action::Read, name, error))
     }
 
     /// Removes a file; it is no error if it has gone.
@@ -162,10 +267,23 @@ impl Folder {
     /// # Errors
     /// If it is there and stays.
     pub async fn delete(&self, name: &str) -> Result<()> {
-        match self.store.delete(&self.path(name)).await {
-            Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(()),
-            Err(error) => Err(self.failed("removed", name, error)),
+        self.delete_all([name]).await
+    }
+
+    /// Removes files; it is no error if some have gone.
+    ///
+    /// # Errors
+    /// If one is there and stays.
+    pub async fn delete_all<'n>(&self, names: impl IntoIterator<Item = &'n str>) -> Result<()> {
+        let paths: Vec<_> = names.into_iter().map(|name| Ok(self.path(name))).collect();
+        let mut deleted = self.store.delete_stream(futures::stream::iter(paths).boxed());
+        while let Some(outcome) = deleted.next().await {
+            match outcome {
+                Ok(_) | Err(object_store::Error::NotFound { .. }) => {}
+                Err(error) => return Err(self.failed(Action::Remove, "", error)),
+            }
         }
+        Ok(())
     }
 
     /// The names of all files below the folder, relative to it, in order.
@@ -175,8 +293,9 @@ impl Folder {
     pub async fn list(&self) -> Result<Vec<String>> {
         let metas: Vec<ObjectMeta> = match self.store.list(Some(&self.root)).try_collect().await {
             Ok(metas) => metas,
+            Err(error @ object_store::Error::NotFound { .. }) if self.local.is_none() => return Err(self.failed(Action::List, "", error)),
             Err(object_store::Error::NotFound { .. }) => Vec::new(),
-            Err(error) => return Err(self.failed("listed", "", error)),
+            Err(error) => return Err(self.failed(Action::List, "", error)),
         };
         let mut names: Vec<String> = metas
             .iter()
@@ -190,10 +309,31 @@ impl Folder {
         Ok(names)
     }
 
-    fn failed(&self, what: &str, name: &str, error: object_store::Error) -> Error {
+    /// What to say when the store refuses something.
+    pub(crate) fn failed(&self, action: Action, name: &str, error: object_store::Error) -> Error {
         let place = if name.is_empty() { self.shown.clone() } else { format!("{}/{name}", self.shown) };
-        Error::failed(format!("`{place}` cannot be {what}")).because(error)
+        let message = format!("`{place}` cannot be {}", action.done());
+        match self.bucket() {
+            Some(bucket) => Error::failed(message).hint(s3::hint(bucket, action, &error)).because(error),
+            None => Error::failed(message).because(error),
+        }
     }
+
+    /// The bucket, on S3.
+    fn bucket(&self) -> Option<&str> {
+        self.url.as_str().strip_prefix("s3://").map(|bucket| bucket.trim_end_matches('/'))
+    }
+
+    fn is_bucket_missing(&self, error: &object_store::Error) -> bool {
+        self.bucket().is_some() && format!("{error:?}").contains("NoSuchBucket")
+    }
+}
+
+/// Whether a failure may pass by itself: the connection broke, or the server has trouble.
+fn is_passing(error: &object_store::Error) -> bool {
+    matches!(error, object_store::Error::Generic { .. })
+        && !error.to_string().contains("status code: 4")
+        && !format!("{error:?}").contains("status: 4")
 }
 
 /// A local path from the root, without `.` and `..`: stores know neither.

@@ -17,8 +17,7 @@ use futures::{StreamExt, TryStreamExt};
 use minijinja::value::{Enumerator, Object, Value};
 use minijinja::{Environment, UndefinedBehavior};
 use promptmill_core::{
-    AnswerShape, BatchStream, Declares, Error, FieldType, Fingerprint, Mistake, Result, RowId, Stage, StageConfig, StageContext, columns,
-    nearest,
+    AnswerShape, BatchStream, Declares, Error, FieldType, Fingerprint, Mistake, Result, Stage, StageConfig, StageContext, columns, nearest,
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -257,13 +256,14 @@ impl Renderer {
         let mut items = StringBuilder::with_capacity(rows, rows * 1024);
         let mut questions = FixedSizeBinaryBuilder::with_capacity(rows, 16);
         let mut open = Vec::with_capacity(rows);
-        let all_open = context.answered.is_empty();
+        // Where nothing is asked, what is settled is answered once more from the journal.
+        let all_open = context.answered.is_empty() || !context.asks;
         for row in 0..rows {
             let item = template
                 .render(Value::from_object(Row { columns: Arc::clone(&columns), row }))
                 .map_err(|error| Error::failed(format!("the item of row `{}` cannot be rendered", keys.value(row))).because(error))?;
             let question = Fingerprint::of([asked.as_bytes().as_slice(), item.as_bytes()]);
-            open.push(all_open || !context.answered.contains(RowId::new(keys.value(row), question)));
+            open.push(all_open || !context.answered.contains(keys.value(row), question));
             items.append_value(item);
             questions.append_value(question.as_bytes())?;
         }

@@ -25,7 +25,7 @@ const MAGIC: &[u8] = b"promptmill journal ";
 const PREFIX: usize = 8;
 
 /// How the payloads start: a cheap test before a checksum is computed at every byte of a torn end.
-const STARTS: [&[u8]; 3] = [b"\"Durable\"", b"{\"Begun\":", b"{\"Ended\":"];
+const STARTS: [&[u8]; 4] = [b"\"Durable\"", b"{\"Begun\":", b"{\"Ended\":", b"{\"Note\":"];
 
 /// One record of a log.
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
@@ -36,6 +36,8 @@ pub(super) enum Entry<'a> {
     Begun(Cow<'a, Begun>),
     /// An attempt has ended.
     Ended(Cow<'a, Attempt>),
+    /// Nothing that counts: words that make a log unlike any other.
+    Note(Cow<'a, str>),
 }
 
 /// The frame that opens every write.
@@ -59,6 +61,11 @@ pub(super) fn ended(attempt: &Attempt) -> Result<Vec<u8>> {
     encode(&Entry::Ended(Cow::Owned(Attempt { latency_ms: 0.0, ..attempt.clone() })), size)
 }
 
+/// A frame that records nothing.
+pub(super) fn note(words: &str) -> Result<Vec<u8>> {
+    encode(&Entry::Note(Cow::Borrowed(words)), 64)
+}
+
 fn encode(entry: &Entry<'_>, size: usize) -> Result<Vec<u8>> {
     let failed = || Error::failed("an attempt could not be written as a journal entry");
     let mut frame = Vec::with_capacity(size);
@@ -74,6 +81,14 @@ fn encode(entry: &Entry<'_>, size: usize) -> Result<Vec<u8>> {
 /// The entry in the payload of a frame.
 pub(super) fn decode(payload: &[u8]) -> serde_json::Result<Entry<'static>> {
     serde_json::from_slice(payload)
+}
+
+/// The end of an attempt in a frame; `None` if there is no such thing in it.
+pub(super) fn ended_in(frame: &[u8]) -> Option<Attempt> {
+    match decode(&frame[frame_at(frame, 0)?]).ok()? {
+        Entry::Ended(attempt) => Some(attempt.into_owned()),
+        Entry::Durable | Entry::Begun(_) | Entry::Note(_) => None,
+    }
 }
 
 /// What stands next in a log that is read from its start.

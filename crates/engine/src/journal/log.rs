@@ -3,11 +3,12 @@
 //! When to write and when to begin a new log is decided by [`super::writer`]; the bytes are [`super::frame`]'s.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, BufReader, Write};
+use std::io::{self, BufReader, ErrorKind, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
-use promptmill_core::{Error, Result};
+use promptmill_core::{Attempt, Error, Result};
 
+use super::Place;
 use super::folder::Folder;
 use super::frame::{self, Damage, Entry, Frames, Next};
 use super::trouble::{FORSAKE, disk};
@@ -104,6 +105,18 @@ impl Log {
     pub(super) fn entries(&self) -> impl Iterator<Item = Result<Entry<'static>>> {
         self.frames.payloads.iter().map(|payload| decode(&self.path, payload.start, &self.bytes[payload.clone()]))
     }
+}
+
+/// The end of an attempt that stands at a place in a log; `None` if the log has been sealed and has gone.
+pub(super) fn read_at(path: &Path, place: Place) -> Result<Option<Attempt>> {
+    let not_read = |error: io::Error| disk(path, "read", error);
+    let mut file = match File::open(path) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+        opened => opened.map_err(not_read)?,
+    };
+    let mut frame = vec![0; place.bytes as usize];
+    file.seek(SeekFrom::Start(place.at)).and_then(|_| file.read_exact(&mut frame)).map_err(not_read)?;
+    frame::ended_in(&frame).map(Some).ok_or_else(|| told(path, &Damage::Frame(place.at as usize)))
 }
 
 /// How much of a log is read at once.

@@ -1,15 +1,10 @@
 //! Attempts to test with.
 
-use promptmill_core::{Attempt, Begun, CostSource, Fingerprint, Money, RowId, Usage};
+use promptmill_core::{Attempt, Begun, CostSource, Fingerprint, Money, Usage};
 
 /// What is asked about the row with this key.
 pub(super) fn question(key: &str) -> Fingerprint {
     Fingerprint::of([b"question".as_slice(), key.as_bytes()])
-}
-
-/// The identity of the row with this key.
-pub(super) fn row(key: &str) -> RowId {
-    RowId::new(key, question(key))
 }
 
 /// An attempt about to be sent that can cost 1,000 nano-dollars.

@@ -4,7 +4,8 @@
 //! log or the log and its segment, and where both are the log is a leftover.
 
 use std::collections::BTreeMap;
-use std::fs;
+use std::fs::{self, File};
+use std::io::Write;
 use std::sync::mpsc::{self, Sender};
 use std::thread::{self, JoinHandle};
 
@@ -15,7 +16,7 @@ use super::folder::Folder;
 use super::frame::Entry;
 use super::log::closed_entries;
 use super::segment::Unfinished;
-use super::trouble::{Health, disk};
+use super::trouble::{self, Health, disk};
 
 /// A log that is ready to be sealed.
 #[derive(Debug)]
@@ -52,16 +53,40 @@ pub(super) fn seal(
     entries: impl Iterator<Item = Result<Entry<'static>>>,
     settles: impl Fn(&str) -> bool,
 ) -> Result<()> {
+    // Under a name by which nobody looks for it, until it is whole.
+    let unfinished = folder.unfinished(number);
+    let create = || File::create(&unfinished).map_err(|error| disk(&unfinished, "made", error));
+    if let Some(file) = write(&unfinished.to_string_lossy(), create, entries, settles)? {
+        let segment = folder.segment(number);
+        let named = file.sync_all().and_then(|()| fs::rename(&unfinished, &segment));
+        named.map_err(|error| disk(&segment, "written", error))?;
+        folder.sync()?;
+    }
+    let log = folder.log(number);
+    fs::remove_file(&log).map_err(|error| disk(&log, "removed", error))
+}
+
+/// Writes a segment of what has ended according to these entries, and of what is lost. `None` if that is nothing.
+pub(super) fn write<W: Write + Send>(
+    shown: &str,
+    create: impl Fn() -> Result<W>,
+    entries: impl Iterator<Item = Result<Entry<'static>>>,
+    settles: impl Fn(&str) -> bool,
+) -> Result<Option<W>> {
+    let failed = |error| trouble::segment(shown, "written", error);
     let mut segment = None;
     // By id, which is by time.
     let mut in_flight = BTreeMap::new();
-    let mut keep = |attempt| match &mut segment {
-        Some(segment) => Unfinished::push(segment, attempt),
-        None => segment.insert(Unfinished::create(folder, number)?).push(attempt),
+    let mut keep = |attempt| {
+        let segment = match &mut segment {
+            Some(segment) => segment,
+            None => segment.insert(Unfinished::new(create()?).map_err(failed)?),
+        };
+        segment.push(attempt).map_err(failed)
     };
     for entry in entries {
         match entry? {
-            Entry::Durable => {}
+            Entry::Durable | Entry::Note(_) => {}
             Entry::Begun(begun) => {
                 in_flight.insert(begun.attempt_id.clone(), begun.into_owned());
             }
@@ -72,11 +97,7 @@ pub(super) fn seal(
         }
     }
     in_flight.into_iter().filter(|(id, _)| settles(id)).try_for_each(|(_, begun)| keep(lost(begun)))?;
-    if let Some(segment) = segment {
-        segment.finish()?;
-    }
-    let log = folder.log(number);
-    fs::remove_file(&log).map_err(|error| disk(&log, "removed", error))
+    segment.map(|segment| segment.finish().map_err(failed)).transpose()
 }
 
 /// What is on record of an attempt whose end nobody saw: it may have cost all that was set aside for it.

@@ -3,8 +3,7 @@
 //! The columns of the table `attempts` come first; `questions` and `reserved` follow for the journal's own
 //! use. Which attempts become a segment is decided by [`super::seal`].
 
-use std::fs::{self, File};
-use std::path::{Path, PathBuf};
+use std::io::Write;
 use std::sync::{Arc, LazyLock};
 
 use arrow::array::{
@@ -12,17 +11,20 @@ use arrow::array::{
     ListBuilder, RecordBatch, StringArray, StringBuilder, TimestampMicrosecondArray,
 };
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
+use futures::{Stream, TryStreamExt};
 use parquet::arrow::ArrowWriter;
 use parquet::arrow::ProjectionMask;
-use parquet::arrow::arrow_reader::{ArrowReaderOptions, ParquetRecordBatchReaderBuilder, RowSelection};
+use parquet::arrow::arrow_reader::{ArrowReaderOptions, RowSelection};
+use parquet::arrow::async_reader::ParquetRecordBatchStreamBuilder;
 use parquet::basic::{Compression, ZstdLevel};
+use parquet::errors::ParquetError;
 use parquet::file::metadata::PageIndexPolicy;
 use parquet::file::properties::{EnabledStatistics, WriterProperties};
 use promptmill_core::{Attempt, Begun, CostSource, Error, Fingerprint, Money, Result, Usage};
 
 use super::LOST;
-use super::folder::Folder;
-use super::trouble::{self, disk};
+use super::trouble;
+use crate::storage::Folder;
 
 /// How much response text becomes one record batch while a segment is written; keeps memory flat.
 const BATCH_BYTES: usize = 1024 * 1024;
@@ -121,22 +123,16 @@ fn source_name(source: CostSource) -> &'static str {
     }
 }
 
-/// A segment that is being written.
-#[derive(Debug)]
-pub(super) struct Unfinished {
-    folder: Folder,
-    number: u64,
-    path: PathBuf,
-    writer: ArrowWriter<File>,
+/// A segment that is being written, wherever its bytes go.
+pub(super) struct Unfinished<W: Write + Send> {
+    writer: ArrowWriter<W>,
     attempts: Vec<Attempt>,
     bytes: usize,
 }
 
-impl Unfinished {
-    /// Starts a segment, under a name by which nobody looks for one.
-    pub(super) fn create(folder: &Folder, number: u64) -> Result<Self> {
-        let path = folder.unfinished(number);
-        let file = File::create(&path).map_err(|error| disk(&path, "made", error))?;
+impl<W: Write + Send> Unfinished<W> {
+    /// Starts a segment.
+    pub(super) fn new(to: W) -> Result<Self, ParquetError> {
         let mut properties = WriterProperties::builder().set_compression(Compression::ZSTD(ZstdLevel::default()));
         // Hardly any value occurs twice here, and nobody searches by range: neither would pay.
         for column in ["attempt_id", "raw_response", "keys.list.item", "questions.list.item"] {
@@ -145,48 +141,45 @@ impl Unfinished {
         for column in ["raw_response", "error"] {
             properties = properties.set_column_statistics_enabled(column.into(), EnabledStatistics::None);
         }
-        let writer = ArrowWriter::try_new(file, segment_schema(), Some(properties.build()));
-        let writer = writer.map_err(|error| trouble::segment(&path, "written", error))?;
-        Ok(Self { folder: folder.clone(), number, path, writer, attempts: Vec::new(), bytes: 0 })
+        let writer = ArrowWriter::try_new(to, segment_schema(), Some(properties.build()))?;
+        Ok(Self { writer, attempts: Vec::new(), bytes: 0 })
     }
 
     /// Adds an attempt.
-    pub(super) fn push(&mut self, attempt: Attempt) -> Result<()> {
+    pub(super) fn push(&mut self, attempt: Attempt) -> Result<(), ParquetError> {
         self.bytes += attempt.raw_response.as_ref().map_or(0, String::len) + 1024;
         self.attempts.push(attempt);
         if self.bytes < BATCH_BYTES { Ok(()) } else { self.flush() }
     }
 
-    fn flush(&mut self) -> Result<()> {
-        let batch = to_batch(&self.attempts)?;
+    fn flush(&mut self) -> Result<(), ParquetError> {
+        let batch = to_batch(&self.attempts).map_err(|error| ParquetError::External(Box::new(error)))?;
         self.attempts.clear();
         self.bytes = 0;
-        self.writer.write(&batch).map_err(|error| trouble::segment(&self.path, "written", error))
+        self.writer.write(&batch)
     }
 
-    /// Makes it durable, then gives it its name, then makes that durable.
-    pub(super) fn finish(mut self) -> Result<()> {
+    /// Writes what is left and the end of the file.
+    pub(super) fn finish(mut self) -> Result<W, ParquetError> {
         self.flush()?;
-        let file = self.writer.into_inner().map_err(|error| trouble::segment(&self.path, "written", error))?;
-        let segment = self.folder.segment(self.number);
-        let named = file.sync_all().and_then(|()| fs::rename(&self.path, &segment));
-        named.map_err(|error| disk(&segment, "written", error))?;
-        self.folder.sync()
+        self.writer.into_inner()
     }
 }
 
-/// Reads these columns of a segment, or all, in these rows, or all; `rows` in ascending order.
-pub(super) fn read(
-    path: &Path,
+/// Reads these columns of a segment in a journal's folder, or all, in these rows, or all; `rows` in ascending order.
+pub(super) async fn read(
+    folder: &Folder,
+    name: &str,
     columns: Option<&[&str]>,
     rows: Option<&[usize]>,
-) -> Result<impl Iterator<Item = Result<RecordBatch>> + use<>> {
-    let path = path.to_owned();
-    let failed = |error| trouble::segment(&path, "read", error);
-    let file = File::open(&path).map_err(|error| disk(&path, "read", error))?;
+) -> Result<impl Stream<Item = Result<RecordBatch>> + use<>> {
+    let shown = format!("{folder}/{name}");
+    let failed = |error| trouble::segment(&shown, "read", error);
+    let file = folder.file(name, None);
     // The page index is what lets a reader skip the pages of rows that nobody asked for.
     let options = ArrowReaderOptions::new().with_page_index_policy(PageIndexPolicy::Optional).with_schema(segment_schema());
-    let mut reader = ParquetRecordBatchReaderBuilder::try_new_with_options(file, options).map_err(failed)?.with_batch_size(BATCH_ROWS);
+    let builder = ParquetRecordBatchStreamBuilder::new_with_options(file, options).await;
+    let mut reader = builder.map_err(failed)?.with_batch_size(BATCH_ROWS);
     if let Some(columns) = columns {
         let mask = ProjectionMask::columns(reader.parquet_schema(), columns.iter().copied());
         reader = reader.with_projection(mask);
@@ -196,8 +189,28 @@ pub(super) fn read(
         reader = reader.with_row_selection(RowSelection::from_consecutive_ranges(rows.iter().map(|&row| row..row + 1), total));
     }
     let batches = reader.build().map_err(failed)?;
-    Ok(batches.map(move |batch| batch.map_err(|error| trouble::segment(&path, "read", error.into()))))
+    Ok(batches.map_err(move |error| trouble::segment(&shown, "read", error)))
 }
+
+/// The columns of an attempt without its texts, which are most of its bytes.
+pub(super) const WITHOUT_TEXTS: [&str; 16] = [
+    "attempt_id",
+    "run_id",
+    "model",
+    "provider",
+    "keys",
+    "started_at",
+    "latency_ms",
+    "status",
+    "input_tokens",
+    "cached_input_tokens",
+    "output_tokens",
+    "cost_usd",
+    "cost_source",
+    "answered",
+    "questions",
+    "reserved",
+];
 
 /// The attempts in rows of a segment.
 pub(super) fn from_batch(batch: &RecordBatch) -> Result<Vec<Attempt>> {
@@ -207,6 +220,10 @@ pub(super) fn from_batch(batch: &RecordBatch) -> Result<Vec<Attempt>> {
 fn attempt(batch: &RecordBatch, row: usize) -> Result<Attempt> {
     let text = |name| Ok::<_, Error>(column::<StringArray>(batch, name)?.value(row).to_owned());
     let optional = |name| {
+        // Who reads only what an attempt cost leaves its texts out.
+        if batch.column_by_name(name).is_none() {
+            return Ok(None);
+        }
         let texts = column::<StringArray>(batch, name)?;
         Ok::<_, Error>(texts.is_valid(row).then(|| texts.value(row).to_owned()))
     };
@@ -243,6 +260,24 @@ fn attempt(batch: &RecordBatch, row: usize) -> Result<Attempt> {
         answered: u32::try_from(column::<Int32Array>(batch, "answered")?.value(row)).unwrap_or_default(),
         raw_response: optional("raw_response")?,
     })
+}
+
+/// The columns that [`WITHOUT_TEXTS`] leaves out.
+pub(super) const TEXTS: [&str; 3] = ["error", "finish_reason", "raw_response"];
+
+/// Adds to an attempt the texts that stand in a row of [`TEXTS`].
+pub(super) fn add_texts(attempt: &mut Attempt, batch: &RecordBatch, row: usize) -> Result<()> {
+    let text = |name| {
+        let texts = column::<StringArray>(batch, name)?;
+        Ok::<_, Error>(texts.is_valid(row).then(|| texts.value(row).to_owned()))
+    };
+    (attempt.error, attempt.finish_reason, attempt.raw_response) = (text("error")?, text("finish_reason")?, text("raw_response")?);
+    Ok(())
+}
+
+/// How the attempt in a row ended.
+pub(super) fn status(batch: &RecordBatch, row: usize) -> Result<&str> {
+    Ok(column::<StringArray>(batch, "status")?.value(row))
 }
 
 /// The keys of the attempt in a row.

@@ -1,52 +1,69 @@
 //! The journal as a run and its successors see it.
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, OpenOptions};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use arrow::array::{Array, AsArray, RecordBatch};
 use arrow::datatypes::{DataType, TimeUnit};
-use promptmill_core::{CostSource, NothingAnswered};
+use promptmill_core::{CostSource, Error};
 use proptest::prelude::*;
 use tempfile::TempDir;
 
-use super::samples::{attempt, begun, row};
+use super::folder::Folder;
+use super::log::OpenLog;
+use super::samples::{attempt, begun, question};
 use super::segment::{self, from_batch};
 use super::*;
 
-#[derive(Debug, Default)]
-struct Settled(HashSet<RowId>);
-
-impl Answered for Settled {
-    fn contains(&self, row: RowId) -> bool {
-        self.0.contains(&row)
-    }
-}
+const FLUSH: Duration = Duration::from_secs(2);
 
 fn state() -> TempDir {
     tempfile::tempdir().expect("a folder")
 }
 
-fn open(state: &TempDir) -> LocalJournal {
-    LocalJournal::open(state.path(), "run-1", &NothingAnswered).expect("opens")
+fn store(state: &TempDir) -> Store {
+    Store::open(&state.path().to_string_lossy()).expect("opens")
+}
+
+async fn open(state: &TempDir) -> RunJournal {
+    open_in(&store(state)).await
+}
+
+async fn open_in(state: &Store) -> RunJournal {
+    RunJournal::open(state, "run-1", FLUSH).await.expect("opens")
 }
 
 /// With logs that are full after some ten attempts.
-fn open_small(state: &TempDir) -> LocalJournal {
-    let options = Options { rotate_at: 8_000, ..Options::default() };
-    LocalJournal::open_with(state.path(), "run-1", &NothingAnswered, options).expect("opens")
+async fn open_small(state: &Store) -> RunJournal {
+    RunJournal::open_with(state, "run-1", FLUSH, 8_000).await.expect("opens")
 }
 
-fn sealed(state: &Path) -> Vec<Attempt> {
-    let batches = |path: PathBuf| segment::read(&path, None, None).expect("a segment").collect::<Vec<_>>();
-    let segments = segments(state).expect("a list");
-    segments.into_iter().flat_map(batches).flat_map(|batch| from_batch(&batch.expect("rows")).expect("attempts")).collect()
+async fn segments(state: &Store) -> Vec<String> {
+    let names = state.folder("journal").list().await.expect("a list");
+    Contents::of(names.iter().map(String::as_str)).segments.iter().map(Segment::name).collect()
 }
 
-fn sealed_ids(state: &Path) -> Vec<String> {
-    sealed(state).into_iter().map(|attempt| attempt.begun.attempt_id).collect()
+async fn sealed(state: &Store) -> Vec<Attempt> {
+    let mut attempts = Vec::new();
+    for name in segments(state).await {
+        for batch in read(state, &name).await {
+            attempts.extend(from_batch(&batch).expect("attempts"));
+        }
+    }
+    attempts
+}
+
+async fn read(state: &Store, name: &str) -> Vec<RecordBatch> {
+    use futures::TryStreamExt;
+    let batches = segment::read(&state.folder("journal"), name, None, None).await.expect("a segment");
+    batches.try_collect().await.expect("rows")
+}
+
+async fn sealed_ids(state: &Store) -> Vec<String> {
+    sealed(state).await.into_iter().map(|attempt| attempt.begun.attempt_id).collect()
 }
 
 fn batch_ids(batches: &[RecordBatch]) -> Vec<String> {
@@ -56,6 +73,15 @@ fn batch_ids(batches: &[RecordBatch]) -> Vec<String> {
 
 fn log_of(state: &TempDir, number: u64) -> PathBuf {
     Folder::of(state.path()).log(number)
+}
+
+async fn past_of(journal: &RunJournal, key: &str) -> Vec<Past> {
+    journal.past(&[(key, question(key))]).await.expect("reads").remove(0)
+}
+
+/// How many sealed attempts the journal knows.
+async fn known(journal: &RunJournal) -> u32 {
+    journal.history.read().await.attempts()
 }
 
 #[tokio::test]
@@ -69,7 +95,7 @@ async fn what_was_journalled_is_read_back() {
     estimated.cost_source = Some(CostSource::Price);
     estimated.begun.reserved = Money::MAX;
     let ended = [attempt("a1", &["k1", "k2"]), failed, estimated];
-    let journal = open(&state);
+    let journal = open(&state).await;
     for attempt in &ended {
         journal.begin(&attempt.begun).await.expect("begins");
         journal.end(attempt).await.expect("ends");
@@ -77,12 +103,12 @@ async fn what_was_journalled_is_read_back() {
     journal.close().await.expect("closes");
     journal.close().await.expect("closed already");
     journal.end(&ended[0]).await.expect_err("closed");
-    assert_eq!(sealed(state.path()), ended);
+    assert_eq!(sealed(&store(&state)).await, ended);
     assert!(!log_of(&state, 1).exists());
 
-    let journal = open(&state);
-    assert_eq!((journal.spent(), journal.sealed_through()), (Money::from_nano(1_400), 1));
-    let past = journal.past(row("k2"));
+    let journal = open(&state).await;
+    assert_eq!(journal.spent(), Money::from_nano(1_400));
+    let past = past_of(&journal, "k2").await;
     assert_eq!(past.iter().map(|past| past.attempt.as_ref()).collect::<Vec<_>>(), [&ended[0], &ended[1]], "oldest first");
     assert_eq!(past.iter().map(|past| past.position).collect::<Vec<_>>(), [1, 0]);
 }
@@ -90,16 +116,16 @@ async fn what_was_journalled_is_read_back() {
 #[tokio::test]
 async fn a_run_without_attempts_leaves_nothing() {
     let state = state();
-    open(&state).close().await.expect("closes");
-    drop(open(&state));
-    open(&state).close().await.expect("closes");
+    open(&state).await.close().await.expect("closes");
+    drop(open(&state).await);
+    open(&state).await.close().await.expect("closes");
     assert_eq!(fs::read_dir(state.path().join("journal")).expect("a folder").count(), 0);
 }
 
 #[tokio::test]
 async fn a_torn_tail_costs_the_torn_attempt_only() {
     let state = state();
-    let journal = open(&state);
+    let journal = open(&state).await;
     journal.end(&attempt("a1", &["k1"])).await.expect("ends");
     let first = fs::metadata(log_of(&state, 1)).expect("a log").len();
     journal.end(&attempt("a2", &["k2"])).await.expect("ends");
@@ -110,15 +136,15 @@ async fn a_torn_tail_costs_the_torn_attempt_only() {
         let state = tempfile::tempdir().expect("a folder");
         fs::create_dir(state.path().join("journal")).expect("a folder");
         fs::write(log_of(&state, 1), &whole[..length]).expect("written");
-        assert_eq!(open(&state).spent(), Money::from_nano(700));
-        assert_eq!(sealed_ids(state.path()), ["a1"], "cut at {length}");
+        assert_eq!(open(&state).await.spent(), Money::from_nano(700));
+        assert_eq!(sealed_ids(&store(&state)).await, ["a1"], "cut at {length}");
     }
 }
 
 #[tokio::test]
 async fn damage_in_the_middle_is_an_error_and_changes_nothing() {
     let state = state();
-    let journal = open(&state);
+    let journal = open(&state).await;
     for id in ["a1", "a2", "a3"] {
         journal.end(&attempt(id, &["k"])).await.expect("ends");
     }
@@ -127,45 +153,44 @@ async fn damage_in_the_middle_is_an_error_and_changes_nothing() {
     let middle = bytes.len() / 2;
     bytes[middle] ^= 1;
     fs::write(log_of(&state, 1), &bytes).expect("written");
-    for error in
-        [LocalJournal::open(state.path(), "run-2", &NothingAnswered).expect_err("damaged"), snapshot(state.path()).expect_err("damaged")]
-    {
+    let opened = RunJournal::open(&store(&state), "run-2", FLUSH).await.expect_err("damaged");
+    for error in [opened, snapshot(&store(&state).folder("journal")).await.expect_err("damaged")] {
         let text = error.to_string();
         assert!(text.contains("00000001.log` is damaged at byte "), "{text}");
         let Error::Failed(failure) = error else { panic!("a failure") };
         assert!(failure.hint.is_some_and(|hint| hint.contains("backup")));
     }
     assert_eq!(fs::read(log_of(&state, 1)).expect("a log"), bytes);
-    assert!(segments(state.path()).expect("a list").is_empty());
+    assert!(segments(&store(&state)).await.is_empty());
 }
 
 #[tokio::test]
 async fn a_damaged_segment_is_an_error() {
     let state = state();
-    let journal = open(&state);
+    let journal = open(&state).await;
     journal.end(&attempt("a1", &["k"])).await.expect("ends");
     journal.close().await.expect("closes");
-    let path = segments(state.path()).expect("a list").remove(0);
+    let path = Folder::of(state.path()).segment(1);
     fs::write(&path, "PAR1 but nothing else").expect("written");
-    let error = LocalJournal::open(state.path(), "run-2", &NothingAnswered).expect_err("damaged").to_string();
+    let error = RunJournal::open(&store(&state), "run-2", FLUSH).await.expect_err("damaged").to_string();
     assert!(error.starts_with(&format!("the journal segment `{}` could not be read: ", path.display())), "{error}");
 }
 
 #[tokio::test]
 async fn a_log_that_was_sealed_and_not_removed_counts_once() {
     let state = state();
-    let journal = open(&state);
+    let journal = open(&state).await;
     journal.begin(&begun("a1", &["k1"])).await.expect("begins");
     journal.end(&attempt("a2", &["k2"])).await.expect("ends");
     drop(journal);
     let log = fs::read(log_of(&state, 1)).expect("a log");
-    open(&state).close().await.expect("closes");
+    open(&state).await.close().await.expect("closes");
     fs::write(log_of(&state, 1), log).expect("written");
     fs::write(Folder::of(state.path()).unfinished(2), "half a segment").expect("written");
-    assert!(snapshot(state.path()).expect("read").open.is_empty());
-    let journal = open(&state);
-    assert_eq!((journal.spent(), journal.past_len()), (Money::from_nano(1_700), 2));
-    assert_eq!(sealed_ids(state.path()), ["a2", "a1"]);
+    assert!(snapshot(&store(&state).folder("journal")).await.expect("read").open.is_empty());
+    let journal = open(&state).await;
+    assert_eq!((journal.spent(), known(&journal).await), (Money::from_nano(1_700), 2));
+    assert_eq!(sealed_ids(&store(&state)).await, ["a2", "a1"]);
     assert!(!log_of(&state, 1).exists());
     assert!(!Folder::of(state.path()).unfinished(2).exists());
 }
@@ -174,17 +199,17 @@ async fn a_log_that_was_sealed_and_not_removed_counts_once() {
 async fn an_attempt_without_an_end_is_lost_at_its_full_price() {
     let state = state();
     for (run, close) in [("a1", false), ("a2", true)] {
-        let journal = open(&state);
+        let journal = open(&state).await;
         journal.begin(&begun(run, &["k1", "k2"])).await.expect("begins");
         if close {
             journal.close().await.expect("closes");
         }
     }
     let free = Begun { reserved: Money::ZERO, ..begun("free", &["k1"]) };
-    let journal = open(&state);
+    let journal = open(&state).await;
     journal.begin(&free).await.expect("begins");
     assert_eq!(journal.spent(), Money::from_nano(2_000));
-    let past = journal.past(row("k2"));
+    let past = past_of(&journal, "k2").await;
     assert_eq!(past.len(), 2);
     let expected = Attempt {
         begun: begun("a1", &["k1", "k2"]),
@@ -200,39 +225,47 @@ async fn an_attempt_without_an_end_is_lost_at_its_full_price() {
     };
     assert_eq!(*past[0].attempt, expected);
     drop(journal);
-    let journal = open(&state);
+    let journal = open(&state).await;
     assert_eq!(journal.spent(), Money::from_nano(2_000), "a free attempt that never ended is nothing");
-    let latencies = segment::read(&segments(state.path()).expect("a list")[0], Some(&["latency_ms"]), None);
-    assert!(latencies.expect("a segment").all(|batch| batch.expect("rows")["latency_ms"].is_null(0)), "unknown, not zero");
+    let batches = read(&store(&state), &segments(&store(&state)).await[0]).await;
+    assert!(batches.iter().all(|batch| batch["latency_ms"].is_null(0)), "unknown, not zero");
 }
 
 #[tokio::test]
-async fn the_past_is_handed_out_once_and_only_of_what_is_open() {
+async fn the_past_is_what_bears_on_a_row() {
     let state = state();
-    let journal = open(&state);
-    journal.end(&attempt("a1", &["k1", "k2", "k3"])).await.expect("ends");
-    journal.end(&attempt("a2", &["k1"])).await.expect("ends");
+    let journal = open(&state).await;
+    let mut other_question = attempt("a2", &["k1"]);
+    other_question.begun.questions = vec![question("else")];
+    let mut refused = attempt("a3", &["k1"]);
+    (refused.status, refused.cost, refused.usage) = ("rate-limited".into(), Some(Money::ZERO), None);
+    let mut same_question = attempt("a4", &["k9"]);
+    same_question.begun.questions = vec![question("k1")];
+    for attempt in [attempt("a1", &["k0", "k1"]), other_question, refused, same_question] {
+        journal.end(&attempt).await.expect("ends");
+    }
+    let told = |past: Vec<Past>| {
+        let told = past.iter().map(|past| (past.attempt.begun.attempt_id.clone(), past.position, past.is_own, past.is_same_question));
+        told.collect::<Vec<_>>()
+    };
+    // What this run has asked itself bears on others that ask the same.
+    assert_eq!(told(journal.past(&[("new", question("k0"))]).await.expect("reads").remove(0)), [("a1".to_owned(), 0, false, true)]);
     journal.close().await.expect("closes");
-    let answered = Settled([row("k1")].into());
-    let journal = LocalJournal::open(state.path(), "run-2", &answered).expect("opens");
-    assert_eq!(journal.past_len(), 2);
-    assert!(journal.past(row("k1")).is_empty());
-    let (second, third) = (journal.past(row("k2")), journal.past(row("k3")));
-    assert!(Arc::ptr_eq(&second[0].attempt, &third[0].attempt), "one copy of the response for all its rows");
-    assert_eq!(second[0].attempt.raw_response, attempt("a1", &[]).raw_response);
-    assert!(journal.past(row("k2")).is_empty());
-    assert_eq!(journal.past_len(), 0);
-    drop(journal);
-    let options = Options { settled_through: 1, ..Options::default() };
-    let journal = LocalJournal::open_with(state.path(), "run-3", &NothingAnswered, options).expect("opens");
-    assert_eq!((journal.past_len(), journal.spent()), (0, Money::from_nano(1_400)));
+    let journal = open(&state).await;
+    let all = journal.past(&[("k1", question("k1")), ("k2", question("k2")), ("k9", question("k0"))]).await.expect("reads");
+    let [k1, k2, k9] = all.try_into().expect("three rows");
+    let expected = [("a1", 1, true, true), ("a2", 0, true, false), ("a4", 0, false, true)];
+    assert_eq!(told(k1.clone()), expected.map(|(id, position, own, same)| (id.to_owned(), position, own, same)));
+    assert!(k1[1].attempt.raw_response.is_none(), "of another question nobody needs the answer");
+    assert_eq!(k1[2].attempt.raw_response, attempt("a4", &[]).raw_response);
+    assert!(k2.is_empty());
+    assert_eq!(told(k9), [("a1".to_owned(), 0, false, true), ("a4".to_owned(), 0, true, false)]);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn ten_thousand_at_once_are_all_durable() {
     let state = state();
-    let options = Options { rotate_at: 1_000_000, ..Options::default() };
-    let journal = Arc::new(LocalJournal::open_with(state.path(), "run-1", &NothingAnswered, options).expect("opens"));
+    let journal = Arc::new(RunJournal::open_with(&store(&state), "run-1", FLUSH, 1_000_000).await.expect("opens"));
     let mut ends = tokio::task::JoinSet::new();
     for number in 0..10_000 {
         let journal = Arc::clone(&journal);
@@ -240,16 +273,16 @@ async fn ten_thousand_at_once_are_all_durable() {
     }
     ends.join_all().await.into_iter().collect::<Result<()>>().expect("all end");
     drop(journal);
-    let journal = open(&state);
+    let journal = open(&state).await;
     assert_eq!(journal.spent(), Money::from_nano(10_000 * 700));
-    let ids = sealed_ids(state.path());
+    let ids = sealed_ids(&store(&state)).await;
     assert_eq!((ids.len(), ids.into_iter().collect::<BTreeSet<_>>().len()), (10_000, 10_000));
 }
 
 #[tokio::test]
 async fn full_logs_are_sealed_while_the_run_goes_on() {
     let state = state();
-    let journal = open_small(&state);
+    let journal = open_small(&store(&state)).await;
     journal.begin(&begun("long", &["k"])).await.expect("begins");
     journal.begin(&begun("lost", &["k"])).await.expect("begins");
     let ids: Vec<String> = (0..60).map(|number| format!("a{number:02}")).collect();
@@ -258,15 +291,15 @@ async fn full_logs_are_sealed_while_the_run_goes_on() {
     }
     journal.end(&attempt("long", &["k"])).await.expect("ends");
     journal.close().await.expect("closes");
-    assert!(segments(state.path()).expect("a list").len() > 3);
-    assert_eq!(sealed_ids(state.path()), [&ids[..], &["long".to_owned(), "lost".to_owned()]].concat());
-    assert_eq!(open(&state).spent(), Money::from_nano(61 * 700 + 1_000));
+    assert!(segments(&store(&state)).await.len() > 3);
+    assert_eq!(sealed_ids(&store(&state)).await, [&ids[..], &["long".to_owned(), "lost".to_owned()]].concat());
+    assert_eq!(open(&state).await.spent(), Money::from_nano(61 * 700 + 1_000));
 }
 
 #[tokio::test]
 async fn a_log_that_cannot_be_made_breaks_the_journal_for_all() {
     let state = state();
-    let journal = open_small(&state);
+    let journal = open_small(&store(&state)).await;
     fs::create_dir(log_of(&state, 2)).expect("in the way");
     let mut acknowledged = 0;
     let error = loop {
@@ -279,27 +312,27 @@ async fn a_log_that_cannot_be_made_breaks_the_journal_for_all() {
     assert_eq!(journal.begin(&begun("b", &["k"])).await.expect_err("broken").to_string(), error);
     assert_eq!(journal.close().await.expect_err("broken").to_string(), error);
     fs::remove_dir(log_of(&state, 2)).expect("out of the way");
-    drop(open(&state));
-    assert_eq!(sealed_ids(state.path()).len(), acknowledged, "what was acknowledged is there");
+    drop(open(&state).await);
+    assert_eq!(sealed_ids(&store(&state)).await.len(), acknowledged, "what was acknowledged is there");
 }
 
 #[tokio::test]
 async fn one_run_at_a_time() {
     let state = state();
-    let first = open(&state);
+    let first = open(&state).await;
     first.end(&attempt("a1", &["k"])).await.expect("ends");
-    let error = LocalJournal::open(state.path(), "run-2", &NothingAnswered).expect_err("taken").to_string();
+    let error = RunJournal::open(&store(&state), "run-2", FLUSH).await.expect_err("taken").to_string();
     assert!(error.contains("another run works on this pipeline: run `run-1` (process "), "{error}");
     first.end(&attempt("a2", &["k"])).await.expect("not disturbed");
     first.close().await.expect("closes");
-    drop(open(&state));
-    drop(open(&state));
+    drop(open(&state).await);
+    drop(open(&state).await);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_reader_sees_every_attempt_once_while_a_run_writes() {
     let state = state();
-    let journal = Arc::new(open_small(&state));
+    let journal = Arc::new(open_small(&store(&state)).await);
     let ended = Arc::new(AtomicUsize::new(0));
     let writing = tokio::spawn({
         let (journal, ended) = (Arc::clone(&journal), Arc::clone(&ended));
@@ -313,12 +346,14 @@ async fn a_reader_sees_every_attempt_once_while_a_run_writes() {
     });
     loop {
         let (last, before) = (writing.is_finished(), ended.load(Ordering::SeqCst));
-        let seen = snapshot(state.path()).expect("read");
+        let seen = snapshot(&store(&state).folder("journal")).await.expect("read");
         for batch in &seen.open {
             assert_eq!(batch.schema(), attempts_schema());
         }
-        let read = |path: PathBuf| segment::read(&path, None, None).expect("a segment").collect::<Result<Vec<_>>>();
-        let mut ids: Vec<String> = seen.segments.into_iter().flat_map(|path| batch_ids(&read(path).expect("rows"))).collect();
+        let mut ids: Vec<String> = Vec::new();
+        for name in seen.segments {
+            ids.extend(batch_ids(&read(&store(&state), &name).await));
+        }
         ids.extend(batch_ids(&seen.open));
         let expected: Vec<String> = (0..ids.len()).map(|number| format!("a{number:03}")).collect();
         assert_eq!(ids, expected);
@@ -328,13 +363,13 @@ async fn a_reader_sees_every_attempt_once_while_a_run_writes() {
         }
     }
     writing.await.expect("all written");
-    assert!(!open_attempts(state.path()).expect("read").is_empty());
+    assert!(!snapshot(&store(&state).folder("journal")).await.expect("read").open.is_empty());
     journal.close().await.expect("closes");
-    assert!(open_attempts(state.path()).expect("read").is_empty());
+    assert!(snapshot(&store(&state).folder("journal")).await.expect("read").open.is_empty());
 }
 
-#[test]
-fn recovery_may_be_cut_short_anywhere() {
+#[tokio::test]
+async fn recovery_may_be_cut_short_anywhere() {
     let frames = |begins: &[&str], ends: &[&str]| {
         let begins = begins.iter().map(|id| frame::begun(&begun(id, &["k"])).expect("a frame"));
         begins.chain(ends.iter().map(|id| frame::ended(&attempt(id, &["k"])).expect("a frame"))).collect::<Vec<_>>()
@@ -351,7 +386,7 @@ fn recovery_may_be_cut_short_anywhere() {
     };
     let done = state();
     assert_eq!(open::recover(&prepare(&done)).expect("recovers"), 3);
-    assert_eq!(sealed_ids(done.path()), ["c", "e", "a", "f", "b", "d"]);
+    assert_eq!(sealed_ids(&store(&done)).await, ["c", "e", "a", "f", "b", "d"]);
     for sealed in 1..=3 {
         for removed in [sealed, sealed - 1] {
             let state = state();
@@ -361,7 +396,7 @@ fn recovery_may_be_cut_short_anywhere() {
             }
             (1..=removed).for_each(|number| fs::remove_file(folder.log(number)).expect("removed"));
             open::recover(&folder).expect("recovers");
-            assert_eq!(sealed_ids(state.path()), ["c", "e", "a", "f", "b", "d"], "{sealed} sealed, {removed} removed");
+            assert_eq!(sealed_ids(&store(&state)).await, ["c", "e", "a", "f", "b", "d"], "{sealed} sealed, {removed} removed");
         }
     }
     // A log that was followed by another had been complete.
@@ -421,9 +456,8 @@ proptest! {
     #[test]
     fn whatever_happens_every_attempt_is_there_once(steps in steps(), rotate_at in 500_u64..6_000) {
         let state = state();
-        let options = Options { rotate_at, ..Options::default() };
-        let opened = || LocalJournal::open_with(state.path(), "run-1", &NothingAnswered, options).expect("opens");
-        let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+        let opened = || runtime.block_on(RunJournal::open_with(&store(&state), "run-1", FLUSH, rotate_at)).expect("opens");
         let (mut journal, mut in_flight, mut ended) = (opened(), Vec::new(), BTreeMap::new());
         for (number, step) in steps.into_iter().chain([Step::Crash(Vec::new())]).enumerate() {
             let id = format!("a{number:03}");
@@ -469,8 +503,8 @@ proptest! {
                 ended.insert(begun.attempt_id, (LOST.to_owned(), Some(begun.reserved)));
             }
             prop_assert_eq!(journal.spent(), ended.values().filter_map(|(_, cost)| *cost).sum::<Money>());
-            prop_assert_eq!(journal.past_len(), ended.len());
-            let found = sealed(state.path());
+            prop_assert_eq!(runtime.block_on(known(&journal)) as usize, ended.len());
+            let found = runtime.block_on(sealed(&store(&state)));
             prop_assert_eq!(found.len(), ended.len());
             let found = found.into_iter().map(|attempt| (attempt.begun.attempt_id, (attempt.status, attempt.cost)));
             prop_assert_eq!(&found.collect::<BTreeMap<_, _>>(), &ended);

@@ -23,18 +23,27 @@ pub(super) fn disk(path: &Path, could_not: &str, error: io::Error) -> Error {
 }
 
 /// The same for a segment, where Parquet stands between.
-pub(super) fn segment(path: &Path, could_not: &str, error: ParquetError) -> Error {
+pub(super) fn segment(shown: &str, could_not: &str, error: ParquetError) -> Error {
     match error {
         ParquetError::External(source) => match source.downcast::<io::Error>() {
-            Ok(error) => disk(path, could_not, *error),
-            Err(source) => damaged_segment(path, could_not).because(source),
+            Ok(error) => disk(Path::new(shown), could_not, *error),
+            Err(source) => match source.downcast::<object_store::Error>() {
+                // The store cannot be reached, or refuses: nothing is wrong with the file.
+                Ok(error) if !matches!(*error, object_store::Error::NotFound { .. }) => {
+                    Error::failed(format!("`{shown}` could not be {could_not}"))
+                        .hint("check the store and run again: nothing that was journalled is lost")
+                        .because(error)
+                }
+                Ok(error) => damaged_segment(shown, could_not).because(error),
+                Err(source) => damaged_segment(shown, could_not).because(source),
+            },
         },
-        error => damaged_segment(path, could_not).because(error),
+        error => damaged_segment(shown, could_not).because(error),
     }
 }
 
-fn damaged_segment(path: &Path, could_not: &str) -> Error {
-    Error::failed(format!("the journal segment `{}` could not be {could_not}", path.display())).hint(FORSAKE)
+fn damaged_segment(shown: &str, could_not: &str) -> Error {
+    Error::failed(format!("the journal segment `{shown}` could not be {could_not}")).hint(FORSAKE)
 }
 
 /// What to do about a file of the journal that cannot be read.

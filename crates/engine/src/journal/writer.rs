@@ -14,6 +14,7 @@ use promptmill_core::{Error, Result};
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 
+use super::Place;
 use super::folder::Folder;
 use super::frame;
 use super::log::OpenLog;
@@ -21,7 +22,7 @@ use super::seal::{self, Closed};
 use super::trouble::{Health, repeated};
 
 /// Where a caller waits.
-pub(super) type Done = oneshot::Sender<Result<()>>;
+pub(super) type Done = oneshot::Sender<Result<Place>>;
 
 /// How long a write waits for company if the one before it had some: next to nothing beside what a model takes,
 /// and under a load at which that is not so it saves most of the syncs.
@@ -49,6 +50,8 @@ struct Writer {
     /// What has begun and not ended: the frames that the next log starts with.
     in_flight: HashMap<String, Vec<u8>>,
     buffer: Vec<u8>,
+    /// The length of the mark in front of what is written last.
+    mark: usize,
     /// Where the callers are, if they are tasks.
     runtime: Option<Handle>,
 }
@@ -59,7 +62,7 @@ pub(super) fn start(folder: &Folder, log: OpenLog, rotate_at: u64, health: Healt
     let (sender, inbox) = mpsc::channel();
     let (sealer, sealing) = seal::start(folder.clone(), health.clone()).map_err(no_thread)?;
     let (in_flight, buffer, runtime) = (HashMap::new(), Vec::new(), Handle::try_current().ok());
-    let writer = Writer { folder: folder.clone(), log, rotate_at, health, sealer, in_flight, buffer, runtime };
+    let writer = Writer { folder: folder.clone(), log, rotate_at, health, sealer, in_flight, buffer, mark: 0, runtime };
     let thread = thread::Builder::new().name("journal-write".to_owned()).spawn(move || writer.run(&inbox, sealing));
     Ok((sender, thread.map_err(no_thread)?))
 }
@@ -77,17 +80,21 @@ impl Writer {
             let waiting: Vec<Message> = std::iter::once(first).chain(inbox.try_iter()).collect();
             had_company = waiting.len() > 1;
             let mut told = Vec::with_capacity(waiting.len());
+            let mut place = Place { log: self.log.number(), at: self.log.length(), bytes: 0 };
             let outcome = self.health.check().and_then(|()| self.write(waiting.iter()));
             let outcome = self.health.watch(outcome);
+            place.at += self.mark as u64;
             for message in waiting {
                 told.push(match message {
                     Message::Begun { attempt_id, frame, done } => {
+                        let here = place.next(frame.len());
                         self.in_flight.insert(attempt_id, frame);
-                        done
+                        (here, done)
                     }
-                    Message::Ended { attempt_id, done, .. } => {
+                    Message::Ended { attempt_id, frame, done } => {
+                        let here = place.next(frame.len());
                         self.in_flight.remove(&attempt_id);
-                        done
+                        (here, done)
                     }
                     Message::Close { done } => {
                         closing = Some(done);
@@ -110,7 +117,7 @@ impl Writer {
             let _ = self.health.watch(Err(Error::failed("the thread that seals the journal has died")));
         }
         if let Some(done) = closing {
-            let _ = done.send(self.health.check());
+            let _ = done.send(self.health.check().map(|()| Place::default()));
         }
     }
 
@@ -120,6 +127,7 @@ impl Writer {
             if let Message::Begun { frame, .. } | Message::Ended { frame, .. } = message {
                 if self.buffer.is_empty() {
                     self.buffer.extend(frame::durable()?);
+                    self.mark = self.buffer.len();
                 }
                 self.buffer.extend_from_slice(frame);
             }
@@ -128,12 +136,12 @@ impl Writer {
     }
 
     /// Tells all who wait how their write went.
-    fn tell(&self, outcome: Result<()>, waiting: Vec<Done>) {
+    fn tell(&self, outcome: Result<()>, waiting: Vec<(Place, Done)>) {
         let is_crowd = waiting.len() > 1;
         let tell = move || {
-            for done in waiting {
+            for (place, done) in waiting {
                 // Whoever gave up waiting does not hear it.
-                let _ = done.send(outcome.as_ref().map_err(repeated).copied());
+                let _ = done.send(outcome.as_ref().map(|()| place).map_err(repeated));
             }
         };
         match &self.runtime {

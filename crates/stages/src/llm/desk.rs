@@ -4,6 +4,7 @@
 //! own, so that reading and judging answers uses every core.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
@@ -14,7 +15,7 @@ use futures::stream::{self, BoxStream};
 use futures::{StreamExt, TryStreamExt};
 use minijinja::value::Value;
 use minijinja::{Environment, context};
-use promptmill_core::{AnswerShape, BatchStream, Begun, Error, Fingerprint, Past, Result, RowId, Stage, StageContext, StopReason, columns};
+use promptmill_core::{AnswerShape, BatchStream, Begun, Error, Fingerprint, Past, Result, Stage, StageContext, StopReason, columns};
 use promptmill_llm::lane::rows::{PackResult, Rows};
 use promptmill_llm::lane::{Bounds, Load, Pass};
 use promptmill_llm::{Budget, Class, Item, Model, Models, Request, Reservation, Tokens, row_id};
@@ -106,6 +107,8 @@ struct Desk {
     hedged_rows: usize,
     /// Mean bytes of an item: packs are measured in tokens, the number of rows is only their usual size.
     item_bytes: f64,
+    /// What is being asked, with the rows that ask the very same and wait for the first one's answer.
+    asking_now: HashMap<Fingerprint, Vec<Row>>,
     done: Vec<Done>,
     done_since: Option<Instant>,
     input_open: bool,
@@ -168,6 +171,7 @@ impl Desk {
             races: Races::default(),
             hedged_rows: 0,
             item_bytes: 0.0,
+            asking_now: HashMap::new(),
             done: Vec::new(),
             done_since: None,
             input_open: true,
@@ -205,7 +209,7 @@ impl Desk {
                     }
                 }
                 batch = input.try_next(), if wants_rows => match batch? {
-                    Some(batch) => self.arrive(&batch)?,
+                    Some(batch) => self.arrive(&batch).await?,
                     None => self.input_open = false,
                 },
                 () = tokio::time::sleep_until(wake_at.unwrap_or_else(Instant::now)), if wake_at.is_some() => {}
@@ -225,7 +229,7 @@ impl Desk {
     }
 
     /// Takes in a batch of questions; those that the journal can answer leave at once.
-    fn arrive(&mut self, batch: &RecordBatch) -> Result<()> {
+    async fn arrive(&mut self, batch: &RecordBatch) -> Result<()> {
         if self.asking.is_none() {
             self.asking = Some(Asking::new(&self.stage, &batch.schema())?);
             let (start, min, max) = self.asking()?.rows;
@@ -243,14 +247,20 @@ impl Desk {
         let kept: Vec<usize> =
             batch.schema().fields().iter().enumerate().filter(|(_, field)| field.name() != columns::ITEM).map(|(index, _)| index).collect();
         let rest = Arc::new(batch.project(&kept)?);
-        for index in 0..batch.num_rows() {
-            let question: [u8; 16] = questions.value(index).try_into().map_err(|_| Error::failed("a question is not 16 bytes long"))?;
+        let questions: Vec<Fingerprint> = questions
+            .iter()
+            .map(|question| question.and_then(|question| question.try_into().ok()).map(Fingerprint::from_bytes))
+            .collect::<Option<_>>()
+            .ok_or_else(|| Error::failed("a question is not 16 bytes long"))?;
+        let rows: Vec<(&str, Fingerprint)> = questions.iter().enumerate().map(|(index, question)| (keys.value(index), *question)).collect();
+        let pasts = self.context.journal.past(&rows).await?;
+        for (index, (question, past)) in questions.into_iter().zip(pasts).enumerate() {
             let mut row = Row {
                 batch: Arc::clone(&rest),
                 index,
                 key: keys.value(index).into(),
                 item: items.value(index).into(),
-                question: Fingerprint::from_bytes(question),
+                question,
                 model: 0,
                 tries: 0,
                 cap: usize::MAX,
@@ -260,27 +270,51 @@ impl Desk {
             };
             let weight = if self.item_bytes == 0.0 { 1.0 } else { ITEM_WEIGHT };
             self.item_bytes += weight * (row.item.len() as f64 - self.item_bytes);
-            let past = self.context.journal.past(RowId::new(&row.key, row.question));
             match self.recall(&mut row, &past) {
                 Some((model, answer)) => {
                     self.context.meter.add(|meter| &meter.from_journal, 1);
                     self.finish(row, model, Ok(answer));
                 }
-                None => self.queues[0].push_back(row),
+                None if self.context.asks => self.wait(row),
+                None => self.give_up_settled(row, &past),
             }
         }
         Ok(())
+    }
+
+    /// A row that has to be asked waits for its turn; or for another row, if that asks the very same.
+    fn wait(&mut self, row: Row) {
+        match self.asking_now.entry(row.question) {
+            Entry::Occupied(mut others) => others.get_mut().push(row),
+            Entry::Vacant(first) => {
+                first.insert(Vec::new());
+                self.queues[0].push_back(row);
+            }
+        }
+    }
+
+    /// Where nothing may be asked: a row that was settled by an answer which is turned away now has none any more. One
+    /// that was never settled stays what it is.
+    fn give_up_settled(&mut self, mut row: Row, past: &[Past]) {
+        let Some(fault) = row.fault.take() else { return };
+        if self.context.answered.contains(&row.key, row.question) {
+            let last = past.iter().rev().find_map(|past| self.models.iter().position(|model| *model.name == *past.attempt.begun.model));
+            self.context.meter.reject(&fault.reason);
+            self.finish(row, last.unwrap_or(0), Err(fault));
+        }
     }
 
     /// Charges a row for what was asked about it earlier, and finds an answer that is acceptable now.
     fn recall(&self, row: &mut Row, past: &[Past]) -> Option<(usize, Answer)> {
         let shape = &self.asking.as_ref()?.shape;
         let mut found = None;
-        for Past { attempt, position } in past {
-            let is_limit = [Class::RateLimited.name(), Class::NoCapacity.name()].contains(&attempt.status.as_str());
-            row.bill.add(attempt, *position, is_limit);
+        for Past { attempt, position, is_own, is_same_question } in past {
+            if *is_own {
+                let is_limit = [Class::RateLimited.name(), Class::NoCapacity.name()].contains(&attempt.status.as_str());
+                row.bill.add(attempt, *position, is_limit);
+            }
             let model = self.models.iter().position(|model| *model.name == *attempt.begun.model);
-            let Some(model) = model.filter(|_| found.is_none()) else { continue };
+            let Some(model) = model.filter(|_| found.is_none() && *is_same_question) else { continue };
             match judge_again(&self.models[model], attempt, *position, shape, &self.context.acceptance) {
                 Some(Ok(answer)) => found = Some((model, answer)),
                 Some(Err(fault)) => row.fault = Some(fault),
@@ -681,13 +715,20 @@ impl Desk {
         }
     }
 
+    /// A row leaves, and with it those that asked the very same and waited for it: what it cost is its own.
     fn finish(&mut self, row: Row, model: usize, result: Result<Answer, Fault>) {
+        let others = self.asking_now.remove(&row.question).unwrap_or_default();
+        let count = 1 + others.len() as u64;
         match &result {
-            Ok(_) => self.context.meter.add(|meter| &meter.answered, 1),
-            Err(_) => self.context.meter.add(|meter| &meter.dead_letters, 1),
+            Ok(_) => self.context.meter.add(|meter| &meter.answered, count),
+            Err(_) => self.context.meter.add(|meter| &meter.dead_letters, count),
         }
         self.done_since.get_or_insert_with(Instant::now);
-        self.done.push(Done { row, model: Arc::clone(&self.models[model].name), result });
+        let name = &self.models[model].name;
+        for other in others {
+            self.done.push(Done { row: other, model: Arc::clone(name), result: result.clone() });
+        }
+        self.done.push(Done { row, model: Arc::clone(name), result });
     }
 
     /// Hands the finished rows out.

@@ -238,6 +238,7 @@ impl Scenario {
             question: "question".into(),
             answered: Arc::new(NothingAnswered),
             journal: Arc::clone(&ledger) as _,
+            asks: true,
             acceptance: Arc::new([]),
             budget,
             meter: Arc::new(Meter::default()),

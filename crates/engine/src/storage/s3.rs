@@ -1,0 +1,200 @@
+//! S3: how a bucket is opened, and what its refusals mean.
+//!
+//! The store takes the usual `AWS_*` variables. What it answers when something is wrong is XML for machines; here it
+//! becomes the name of the variable or the permission that is missing.
+
+use std::collections::HashMap;
+use std::env;
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use object_store::aws::{AmazonS3Builder, AmazonS3ConfigKey};
+use object_store::{BackoffConfig, ClientConfigKey, ObjectStore, RetryConfig};
+use promptmill_core::{Error, Result};
+
+/// For one exchange, body included. Files travel in parts of some megabytes, so this is patience with a slow line.
+const TIMEOUT: &str = "60 seconds";
+/// For a connection to come about.
+const CONNECT_TIMEOUT: &str = "5 seconds";
+/// How long a request is tried again after server errors, `SlowDown` and connection faults: an outage of a minute is
+/// sat out, and credentials do not expire meanwhile.
+const RETRY_FOR: Duration = Duration::from_secs(120);
+/// As often as fits into that time.
+const MOST_RETRIES: usize = 30;
+
+/// The stores of this process, one a bucket: connections are shared, and credentials fetched once.
+static STORES: Mutex<Option<HashMap<String, Arc<dyn ObjectStore>>>> = Mutex::new(None);
+
+/// The store of a bucket, by the `AWS_*` variables of the environment.
+pub(super) fn open(bucket: &str) -> Result<Arc<dyn ObjectStore>> {
+    let mut stores = STORES.lock().unwrap_or_else(PoisonError::into_inner);
+    let stores = stores.get_or_insert_default();
+    if let Some(store) = stores.get(bucket) {
+        return Ok(Arc::clone(store));
+    }
+    let retry = RetryConfig {
+        backoff: BackoffConfig { init_backoff: Duration::from_millis(100), max_backoff: Duration::from_secs(10), base: 2.0 },
+        max_retries: MOST_RETRIES,
+        retry_timeout: RETRY_FOR,
+    };
+    let mut builder = AmazonS3Builder::new()
+        .with_config(AmazonS3ConfigKey::Client(ClientConfigKey::Timeout), TIMEOUT)
+        .with_config(AmazonS3ConfigKey::Client(ClientConfigKey::ConnectTimeout), CONNECT_TIMEOUT)
+        .with_retry(retry)
+        .with_bucket_name(bucket);
+    for (name, value) in env::vars().filter(|(name, _)| name.starts_with("AWS_")) {
+        if let Ok(key) = name.to_ascii_lowercase().parse() {
+            builder = builder.with_config(key, value);
+        }
+    }
+    if let Some(endpoint) = endpoint().filter(|endpoint| endpoint.starts_with("http://")) {
+        if is_loopback(&endpoint) {
+            builder = builder.with_allow_http(true);
+        } else if !is_set_true("AWS_ALLOW_HTTP") {
+            return Err(Error::failed(format!("the endpoint `{endpoint}` would send data and credentials in clear"))
+                .hint("use `https://` in `AWS_ENDPOINT_URL`; or allow it with `export AWS_ALLOW_HTTP=true`"));
+        }
+    }
+    let store = builder.build().map_err(|error| {
+        Error::failed(format!("bucket `{bucket}` cannot be opened")).hint("check the AWS_* variables of the environment").because(error)
+    })?;
+    let store: Arc<dyn ObjectStore> = Arc::new(store);
+    stores.insert(bucket.to_owned(), Arc::clone(&store));
+    Ok(store)
+}
+
+/// The endpoint that the environment names, if it names one.
+fn endpoint() -> Option<String> {
+    ["AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT"]
+        .iter()
+        .find_map(|name| env::var(name).ok().filter(|value| !value.is_empty()))
+}
+
+fn is_loopback(endpoint: &str) -> bool {
+    let rest = endpoint.trim_start_matches("http://");
+    let authority = rest.split('/').next().unwrap_or_default();
+    let host = authority.strip_prefix('[').map_or_else(|| authority.split(':').next(), |bracketed| bracketed.split(']').next());
+    let host = host.unwrap_or_default();
+    host == "localhost" || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
+}
+
+fn is_set_true(name: &str) -> bool {
+    env::var(name).is_ok_and(|value| ["1", "true", "yes", "on"].contains(&value.to_ascii_lowercase().as_str()))
+}
+
+/// What somebody was about to do; each needs a permission of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Action {
+    Read,
+    Write,
+    List,
+    Remove,
+}
+
+impl Action {
+    /// In the words of a message: "cannot be …".
+    pub(super) fn done(self) -> &'static str {
+        match self {
+            Self::Read => "read",
+            Self::Write => "written",
+            Self::List => "listed",
+            Self::Remove => "removed",
+        }
+    }
+
+    fn permission(self) -> &'static str {
+        match self {
+            Self::Read => "s3:GetObject",
+            Self::Write => "s3:PutObject",
+            Self::List => "s3:ListBucket",
+            Self::Remove => "s3:DeleteObject",
+        }
+    }
+}
+
+/// What a bucket's refusal means, and what to do about it.
+pub(crate) fn hint(bucket: &str, action: Action, error: &(dyn std::error::Error + 'static)) -> String {
+    let text = chain(error);
+    match code(&text) {
+        Some("NoSuchBucket") => match endpoint() {
+            Some(endpoint) => format!("there is no bucket `{bucket}` at {endpoint}: create it, or check `AWS_ENDPOINT_URL`"),
+            None => format!("there is no bucket `{bucket}`: create it, or check its name and `AWS_REGION`"),
+        },
+        Some("ExpiredToken" | "TokenRefreshRequired" | "RequestExpired") => {
+            "the credentials have expired: set `AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY` and `AWS_SESSION_TOKEN` anew and run again; \
+             what was journalled is kept"
+                .to_owned()
+        }
+        Some("InvalidAccessKeyId") => "there is no such key: check `AWS_ACCESS_KEY_ID`".to_owned(),
+        Some("SignatureDoesNotMatch" | "InvalidToken" | "AuthorizationHeaderMalformed") => {
+            "check `AWS_SECRET_ACCESS_KEY`, `AWS_SESSION_TOKEN` and `AWS_REGION`".to_owned()
+        }
+        Some("RequestTimeTooSkewed") => "set this machine's clock: the store and it disagree by more than it allows".to_owned(),
+        Some("PermanentRedirect") => format!("bucket `{bucket}` is in another region: set `AWS_REGION`"),
+        _ if text.contains("without LOCATION") => format!("bucket `{bucket}` is in another region: set `AWS_REGION`"),
+        Some("AccessDenied") => format!("allow {} on bucket `{bucket}` for the key in `AWS_ACCESS_KEY_ID`", action.permission()),
+        _ if text.contains("403") => format!("allow {} on bucket `{bucket}` for the key in `AWS_ACCESS_KEY_ID`", action.permission()),
+        _ if text.contains("169.254.169.254") || env::var_os("AWS_ACCESS_KEY_ID").is_none() && !has_other_credentials() => {
+            "no credentials were found: set `AWS_ACCESS_KEY_ID` and `AWS_SECRET_ACCESS_KEY`".to_owned()
+        }
+        _ => match endpoint() {
+            Some(endpoint) => {
+                format!("check that {endpoint} (`AWS_ENDPOINT_URL`) can be reached, and run again: nothing that was journalled is lost")
+            }
+            None => "check the network and run again: nothing that was journalled is lost".to_owned(),
+        },
+    }
+}
+
+fn has_other_credentials() -> bool {
+    ["AWS_WEB_IDENTITY_TOKEN_FILE", "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI", "AWS_CONTAINER_CREDENTIALS_FULL_URI", "AWS_SKIP_SIGNATURE"]
+        .iter()
+        .any(|name| env::var_os(name).is_some())
+}
+
+/// An error with everything beneath it.
+fn chain(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(error) = next {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        next = error.source();
+    }
+    text
+}
+
+/// The error code in an answer of S3.
+fn code(text: &str) -> Option<&str> {
+    let start = text.find("<Code>")? + "<Code>".len();
+    text[start..].split('<').next()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn refusals_are_told_in_words_that_help() {
+        let refused = |body: &str| std::io::Error::other(format!("Server returned non-2xx status code: 403 Forbidden: {body}"));
+        let of = |body: &str, action| hint("lake", action, &refused(body));
+        assert_eq!(
+            of("<Error><Code>AccessDenied</Code></Error>", Action::List),
+            "allow s3:ListBucket on bucket `lake` for the key in `AWS_ACCESS_KEY_ID`"
+        );
+        assert!(of("<Error><Code>ExpiredToken</Code></Error>", Action::Read).contains("AWS_SESSION_TOKEN"));
+        assert!(of("<Error><Code>NoSuchBucket</Code></Error>", Action::Read).contains("no bucket `lake`"));
+        assert!(of("", Action::Write).contains("s3:PutObject"));
+    }
+
+    #[test]
+    fn only_this_machine_is_trusted_with_plain_http() {
+        for endpoint in ["http://127.0.0.1:9000", "http://localhost", "http://[::1]:9000/x"] {
+            assert!(is_loopback(endpoint), "{endpoint}");
+        }
+        for endpoint in ["http://minio:9000", "http://10.0.0.1", "http://localhost.example.org", "http://127.0.0.1.example.org:80"] {
+            assert!(!is_loopback(endpoint), "{endpoint}");
+        }
+    }
+}
