@@ -3,6 +3,9 @@
 //! One binary for all of it, so that it links once. It is a target of the command line's crate, because cargo
 //! hands the path of the built binary only to tests of the crate that builds it.
 
+mod bucket;
+mod changes;
+mod durable;
 mod faults;
 mod first_run;
 mod lockfile;
@@ -13,6 +16,7 @@ mod plan;
 mod real_motions;
 mod record;
 mod resume;
+mod s3;
 mod settings;
 mod source;
 mod spy;

@@ -20,6 +20,8 @@ pub(crate) struct Project {
     /// Runs the runtime that a simulator lives on.
     runtime: Option<tokio::runtime::Runtime>,
     pub(crate) simulator: Option<Simulator>,
+    /// What commands find in their environment besides that of the tests.
+    pub(crate) environment: Vec<(&'static str, String)>,
 }
 
 /// What a command printed and how it ended.
@@ -52,7 +54,7 @@ impl From<Output> for Ran {
 
 impl Project {
     pub(crate) fn new() -> Self {
-        Self { folder: tempfile::tempdir().expect("a folder"), runtime: None, simulator: None }
+        Self { folder: tempfile::tempdir().expect("a folder"), runtime: None, simulator: None, environment: Vec::new() }
     }
 
     /// A project whose pipeline asks a simulated provider about generated motions.
@@ -177,8 +179,12 @@ base_url = "{}"
         for variable in ["OPENROUTER_API_KEY", "MOTIONS", "LOCAL_BASE_URL", "PROMPTMILL_LOG"] {
             command.env_remove(variable);
         }
+        for (variable, _) in std::env::vars().filter(|(variable, _)| variable.starts_with("AWS_")) {
+            command.env_remove(variable);
+        }
         // Nor what another run has learned.
         command.env("PROMPTMILL_LANES", self.path("lanes"));
+        command.envs(self.environment.iter().cloned());
         command
     }
 
@@ -240,6 +246,16 @@ base_url = "{}"
         let wrong: Vec<_> = source.iter().filter(|key| settled.get(*key) != Some(&1)).map(|key| (key, settled.get(key))).take(5).collect();
         assert!(wrong.is_empty(), "not settled exactly once: {wrong:?}");
         assert_eq!(settled.len(), source.len(), "keys that the source does not have");
+    }
+
+    /// The same with settings.
+    #[track_caller]
+    pub(crate) fn assert_settled_once_of(&self, settings: &[&str]) {
+        let query = "SELECT count(*) AS wrong FROM (SELECT s.motion_id, count(r.motion_id) AS n FROM source s \
+                     LEFT JOIN (SELECT motion_id FROM results UNION ALL SELECT motion_id FROM dead_letters) r \
+                     ON r.motion_id = s.motion_id GROUP BY s.motion_id) WHERE n <> 1";
+        let ran = self.run(&[&["sql", "pipeline.toml", query, "--output", "json"], settings].concat()).expect(0);
+        assert_eq!(ran.json(), serde_json::json!([{"wrong": 0}]));
     }
 
     /// Promise 4: rows and attempts cost the same, to the nano-dollar.

@@ -25,7 +25,8 @@ use crate::storage::{Action, Folder, StoredFile, absolute};
 /// Lets a session read the store that the source is in.
 pub(crate) fn register(session: &SessionContext, spec: &SourceSpec) -> Result<Folder> {
     // The folder in front of a glob is enough to find the store.
-    let folder = Folder::open(plain(&spec.path))?;
+    let before = plain(&spec.path);
+    let folder = Folder::open(if before.is_empty() { "." } else { before })?;
     folder.register(session);
     Ok(folder)
 }
@@ -109,7 +110,7 @@ impl SourceFiles {
         };
         let listed = url.list_all_files(state, folder.store().as_ref(), "").await.map_err(failed)?;
         let mut seen: Vec<ObjectMeta> = listed.try_collect().await.map_err(failed)?;
-        seen.retain(|file| is_data(&url, file));
+        seen.retain(|file| is_data(&url, file) && is_as_deep(path, &url, file));
         // One of a kind: what lies beside Parquet files and is none is left alone.
         if seen.iter().any(is_parquet) {
             seen.retain(is_parquet);
@@ -193,6 +194,18 @@ fn is_data(url: &ListingTableUrl, file: &ObjectMeta) -> bool {
     let hidden = url.strip_prefix(&file.location).is_some_and(|mut parts| parts.any(|part| part.starts_with(['_', '.'])));
     // An empty file without a telling name is a marker of some writer; one that should be Parquet is a mistake.
     !hidden && (file.size > 0 || is_parquet(file))
+}
+
+/// A glob that names files, such as `data/*.parquet`, means those in that folder and not in folders below; `**` means
+/// all of them.
+fn is_as_deep(pattern: &str, url: &ListingTableUrl, file: &ObjectMeta) -> bool {
+    let last = pattern.rsplit('/').next().unwrap_or_default();
+    if !last.contains(['*', '?', '[']) || !last.ends_with(".parquet") || pattern.contains("**") {
+        return true;
+    }
+    // The pattern's folders in front of its first wildcard are the URL's.
+    let folders_with_wildcards = pattern[plain(pattern).rfind('/').map_or(0, |slash| slash + 1)..].matches('/').count();
+    url.strip_prefix(&file.location).is_none_or(|parts| parts.count() == folders_with_wildcards + 1)
 }
 
 /// The Hive partitions that all files share, outermost first: numbers where every value is one, else text.
