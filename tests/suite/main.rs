@@ -5,6 +5,7 @@
 
 mod bucket;
 mod changes;
+mod disk;
 mod durable;
 mod faults;
 mod first_run;
@@ -17,6 +18,7 @@ mod real_motions;
 mod record;
 mod resume;
 mod s3;
+mod security;
 mod settings;
 mod source;
 mod spy;

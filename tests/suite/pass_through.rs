@@ -547,6 +547,11 @@ fn models() -> Vec<Case> {
         Case::new("providers.*.base_url", &["providers.p.base_url={url}/deeper"], |base, changed| {
             base.head().starts_with("post /v1/chat/completions") && changed.head().starts_with("post /v1/deeper/chat/completions")
         }),
+        Case::new("providers.*.allow_http", &["providers.p.allow_http=true"], |base, changed| {
+            base.code == 2 && base.stderr.contains("in clear") && base.asked.is_empty() && changed.code == 0 && !changed.asked.is_empty()
+        })
+        // Every address of this machine, which as a name is not this machine.
+        .base(&["providers.p.base_url={open_url}"]),
         Case::new("providers.*.api_key_env", &["providers.p.api_key_env=SPY_KEY"], |base, changed| {
             !base.head().contains("authorization") && changed.head().contains("authorization: bearer a-key-for-the-spy")
         }),
@@ -614,7 +619,8 @@ fn run(settings: &[String], manner: &Manner) -> Seen {
         }
     }
     project.write("pipeline.toml", &PIPELINE.replace("{url}", &spy.url));
-    let settings: Vec<String> = settings.iter().map(|set| set.replace("{url}", &spy.url)).collect();
+    let settings: Vec<String> =
+        settings.iter().map(|set| set.replace("{url}", &spy.url).replace("{open_url}", &spy.url.replace("127.0.0.1", "0.0.0.0"))).collect();
     let mut arguments = vec!["run", "pipeline.toml", "--progress", "none"];
     settings.iter().for_each(|set| arguments.extend(["--set", set]));
     let output = project.command(&arguments).env("SPY_KEY", "a-key-for-the-spy").output().expect("the binary runs");

@@ -1,6 +1,7 @@
 //! A pipeline as a DataFusion plan: planned, run, resumed, committed, queried. The only crate that knows
 //! DataFusion; it is handed a [`Registry`](promptmill_core::Registry) and does not know the stages.
 
+mod clear;
 mod commit;
 mod estimate;
 mod files;

@@ -17,6 +17,7 @@ use datafusion::prelude::{SessionConfig, SessionContext};
 use promptmill_core::pipeline::Draft;
 use promptmill_core::{Declares, Diagnostic, Mistake, Pipeline, Registry, Result, StageContext, columns, nearest};
 
+use crate::clear::goes_out_in_clear;
 use crate::node::{StageNode, StageQueryPlanner, from_datafusion};
 use crate::source::{self, SourceFiles};
 
@@ -208,7 +209,15 @@ impl Checker<'_> {
                 self.wrong(&["models", name], mistake);
             }
             let Some(provider) = self.pipeline.providers.get(&spec.provider) else { continue };
-            let Some(variable) = provider.api_key_env.as_ref().filter(|_| checked.insert(&spec.provider)) else { continue };
+            if !checked.insert(&spec.provider) {
+                continue;
+            }
+            if goes_out_in_clear(&provider.base_url) && !provider.allow_http {
+                let mistake = Mistake::new("base_url", format!("provider `{}` would be sent rows and key in clear", spec.provider))
+                    .hint(Some("write `https://`; or, on a network that you trust, add `allow_http = true`"));
+                self.wrong(&["providers", &spec.provider], mistake);
+            }
+            let Some(variable) = &provider.api_key_env else { continue };
             if std::env::var_os(variable).is_none_or(|value| value.is_empty()) {
                 let mistake = Mistake::new("api_key_env", format!("the environment variable `{variable}` is not set"))
                     .hint(Some(format!("export {variable}=…")));

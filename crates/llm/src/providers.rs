@@ -67,6 +67,7 @@ mod tests {
             headers: Default::default(),
             rpm: None,
             tpm: None,
+            allow_http: false,
             shared: false,
         }
     }

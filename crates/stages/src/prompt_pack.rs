@@ -15,7 +15,7 @@ use arrow::util::display::{ArrayFormatter, FormatOptions};
 use async_stream::try_stream;
 use futures::{StreamExt, TryStreamExt};
 use minijinja::value::{Enumerator, Object, Value};
-use minijinja::{Environment, UndefinedBehavior};
+use minijinja::{Environment, ErrorKind, UndefinedBehavior};
 use promptmill_core::{
     AnswerShape, BatchStream, Declares, Error, FieldType, Fingerprint, Mistake, Result, Stage, StageConfig, StageContext, columns, nearest,
 };
@@ -205,6 +205,21 @@ fn check_template(at: &str, source: &str, known: &[&str], what: &str, mistakes: 
         return;
     }
     let Ok(template) = environment.get_template("template") else { return };
+    // What a template calls is looked up only when it is rendered; what it may not call is named before a row is asked about.
+    if let Err(error) = template.render(())
+        && matches!(
+            error.kind(),
+            ErrorKind::TemplateNotFound | ErrorKind::UnknownFunction | ErrorKind::UnknownFilter | ErrorKind::UnknownTest
+        )
+    {
+        let detail = error.detail().unwrap_or("it calls something that is not there");
+        mistakes.push(
+            Mistake::new(at, format!("`{at}` is not a valid template: {detail}"))
+                .range(error.range())
+                .hint(Some("a template sees the row and nothing else: no files, no other templates")),
+        );
+        return;
+    }
     let mut unknown: Vec<String> =
         template.undeclared_variables(false).into_iter().filter(|name| !known.contains(&name.as_str())).collect();
     unknown.sort();

@@ -141,6 +141,9 @@ pub struct ProviderSpec {
     /// The URL in front of `/chat/completions`.
     #[schemars(regex(pattern = r"^https?://[^/]"), example = &"https://openrouter.ai/api/v1")]
     pub base_url: String,
+    /// Whether a server on another machine may be asked without TLS: the rows, and the key, then travel in clear.
+    #[serde(default)]
+    pub allow_http: bool,
     /// The environment variable that holds the key; left out: no key is sent.
     // Somebody will put the key itself here. What it is must not come back in a message.
     #[serde(default)]

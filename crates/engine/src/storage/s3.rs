@@ -5,13 +5,14 @@
 
 use std::collections::HashMap;
 use std::env;
-use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use object_store::aws::{AmazonS3Builder, AmazonS3ConfigKey};
 use object_store::{BackoffConfig, ClientConfigKey, ObjectStore, RetryConfig};
 use promptmill_core::{Error, Result};
+
+use crate::clear::goes_out_in_clear;
 
 /// For one exchange, body included. Files travel in parts of some megabytes, so this is patience with a slow line.
 const TIMEOUT: &str = "60 seconds";
@@ -48,13 +49,12 @@ pub(super) fn open(bucket: &str) -> Result<Arc<dyn ObjectStore>> {
             builder = builder.with_config(key, value);
         }
     }
-    if let Some(endpoint) = endpoint().filter(|endpoint| endpoint.starts_with("http://")) {
-        if is_loopback(&endpoint) {
-            builder = builder.with_allow_http(true);
-        } else if !is_set_true("AWS_ALLOW_HTTP") {
+    if let Some(endpoint) = endpoint() {
+        if goes_out_in_clear(&endpoint) && !is_set_true("AWS_ALLOW_HTTP") {
             return Err(Error::failed(format!("the endpoint `{endpoint}` would send data and credentials in clear"))
                 .hint("use `https://` in `AWS_ENDPOINT_URL`; or allow it with `export AWS_ALLOW_HTTP=true`"));
         }
+        builder = builder.with_allow_http(endpoint.starts_with("http://"));
     }
     let store = builder.build().map_err(|error| {
         Error::failed(format!("bucket `{bucket}` cannot be opened")).hint("check the AWS_* variables of the environment").because(error)
@@ -69,14 +69,6 @@ fn endpoint() -> Option<String> {
     ["AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT"]
         .iter()
         .find_map(|name| env::var(name).ok().filter(|value| !value.is_empty()))
-}
-
-fn is_loopback(endpoint: &str) -> bool {
-    let rest = endpoint.trim_start_matches("http://");
-    let authority = rest.split('/').next().unwrap_or_default();
-    let host = authority.strip_prefix('[').map_or_else(|| authority.split(':').next(), |bracketed| bracketed.split(']').next());
-    let host = host.unwrap_or_default();
-    host == "localhost" || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
 }
 
 fn is_set_true(name: &str) -> bool {
@@ -186,15 +178,5 @@ mod tests {
         assert!(of("<Error><Code>ExpiredToken</Code></Error>", Action::Read).contains("AWS_SESSION_TOKEN"));
         assert!(of("<Error><Code>NoSuchBucket</Code></Error>", Action::Read).contains("no bucket `lake`"));
         assert!(of("", Action::Write).contains("s3:PutObject"));
-    }
-
-    #[test]
-    fn only_this_machine_is_trusted_with_plain_http() {
-        for endpoint in ["http://127.0.0.1:9000", "http://localhost", "http://[::1]:9000/x"] {
-            assert!(is_loopback(endpoint), "{endpoint}");
-        }
-        for endpoint in ["http://minio:9000", "http://10.0.0.1", "http://localhost.example.org", "http://127.0.0.1.example.org:80"] {
-            assert!(!is_loopback(endpoint), "{endpoint}");
-        }
     }
 }

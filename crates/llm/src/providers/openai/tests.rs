@@ -143,6 +143,7 @@ fn spec(url: &str) -> ProviderSpec {
         headers: [("X-Title".to_owned(), "promptmill".to_owned())].into(),
         rpm: None,
         tpm: None,
+        allow_http: false,
         shared: false,
     }
 }
