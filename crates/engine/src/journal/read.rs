@@ -1,6 +1,7 @@
 //! The journal as a table, for whoever asks while a run may be writing. Takes no lock, changes nothing.
 
 use arrow::array::RecordBatch;
+use futures::{StreamExt, TryStreamExt};
 use promptmill_core::Result;
 
 use super::attempts_schema;
@@ -9,6 +10,9 @@ use super::log::Log;
 use super::names::{Contents, Segment, log};
 use super::segment::to_batch;
 use crate::storage::Folder;
+
+/// Logs that are read at once: on S3 there are many, and most of the time is waiting.
+const LOGS_AT_ONCE: usize = 8;
 
 /// Every attempt that had ended at one moment, each exactly once.
 #[derive(Clone, Debug, Default)]
@@ -28,9 +32,12 @@ pub(crate) async fn snapshot(folder: &Folder) -> Result<Snapshot> {
         let names = folder.list().await?;
         let contents = Contents::of(names.iter().map(String::as_str));
         let mut open = Vec::new();
-        for number in contents.logs {
+        let mut logs = futures::stream::iter(contents.logs)
+            .map(|number| async move { folder.get(&log(number)).await.map(|bytes| (number, bytes)) })
+            .buffered(LOGS_AT_ONCE);
+        while let Some((number, bytes)) = logs.try_next().await? {
             // Sealed meanwhile: its segment is not in this list.
-            let Some(bytes) = folder.get(&log(number)).await? else { continue 'again };
+            let Some(bytes) = bytes else { continue 'again };
             let path = format!("{folder}/{}", log(number));
             let mut attempts = Vec::new();
             for entry in Log::parse(path.as_ref(), bytes.to_vec())?.entries() {

@@ -14,8 +14,8 @@ use promptmill_core::{Error, Result};
 
 use crate::clear::goes_out_in_clear;
 
-/// For one exchange, body included. Files travel in parts of some megabytes, so this is patience with a slow line.
-const TIMEOUT: &str = "60 seconds";
+/// For one exchange, body included: a file of results comes whole when it is rewritten, also over a slow line.
+const TIMEOUT: &str = "180 seconds";
 /// For a connection to come about.
 const CONNECT_TIMEOUT: &str = "5 seconds";
 /// How long a request is tried again after server errors, `SlowDown` and connection faults: an outage of a minute is
