@@ -1,0 +1,78 @@
+//! `drop-repeated-sentences`: a model that says the same thing twice. One that cannot stop is
+//! `reject_repetition`'s.
+
+use std::borrow::Cow;
+use std::collections::HashSet;
+
+use promptmill_core::About;
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use super::cut::{Seam, cut};
+use super::sentences::sentences;
+use super::words::{Lowered, words};
+use super::{Rejection, Step, StepConfig, StepContext};
+
+/// Drops every sentence that has been said before in the same words, whatever its case and marks. Sentences of
+/// fewer than four words stay: `Dat is nodig.` may well be said twice.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct DropRepeatedSentences {}
+
+impl StepConfig for DropRepeatedSentences {
+    const NAME: &'static str = "drop-repeated-sentences";
+    const EXAMPLE: &'static str = "";
+    const SUMMARY: &'static str = "Drops sentences that have been said before.";
+
+    fn compile(self, _: &StepContext) -> Result<Box<dyn Step>, String> {
+        Ok(Box::new(Once))
+    }
+}
+
+const FEWEST_WORDS: usize = 4;
+
+#[derive(Debug)]
+struct Once;
+
+impl Step for Once {
+    fn apply<'t>(&self, text: &'t str, _: &About<'_>) -> Result<Cow<'t, str>, Rejection> {
+        let mut seen: HashSet<String> = HashSet::new();
+        let mut repeated = Vec::new();
+        for range in sentences(text) {
+            let sentence = &text[range.clone()];
+            let mut lowered = Lowered::new(sentence);
+            let (mut said, mut count) = (String::with_capacity(sentence.len()), 0);
+            for word in words(sentence) {
+                said.push_str(lowered.get(&word));
+                said.push(' ');
+                count += 1;
+            }
+            if count >= FEWEST_WORDS && !seen.insert(said) {
+                repeated.push(range);
+            }
+        }
+        Ok(if repeated.is_empty() { Cow::Borrowed(text) } else { Cow::Owned(cut(text, &repeated, Seam::Spaced)) })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_sentence_is_said_once() {
+        let table = [
+            ("De motie vraagt om geld. De motie vraagt om geld.", "De motie vraagt om geld."),
+            (
+                "De motie vraagt om geld. Dat is nodig. de Motie vraagt om geld! Dat is nodig.",
+                "De motie vraagt om geld. Dat is nodig. Dat is nodig.",
+            ),
+            ("De motie vraagt om geld.\nDe motie vraagt om geld.\nKlaar.", "De motie vraagt om geld.\nKlaar."),
+            ("De motie vraagt om geld. De motie vraagt om tijd.", "De motie vraagt om geld. De motie vraagt om tijd."),
+            ("", ""),
+        ];
+        for (text, expected) in table {
+            assert_eq!(Once.apply(text, &About::NOTHING).expect("kept"), expected, "{text:?}");
+        }
+    }
+}
