@@ -516,4 +516,17 @@ mod tests {
         assert_eq!(column(columns::LAST_TEXT), [None, Some("Kort")]);
         assert_eq!(out.num_columns(), 5, "a column of flags and nothing else is new: {:?}", out.schema());
     }
+
+    #[test]
+    fn fields_of_a_typed_answer_are_texts_or_they_are_not() {
+        let answer =
+            |name: &str| Field::new(name, DataType::Utf8, true).with_metadata([(columns::ANSWER.to_owned(), "true".to_owned())].into());
+        let schema = Arc::new(Schema::new(vec![answer("summary"), Field::new("summary_flags", flags_type(), true), answer("urgency")]));
+        let of = |column: &str| stage(serde_json::json!({"column": column, "steps": [{"use": "reject-swapped"}]})).schema(&schema);
+        assert_eq!(of("summary"), Ok(Arc::clone(&schema)));
+        let mistakes = of("urgency").expect_err("no text");
+        assert_eq!(mistakes[0].message, "column `urgency` holds one of a few fixed words, not a text to repair");
+        let with_input = stage(serde_json::json!({"column": "summary", "input": "summary", "steps": []})).schema(&schema);
+        assert_eq!(with_input.expect_err("no use")[0].at, "input");
+    }
 }

@@ -75,6 +75,9 @@ impl Kind {
 pub(crate) struct Measured {
     /// Spoilt answers by kind: all of them, repaired, rejected.
     spoilt: BTreeMap<Kind, (u64, u64, u64)>,
+    /// Good answers that were given to the wrong row, and how many of these were rejected. Not part of the shares: what
+    /// the simulated provider says would fit many rows.
+    swapped: (u64, u64),
     good: u64,
     good_changed: u64,
     /// Good answers that were rejected, by reason, with one of them.
@@ -97,6 +100,12 @@ pub(crate) fn measure(judge: &dyn Acceptance, answers: &[Answer]) -> Measured {
                 Err(_) => *rejected += 1,
             }
             return;
+        }
+        if number % EVERY == EVERY / 2
+            && let Some(other) = about.others.first()
+        {
+            measured.swapped.0 += 1;
+            measured.swapped.1 += u64::from(judge.judge(other, about, &mut Tally::default()).is_err());
         }
         measured.good += 1;
         match judge.judge(&answer.text, about, &mut Tally::default()) {
@@ -133,6 +142,7 @@ impl Measured {
             100.0 * wrongly,
             self.good
         );
+        let _ = writeln!(text, "  of {} answers given to another row of the pack {} are rejected", self.swapped.0, self.swapped.1);
         let _ = writeln!(text, "  changed {} good answers", self.good_changed);
         for (reason, (count, example)) in &self.good_rejected {
             let _ = writeln!(text, "    {reason}: {count}, such as: {example}");

@@ -37,7 +37,7 @@ static OPENING: LazyLock<Regex> = LazyLock::new(|| {
     // An announcement: it ends with a colon on the same line.
     let announcement = "(?:hier (?:is|zijn|volgt|volgen|heb je|vind je|komt|ist|sind|kommt|finden sie)|hieronder (?:staat|staan|vind je|volgt|volgen)|\
                         dit is (?:de|een) (?:uitleg|samenvatting)|here(?: is| are|'s|’s|s)|below (?:is|are)|this is (?:the|a) (?:summary|explanation)|\
-                        nachfolgend|im folgenden|voici|voilà|ci-dessous|aquí (?:está|están|tienes|tiene)|a continuación)\\b[^:.!?\\n]{0,100}:";
+                        nachfolgend|im folgenden|voici|voilà|ci-dessous|aquí (?:está|están|tienes|tiene)|a continuación)(?-u:\\b)[^:.!?\\n]{0,100}:";
     // A heading that names the kind of text.
     let label = "(?:uitleg|samenvatting|antwoord|toelichting|explanation|summary|answer|response|output|erklärung|zusammenfassung|antwort|\
                  explication|résumé|réponse|explicación|resumen|respuesta) ?:";
@@ -52,7 +52,7 @@ static CLOSING: LazyLock<Regex> = LazyLock::new(|| {
          mocht (?:je|u) (?:nog )?vragen|let me know|i hope (?:this|that|it)[^.!?]{0,20}helps?|hope this helps|feel free to|please let me know|\
          if you (?:have|need) any (?:more |further |other )?(?:questions|help)|would you like me to|\
          lass(?:en sie)? (?:es )?mich wissen|wenn (?:du|sie) (?:noch )?(?:weitere )?fragen|ich hoffe,? das hilft|\
-         n'hésitez pas|j'espère que cela|faites-moi savoir|espero que (?:esto|te|le)|no dudes? en|si tienes (?:más|alguna)))\\b",
+         n'hésitez pas|j'espère que cela|faites-moi savoir|espero que (?:esto|te|le)|no dudes? en|si tienes (?:más|alguna)))(?-u:\\b)",
     )
 });
 

@@ -2,7 +2,6 @@
 //! `reject_repetition`'s.
 
 use std::borrow::Cow;
-use std::collections::HashSet;
 
 use promptmill_core::About;
 use schemars::JsonSchema;
@@ -10,7 +9,7 @@ use serde::Deserialize;
 
 use super::cut::{Seam, cut};
 use super::sentences::sentences;
-use super::words::{Lowered, words};
+use super::words::{HashedSet, hash_of_run, sounds};
 use super::{Rejection, Step, StepConfig, StepContext};
 
 /// Drops every sentence that has been said before in the same words, whatever its case and marks. Sentences of
@@ -36,18 +35,11 @@ struct Once;
 
 impl Step for Once {
     fn apply<'t>(&self, text: &'t str, _: &About<'_>) -> Result<Cow<'t, str>, Rejection> {
-        let mut seen: HashSet<String> = HashSet::new();
+        let mut seen = HashedSet::default();
         let mut repeated = Vec::new();
         for range in sentences(text) {
-            let sentence = &text[range.clone()];
-            let mut lowered = Lowered::new(sentence);
-            let (mut said, mut count) = (String::with_capacity(sentence.len()), 0);
-            for word in words(sentence) {
-                said.push_str(lowered.get(&word));
-                said.push(' ');
-                count += 1;
-            }
-            if count >= FEWEST_WORDS && !seen.insert(said) {
+            let said = sounds(&text[range.clone()]);
+            if said.len() >= FEWEST_WORDS && !seen.insert(hash_of_run(&said)) {
                 repeated.push(range);
             }
         }

@@ -1,14 +1,13 @@
 //! `reject-echo`: an answer that gives back what it was given.
 
 use std::borrow::Cow;
-use std::collections::HashSet;
 
 use promptmill_core::About;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::step::{Sees, excerpt};
-use super::words::{Lowered, hash, words};
+use super::words::{HashedSet, hash_of_run, sounds};
 use super::{Rejection, Step, StepConfig, StepContext};
 
 /// Rejects answers that are copied: most of their words stand in the row's item, for `echo-of-input`, or in the
@@ -68,18 +67,12 @@ impl Step for Echo {
     }
 }
 
-fn sounds(text: &str) -> Vec<u64> {
-    let mut lowered = Lowered::new(text);
-    words(text).map(|word| hash(lowered.get(&word))).collect()
-}
-
 /// How many words of a text stand in runs that a source has as well.
 fn copied(said: &[u64], source: &str) -> usize {
-    let source = sounds(source);
-    let runs: HashSet<&[u64]> = source.windows(RUN).collect();
+    let runs: HashedSet = sounds(source).windows(RUN).map(hash_of_run).collect();
     let (mut copied, mut counted_to) = (0, 0);
     for (start, run) in said.windows(RUN).enumerate() {
-        if runs.contains(run) {
+        if runs.contains(&hash_of_run(run)) {
             copied += start + RUN - counted_to.max(start);
             counted_to = start + RUN;
         }

@@ -2,14 +2,13 @@
 //! `drop_repeated_sentences`'s.
 
 use std::borrow::Cow;
-use std::collections::HashSet;
 
 use promptmill_core::About;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::step::excerpt;
-use super::words::{Lowered, hash, words};
+use super::words::{HashedSet, hash_of_run, sounds, words};
 use super::{Rejection, Step, StepConfig, StepContext};
 
 /// Rejects answers that go in circles, for `repetition`: the same word six times in a row, the same character
@@ -58,16 +57,10 @@ impl Step for Loops {
         if let Some(c) = stuck_character(text) {
             return rejected(format!("`{c}` {SAME_CHARS} times in a row and more"));
         }
-        let mut lowered = Lowered::new(text);
-        let mut heard: Vec<u64> = Vec::with_capacity(text.len() / 6);
-        let mut same = 1;
-        for word in words(text) {
-            let sound = hash(lowered.get(&word));
-            same = if heard.last() == Some(&sound) { same + 1 } else { 1 };
-            if same == SAME_WORDS {
-                return rejected(format!("`{}` {SAME_WORDS} times in a row", excerpt(word.text)));
-            }
-            heard.push(sound);
+        let heard = sounds(text);
+        if let Some(start) = heard.windows(SAME_WORDS).position(|run| run.iter().all(|sound| *sound == run[0])) {
+            let word = words(text).nth(start).map_or("", |word| word.text);
+            return rejected(format!("`{}` {SAME_WORDS} times in a row", excerpt(word)));
         }
         if heard.len() < FEWEST_WORDS {
             return Ok(Cow::Borrowed(text));
@@ -92,10 +85,10 @@ fn stuck_character(text: &str) -> Option<char> {
 
 /// Words that stand in a run which has been before.
 fn repeated_words(heard: &[u64]) -> usize {
-    let mut runs: HashSet<&[u64]> = HashSet::with_capacity(heard.len());
+    let mut runs = HashedSet::with_capacity_and_hasher(heard.len(), Default::default());
     let (mut repeated, mut counted_to) = (0, 0);
     for (start, run) in heard.windows(RUN).enumerate() {
-        if !runs.insert(run) {
+        if !runs.insert(hash_of_run(run)) {
             repeated += start + RUN - counted_to.max(start);
             counted_to = start + RUN;
         }

@@ -2,14 +2,13 @@
 //! that mixes up the texts behind them gives every row an answer, and some the wrong one.
 
 use std::borrow::Cow;
-use std::collections::HashMap;
 
 use promptmill_core::About;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::step::{Sees, excerpt};
-use super::words::{Lowered, hash, words};
+use super::words::{HashedMap, Lowered, hash, words};
 use super::{Rejection, Step, StepConfig, StepContext};
 
 /// Rejects answers that fit another row of their request far better than their own, for `fits-another-row`.
@@ -53,8 +52,10 @@ impl Step for Swapped {
             return Ok(Cow::Borrowed(text));
         };
         let said = Stems::of(text);
-        let own = said.found_in(item);
-        if said.len() <= FEWEST_WORDS || own.count as f64 >= IN_PLACE * said.len() as f64 {
+        let enough = (IN_PLACE * said.len() as f64).ceil() as usize;
+        // Most answers are in their place, and a part of the item shows it.
+        let own = said.found_in(item, enough);
+        if said.len() <= FEWEST_WORDS || own.count >= enough {
             return Ok(Cow::Borrowed(text));
         }
         let swapped =
@@ -71,7 +72,7 @@ impl Step for Swapped {
 
 /// The other item that has what the answer says, by the number of its words there.
 fn fits_elsewhere(said: &Stems, own: &Found, neighbours: &[&str]) -> Option<usize> {
-    let found: Vec<Found> = neighbours.iter().map(|item| said.found_in(item)).collect();
+    let found: Vec<Found> = neighbours.iter().map(|item| said.found_in(item, usize::MAX)).collect();
     let weights: Vec<f64> = (0..said.len())
         .map(|stem| {
             let having = found.iter().chain([own]).filter(|found| found.has[stem]).count();
@@ -88,13 +89,14 @@ fn fits_elsewhere(said: &Stems, own: &Found, neighbours: &[&str]) -> Option<usiz
 /// The answer about another row that says so much more of what this item says, by the number of its words.
 fn fits_worse(own: &Found, item: &str, others: &[&str]) -> Option<usize> {
     let share = |found: &Found| found.count as f64 / found.has.len().max(1) as f64;
-    let found = others.iter().map(|other| Stems::of(other).found_in(item)).filter(|found| found.count > own.count + FEWEST_WORDS);
+    let found =
+        others.iter().map(|other| Stems::of(other).found_in(item, usize::MAX)).filter(|found| found.count > own.count + FEWEST_WORDS);
     let best = found.max_by(|a, b| share(a).total_cmp(&share(b)))?;
     (share(&best) >= FITS && share(own) <= FITS_NOT * share(&best)).then_some(best.count)
 }
 
 /// The words of a text that tell what it is about, each once.
-struct Stems(HashMap<u64, usize>);
+struct Stems(HashedMap<usize>);
 
 /// Which of them another text has.
 struct Found {
@@ -104,19 +106,21 @@ struct Found {
 
 impl Stems {
     fn of(text: &str) -> Self {
-        let mut stems = HashMap::new();
+        let mut all = HashedMap::default();
         for_each_stem(text, |stem| {
-            let next = stems.len();
-            stems.entry(stem).or_insert(next);
+            let next = all.len();
+            all.entry(stem).or_insert(next);
+            true
         });
-        Self(stems)
+        Self(all)
     }
 
     fn len(&self) -> usize {
         self.0.len()
     }
 
-    fn found_in(&self, text: &str) -> Found {
+    /// Which of them a text has, or the first `enough` of these.
+    fn found_in(&self, text: &str, enough: usize) -> Found {
         let mut found = Found { has: vec![false; self.len()], count: 0 };
         for_each_stem(text, |stem| {
             if let Some(&index) = self.0.get(&stem)
@@ -124,21 +128,25 @@ impl Stems {
             {
                 found.count += 1;
             }
+            found.count < enough
         });
         found
     }
 }
 
-fn for_each_stem(text: &str, mut take: impl FnMut(u64)) {
+/// Hands over the stems one by one, for as long as `goes_on` says so.
+fn for_each_stem(text: &str, mut goes_on: impl FnMut(u64) -> bool) {
     const SHORTEST: usize = 5;
     const STEM: usize = 8;
     let mut lowered = Lowered::new(text);
     for word in words(text) {
-        let long = word.text.len() >= SHORTEST || (word.has_digit && word.text.len() > 1);
-        if long {
+        let tells = word.text.len() >= SHORTEST || (word.has_digit && word.text.len() > 1);
+        if tells {
             let low = lowered.get(&word);
             let end = low.char_indices().nth(STEM).map_or(low.len(), |(end, _)| end);
-            take(hash(&low[..end]));
+            if !goes_on(hash(&low[..end])) {
+                return;
+            }
         }
     }
 }

@@ -36,9 +36,10 @@ impl StepConfig for RemoveMetadata {
 }
 
 static METADATA: LazyLock<Regex> = LazyLock::new(|| {
+    // Word boundaries of ASCII: with those of Unicode the fast engine gives up at the first accent.
     const KINDS: [&str; 6] = [
         // A field and its value, up to a comma or a space. A full stop ends the sentence, not the value.
-        r#"["'`]?\b[[:alpha:]][[:alnum:]]*(?:_[[:alnum:]]+)+["'`]?[ ]*[:=][ ]*(?:"[^"\n]{0,80}"|[^\s,;"()\[\]]*[^\s,;".()\[\]]),?"#,
+        r#"["'`]?(?-u:\b)[[:alpha:]][[:alnum:]]*(?:_[[:alnum:]]+)+["'`]?[ ]*[:=][ ]*(?:"[^"\n]{0,80}"|[^\s,;"()\[\]]*[^\s,;".()\[\]]),?"#,
         // A document number in brackets.
         r"[(\[](?:[[:alpha:]]+ )?(?:\d{5}|\d{2}[ \x{a0}]\d{3})(?:[-–][A-Z]+)?(?:(?:[-–/]|, ?| )(?:nr\.? ?)?\d+)+[)\]]",
         r"[(\[]\d{4}[A-Z]\d{4,6}[)\]]",

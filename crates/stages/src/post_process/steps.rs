@@ -182,10 +182,11 @@ mod tests {
         #![proptest_config(ProptestConfig::with_cases(1_000))]
 
         #[test]
-        fn never_panics_says_owned_only_for_a_change_and_repairs_once(text in texts()) {
+        fn never_panics_says_owned_only_for_a_change_and_repairs_once(text in texts(), other in texts(), item in texts()) {
+            let about = About { item: Some(&item), neighbours: &[&other], others: &[&item], instructions: &[&other] };
             for kind in steps() {
                 let step = (kind.compile)(inline_table(kind.example), &DUTCH).expect("compiles");
-                let once = match step.apply(&text, &About::NOTHING) {
+                let once = match step.apply(&text, &about) {
                     Ok(once) => once,
                     Err(rejection) => {
                         prop_assert!(kind.reasons.contains(&rejection.reason), "{}: {}", kind.name, rejection.reason);
@@ -198,7 +199,7 @@ mod tests {
                 // Taking `(2-3)` out of `(1(2-3)-4)` makes a new match, which is right to stay; marks, openings and
                 // fields are taken out a bounded number of times, each of which looks at the whole text.
                 if !["remove-pattern", "strip-markdown", "drop-boilerplate", "remove-metadata"].contains(&kind.name) {
-                    let twice = step.apply(&once, &About::NOTHING);
+                    let twice = step.apply(&once, &about);
                     prop_assert_eq!(twice.as_deref(), Ok(once.as_ref()), "{}", kind.name);
                 }
             }
@@ -225,12 +226,13 @@ mod tests {
                     // The quickest of a few: others work on this machine as well.
                     (0..3).map(|_| run()).min().expect("three")
                 };
-                let (short, long) = (time(400), time(8_000));
-                assert!(
-                    long < short * 100 + std::time::Duration::from_millis(30),
-                    "{}: {part:?} takes {short:?} and then {long:?}",
-                    kind.name
-                );
+                let is_linear = || {
+                    let (short, long) = (time(400), time(8_000));
+                    (long < short * 100 + std::time::Duration::from_millis(30)).then_some(()).ok_or((short, long))
+                };
+                // What is quadratic is so every time.
+                let measured = is_linear().or_else(|_| is_linear()).or_else(|_| is_linear());
+                assert_eq!(measured, Ok(()), "{}: {part:?}", kind.name);
             }
         }
     }
