@@ -61,19 +61,19 @@ def judge(text, detector):
 def measure(texts, detector):
     best = float("inf")
     for _ in range(3):
-        started = time.perf_counter()
+        started = time.process_time()
         rejected = sum(judge(text, detector)[1] is not None for text in texts)
-        best = min(best, time.perf_counter() - started)
+        best = min(best, time.process_time() - started)
     return len(texts) / best, rejected
 
 
 def main():
     texts = [json.loads(line) for line in open(sys.argv[1], encoding="utf-8")]
     detector = LanguageDetectorBuilder.from_languages(*LANGUAGES).with_preloaded_language_models().build()
-    print(f"Python {platform.python_version()}, lingua-language-detector {version('lingua-language-detector')}, {len(texts)} texts, one core")
+    print(f"Python {platform.python_version()}, lingua-language-detector {version('lingua-language-detector')}, {len(texts)} texts, by processor time")
     for name, used in [("all steps", detector), ("without the language", None)]:
         rate, rejected = measure(texts, used)
-        print(f"  {name:<24} {rate:>10.0f} rows a second, {rejected} rejected")
+        print(f"  {name:<24} {rate:>10.0f} rows a second of one core, {rejected} rejected")
 
 
 if __name__ == "__main__":
