@@ -419,6 +419,9 @@ fn repairs() -> Vec<Case> {
         "De motie verzoekt de regering om de wachttijden in de zorg te verkorten.",
         "This is what they said about it, and there would have been more of them if she had not been with us at the time.",
     );
+    let long = "De motie verzoekt de regering om de wachttijden in de zorg te verkorten, want de motie verzoekt de regering om de wachttijden \
+                in de zorg te verkorten.";
+    let echoed = echoed_item();
     vec![
         Case::new("stages.post-process.column", &["stages.post-process.column=second"], |base, changed| {
             (base.answer("first"), base.answer("second")) == ("vuile lucht", "filthy lucht")
@@ -505,11 +508,138 @@ fn repairs() -> Vec<Case> {
             "{ use = 'reject-length', max_chars = 10 }",
             |base, changed| base.accepts() && changed.rejects("too-long"),
         ),
-        step("reject-blank", "", "{ use = 'reject-blank' }", |base, changed| {
-            base.accepts() && changed.results.is_empty() && changed.dead_letters.len() == 12
+        step("drop-boilerplate", "", "{ use = 'drop-boilerplate' }", |base, changed| {
+            base.answer("answer").starts_with("Hier") && changed.answer("answer") == "De motie verzoekt iets."
         })
-        .says("n.v.t."),
+        .says("Hier is de uitleg: de motie verzoekt iets."),
+        step("strip-markdown", "", "{ use = 'strip-markdown' }", |base, changed| {
+            base.answer("answer").contains("**") && changed.answer("answer") == "De motie verzoekt iets."
+        })
+        .says("De **motie** verzoekt iets."),
+        step("remove-metadata", "", "{ use = 'remove-metadata' }", |base, changed| {
+            base.answer("answer").contains("36600") && changed.answer("answer") == "De motie verzoekt iets."
+        })
+        .says("De motie (36600-12) verzoekt iets."),
+        step("drop-repeated-sentences", "", "{ use = 'drop-repeated-sentences' }", |base, changed| {
+            base.answer("answer").len() > 40 && changed.answer("answer") == "De motie verzoekt iets."
+        })
+        .says("De motie verzoekt iets. De motie verzoekt iets."),
+        step(
+            "reject-pattern.pattern",
+            "{ use = 'reject-pattern', pattern = 'zzz' }",
+            "{ use = 'reject-pattern', pattern = 'wacht.*zorg' }",
+            |base, changed| base.accepts() && changed.rejects("pattern"),
+        ),
+        step(
+            "reject-repetition.share",
+            "{ use = 'reject-repetition', share = 0.9 }",
+            "{ use = 'reject-repetition', share = 0.1 }",
+            |base, changed| base.accepts() && changed.rejects("repetition"),
+        )
+        .says(long),
+        step(
+            "reject-hard-to-read.min_score",
+            "{ use = 'reject-hard-to-read', min_score = -50 }",
+            "{ use = 'reject-hard-to-read', min_score = 100 }",
+            |base, changed| base.accepts() && changed.rejects("hard-to-read"),
+        )
+        .base(&["stages.post-process.language=nl"])
+        .says(long),
+        step("reject-echo.share", "{ use = 'reject-echo', share = 1.0 }", "{ use = 'reject-echo', share = 0.5 }", |base, changed| {
+            base.accepts() && changed.rejects("echo-of-input")
+        })
+        .base(&[&echoed])
+        .says(dutch),
+        step(
+            "reject-unfounded.numbers",
+            "{ use = 'reject-unfounded', numbers = false }",
+            "{ use = 'reject-unfounded', numbers = true }",
+            |base, changed| base.accepts() && changed.rejects("unfounded-number"),
+        )
+        .says("Het kost 2031 euro."),
+        step(
+            "reject-unfounded.names",
+            "{ use = 'reject-unfounded', names = false }",
+            "{ use = 'reject-unfounded', names = true }",
+            |base, changed| base.accepts() && changed.rejects("unfounded-name"),
+        )
+        .says("Dat vindt mevrouw Janssen."),
+        step(
+            "reject-unfounded.known",
+            "{ use = 'reject-unfounded' }",
+            "{ use = 'reject-unfounded', known = ['Janssen'] }",
+            |base, changed| base.rejects("unfounded-name") && changed.accepts(),
+        )
+        .says("Dat vindt mevrouw Janssen."),
+        step(
+            "reject-unfounded.more_than",
+            "{ use = 'reject-unfounded' }",
+            "{ use = 'reject-unfounded', more_than = 1 }",
+            |base, changed| base.rejects("unfounded-name") && changed.accepts(),
+        )
+        .says("Dat vindt mevrouw Janssen."),
+        // Beside the answer: another column is compared with a third.
+        Case::new("stages.post-process.input", &["stages.post-process.input=title"], |base, changed| {
+            base.accepts() && changed.rejects("unfounded-number")
+        })
+        .base(&["stages.post-process.column=code", "stages.post-process.input=code", &steps("{ use = 'reject-unfounded' }")]),
     ]
+}
+
+/// Every step that rejects may keep what it rejects, and says so on the row.
+fn rejections_that_are_kept() -> Vec<Case> {
+    let dutch = "De motie verzoekt de regering om de wachttijden in de zorg te verkorten.";
+    let long = "De motie verzoekt de regering om de wachttijden in de zorg te verkorten, want de motie verzoekt de regering om de wachttijden \
+                in de zorg te verkorten.";
+    let steps_and_garbage = [
+        ("drop-lines-in-other-scripts", "", "Это другая строка."),
+        ("reject-blank", "", "n.v.t."),
+        ("reject-length", "max_chars = 3", dutch),
+        ("reject-words", "words = ['motie']", dutch),
+        ("reject-pattern", "pattern = 'motie'", dutch),
+        ("reject-markdown", "", "De **motie** verzoekt iets."),
+        ("reject-language", "language = 'en'", dutch),
+        ("reject-repetition", "", long),
+        ("reject-hard-to-read", "min_score = 100", long),
+        ("reject-echo", "", dutch),
+        ("reject-unfounded", "", "Het kost 2031 euro."),
+    ];
+    let case = |(name, settings, garbage): (&str, &str, &'static str)| {
+        let table = |rest: &str| {
+            let settings: Vec<&str> = [settings, rest].into_iter().filter(|setting| !setting.is_empty()).collect();
+            format!("{{ use = '{name}', {} }}", settings.join(", "))
+        };
+        step(&format!("{name}.on_reject"), &table("on_reject = 'retry'"), &table("on_reject = 'keep'"), |base, changed| {
+            base.results.is_empty()
+                && base.dead_letters.len() == 12
+                && changed.accepts()
+                && changed.answer("answer_flags").contains("rejected:")
+        })
+        .base(&["stages.post-process.language=nl", &echoed_item()])
+        .says(garbage)
+    };
+    let mut cases: Vec<Case> = steps_and_garbage.into_iter().map(case).collect();
+    // What is said about all the rows is about the second one: the four beside it in its request have it wrongly.
+    cases.push(
+        step(
+            "reject-swapped.on_reject",
+            "{ use = 'reject-swapped' }",
+            "{ use = 'reject-swapped', on_reject = 'keep' }",
+            |base, changed| {
+                let flagged = changed.results.iter().filter(|row| row["answer_flags"].contains("rejected:fits-another-row")).count();
+                let reasons = base.dead_letters.iter().filter(|row| row["reason"] == "fits-another-row").count();
+                (base.results.len(), reasons, changed.results.len(), flagged) == (8, 4, 12, 4)
+            },
+        )
+        .base(&["stages.prompt-pack.item={% if code == '1001' %}De motie verzoekt de regering om de wachttijden in de zorg te verkorten.{% else %}Heel iets anders over treinen en spoorlijnen, nummer {{ code }}.{% endif %}"])
+        .says(dutch),
+    );
+    cases
+}
+
+/// The item that the usual answer repeats word for word.
+fn echoed_item() -> String {
+    "stages.prompt-pack.item=Nummer {{ code }}: de motie verzoekt de regering om de wachttijden in de zorg te verkorten.".to_owned()
 }
 
 /// Who is asked, and what it costs.
@@ -562,7 +692,7 @@ fn models() -> Vec<Case> {
 }
 
 fn cases() -> Vec<Case> {
-    [frame(), names(), asking(), pace(), repairs(), models()].into_iter().flatten().collect()
+    [frame(), names(), asking(), pace(), repairs(), rejections_that_are_kept(), models()].into_iter().flatten().collect()
 }
 
 /// Writes a source of so many rows, with so much ballast in each that nothing can compress.

@@ -188,3 +188,26 @@ fn what_every_request_has_in_common_stands_in_front() {
     }
     assert_eq!(asked.len(), 12);
 }
+
+#[test]
+fn what_each_step_did_is_counted_and_kept_on_the_row() {
+    let (_spy, project) = spied(Manner { says: "De filthy  lucht moet **schoner**.", ..Manner::default() });
+    let pipeline = std::fs::read_to_string(project.path("pipeline.toml")).expect("the pipeline");
+    let steps = r#"[[stages]]
+use = "post-process"
+column = "answer"
+steps = [
+  { use = "replace-words", words = { filthy = "vuile" } },
+  { use = "normalize-text" },
+  { use = "reject-markdown", on_reject = "keep" },
+  { use = "reject-length", min_chars = 10 },
+]
+
+[sink]"#;
+    project.write("pipeline.toml", &pipeline.replace("[sink]", steps));
+    let (_, record) = recorded(&project, &[]);
+    let did = |repaired: u64, flagged: u64| json!({"repaired": repaired, "flagged": flagged, "rejected": 0});
+    assert_eq!(record["steps"], json!({"normalize-text": did(48, 0), "reject-markdown": did(0, 48), "replace-words": did(48, 0)}));
+    let flags = project.query("SELECT DISTINCT array_to_string(answer_flags, ' ') AS flags FROM results");
+    assert_eq!(flags, [json!({"flags": "replace-words normalize-text rejected:markdown"})]);
+}

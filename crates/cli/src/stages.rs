@@ -54,7 +54,7 @@ pub(crate) fn reference(registry: &Registry, name: &str) -> Option<String> {
     let step = promptmill_stages::steps().iter().find(|step| step.name == name)?;
     let separator = if step.example.is_empty() { "" } else { ", " };
     let example = format!("{{ use = \"{name}\"{separator}{} }}", step.example);
-    Some(page(name, step.summary, &(step.schema)().to_value(), &example))
+    Some(page(name, &description(&(step.schema)().to_value()), &step.table_schema(), &example))
 }
 
 fn page(name: &str, description: &str, schema: &Value, example: &str) -> String {

@@ -5,6 +5,7 @@
 //! This crate knows Arrow and nothing of DataFusion, of storage or of any model provider, so that somebody
 //! who writes a stage compiles little.
 
+mod acceptance;
 mod answer;
 mod diagnostic;
 mod error;
@@ -17,6 +18,7 @@ mod registry;
 mod stage;
 mod traffic;
 
+pub use acceptance::{About, Acceptance, Accepted, Effect, Effects, Rejected, Tally};
 pub use answer::{AnswerShape, FieldType};
 pub use diagnostic::{Diagnostic, Diagnostics, Mistake, Origin, nearest};
 pub use error::{Error, Result};
@@ -26,7 +28,5 @@ pub use meter::{Flight, Meter, Reading};
 pub use money::{Money, ParseMoneyError, Price, Quote, Usage, share};
 pub use pipeline::{ModelSpec, Pipeline, ProviderSpec, StageSpec};
 pub use registry::{Registry, StageKind};
-pub use stage::{
-    Acceptance, Accepted, BatchStream, Declares, Extensions, Rejected, Stage, StageConfig, StageContext, Stop, StopReason, columns,
-};
+pub use stage::{BatchStream, Declares, Extensions, Stage, StageConfig, StageContext, Stop, StopReason, columns};
 pub use traffic::{Departure, InFlight, Returned, Traffic};

@@ -8,7 +8,7 @@ use std::time::Instant;
 use serde::{Deserialize, Serialize};
 
 use crate::traffic::{Departure, InFlight, Returned, Traffic};
-use crate::{Money, Usage};
+use crate::{Money, Tally, Usage};
 
 /// Counters of one run. All of them may be read at any moment by anybody.
 #[derive(Debug, Default)]
@@ -45,6 +45,7 @@ pub struct Meter {
     cost: AtomicI64,
     reserved: AtomicI64,
     rejections: Mutex<BTreeMap<String, u64>>,
+    steps: Mutex<Tally>,
     in_flight: Mutex<InFlight>,
     limit: AtomicU64,
     traffic: Mutex<BTreeMap<String, Traffic>>,
@@ -99,6 +100,18 @@ impl Meter {
                 rejections.insert(reason.to_owned(), 1);
             }
         }
+    }
+
+    /// Counts what the steps did about some answers.
+    pub fn tally(&self, tally: &Tally) {
+        if !tally.is_empty() {
+            self.steps.lock().unwrap_or_else(PoisonError::into_inner).add(tally);
+        }
+    }
+
+    /// What the steps have done about the answers of this run, those from the journal included.
+    pub fn steps(&self) -> Tally {
+        self.steps.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// A request leaves for a model. It is in flight until what this returns is dropped.

@@ -12,7 +12,7 @@ use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
 use tokio::sync::watch;
 
-use crate::{Answered, Error, Journal, Meter, Mistake, Money, Pipeline, Result};
+use crate::{Acceptance, Answered, Error, Journal, Meter, Mistake, Money, Pipeline, Result};
 
 /// Record batches as they flow between stages.
 pub type BatchStream = BoxStream<'static, Result<RecordBatch>>;
@@ -87,38 +87,6 @@ pub struct Declares {
     pub budget: Option<Money>,
     /// What is configured of the requests: the run record sets it beside what was in force and observed.
     pub of_requests: serde_json::Map<String, serde_json::Value>,
-}
-
-/// An accepted answer.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Accepted {
-    /// The text, repaired where it had to be.
-    pub text: String,
-    /// The repairs, by the names of the steps that made them.
-    pub flags: Vec<String>,
-}
-
-/// A rejected answer.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Rejected {
-    /// A stable name, counted per run.
-    pub reason: String,
-    /// What was seen.
-    pub detail: String,
-    /// Whether asking again may help.
-    pub retry: bool,
-}
-
-/// The pure function of the stages behind a model call: an answer in, a verdict out.
-pub trait Acceptance: Debug + Send + Sync + 'static {
-    /// The answer's column that is judged.
-    fn column(&self) -> &str;
-
-    /// Judges a text.
-    ///
-    /// # Errors
-    /// The reason, if the text is turned away.
-    fn judge(&self, text: &str) -> Result<Accepted, Rejected>;
 }
 
 /// What a run lends to a stage for one partition.

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use promptmill_core::{Error, Meter, Money, Reading, Result};
+use promptmill_core::{Error, Meter, Money, Reading, Result, Tally};
 use serde::{Deserialize, Serialize, Serializer};
 use serde_json::{Map, Value};
 
@@ -191,6 +191,9 @@ pub struct RunRecord {
     /// The budget: configured, in force, spent.
     #[serde(default)]
     pub budget: Value,
+    /// What the steps of `post-process` did about the answers: repaired, flagged, rejected.
+    #[serde(default)]
+    pub steps: Tally,
     /// The summary.
     pub summary: Summary,
     /// What failed, if it failed.

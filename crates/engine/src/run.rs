@@ -122,6 +122,7 @@ pub async fn run(pipeline: Arc<Pipeline>, registry: &Registry, options: RunOptio
         configuration: without_header_values(pipeline.config().clone()),
         models: settings::of_models(&pipeline, &plan.declares, registry, &meter),
         budget: settings::of_budget(plan.budget(), options.budget, spent_before, summary.cost_usd),
+        steps: meter.steps(),
         summary: summary.clone(),
         error: error.as_ref().map(ToString::to_string),
         timeline: timeline.into_samples(),

@@ -21,6 +21,15 @@ pub(crate) struct Source<'a> {
     pub(crate) mean_tokens: u32,
 }
 
+/// What the simulated provider says about a text, without faults: 75 tokens of Dutch on average, the same for the same
+/// text and seed. For whoever needs answers and no server.
+pub fn explanation(text: &str, seed: u64) -> String {
+    let mut out = String::new();
+    let hash = text.bytes().fold(mix(seed), |hash, byte| mix(hash ^ u64::from(byte)));
+    Source { hash, text, marker: None, mean_tokens: 75 }.write(&mut out, None);
+    out
+}
+
 impl Source<'_> {
     /// Appends the text to `out`.
     pub(crate) fn write(&self, out: &mut String, fault: Option<Fault>) {

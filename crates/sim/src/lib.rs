@@ -51,6 +51,7 @@ mod timeline;
 mod value;
 mod wire;
 
+pub use answer::explanation;
 pub use books::{ItemCount, ItemTotals, LedgerSnapshot};
 pub use config::{BadSetting, Dialect, Latency, Limits, Outage, Price, RetryAfter, ScheduleFrom, SimConfig, WhenFull, Window};
 pub use control::{PATCHABLE, ScheduledPatch};

@@ -9,7 +9,7 @@ mod setting;
 
 use promptmill_core::{Registry, StageKind};
 
-pub use post_process::{StepKind, steps};
+pub use post_process::{Sees, StepKind, steps};
 
 /// The built-in stages, providers and models.
 pub fn registry() -> Registry {

@@ -93,6 +93,10 @@ impl Stage for Llm {
         let plan = pack_plan(input).ok_or_else(|| {
             vec![Mistake::new("", "stage `llm` has no `prompt-pack` in front of it").hint(Some("add a stage with `use = \"prompt-pack\"`"))]
         })?;
+        if input.column_with_name(columns::REASON).is_some() {
+            let mistake = Mistake::new("", "a stage in front of `llm` turns rows away already");
+            return Err(vec![mistake.hint(Some("put `post-process` behind `llm`; what `llm` should not see is left out by `filter`"))]);
+        }
         let added = added_fields(&plan.shape);
         let taken: Vec<Mistake> = added
             .iter()

@@ -6,18 +6,29 @@
 //! stage, which asks again for what is rejected; alone it works on any text column.
 
 mod cut;
+mod drop_boilerplate;
 mod drop_lines_in_other_scripts;
+mod drop_repeated_sentences;
 mod language;
+mod markdown;
 mod normalize_text;
 mod phrases;
 mod reject_blank;
+mod reject_echo;
+mod reject_hard_to_read;
 mod reject_language;
 mod reject_length;
+mod reject_pattern;
+mod reject_repetition;
+mod reject_swapped;
+mod reject_unfounded;
 mod reject_words;
+mod remove_metadata;
 mod remove_pattern;
 mod replace_words;
 #[cfg(test)]
 mod samples;
+mod sentences;
 mod step;
 mod steps;
 mod words;
@@ -30,7 +41,8 @@ use arrow::compute::cast;
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use futures::{StreamExt, TryStreamExt};
 use promptmill_core::{
-    Acceptance, Accepted, BatchStream, Declares, Error, Mistake, Rejected, Result, Stage, StageConfig, StageContext, columns, nearest,
+    About, Acceptance, Accepted, BatchStream, Declares, Effect, Error, Mistake, Rejected, Result, Stage, StageConfig, StageContext, Tally,
+    columns, nearest,
 };
 use schemars::{JsonSchema, Schema as JsonSchemaValue, SchemaGenerator, json_schema};
 use serde::Deserialize;
@@ -39,8 +51,8 @@ use serde_json::{Map, Value};
 use crate::llm::{flags_column, flags_type};
 
 use language::Language;
-pub use step::StepKind;
 use step::{Rejection, Step, StepConfig, StepContext};
+pub use step::{Sees, StepKind};
 pub use steps::steps;
 
 /// Repairs the answers in a column and turns garbage away, step by step.
@@ -49,12 +61,16 @@ pub use steps::steps;
 pub(crate) struct PostProcess {
     /// The column of the answers.
     column: String,
+    /// The column of what the answers are about, for the steps that compare the two. Only where no `llm` stands in
+    /// front: behind one they see what the model was shown.
+    #[serde(default)]
+    input: Option<String>,
     /// The language that the answers should be in, as `nl` or `en`; steps that judge language need it.
     #[serde(default)]
     language: Option<String>,
     /// The steps, in the order in which they run.
     steps: Vec<StepSetting>,
-    /// What happens to a rejected answer.
+    /// What happens to a rejected answer. A step that rejects may say otherwise for itself.
     #[serde(default)]
     on_reject: OnReject,
 }
@@ -63,7 +79,8 @@ pub(crate) struct PostProcess {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 enum OnReject {
-    /// The row is asked again, then asked of the fallback models; at last it is a dead letter.
+    /// The row is asked again, then asked of the fallback models; at last it is a dead letter. Where no model wrote the
+    /// text, it is one at once.
     #[default]
     Retry,
     /// The row is a dead letter at once.
@@ -86,27 +103,9 @@ impl JsonSchema for StepSetting {
     }
 
     fn json_schema(_: &mut SchemaGenerator) -> JsonSchemaValue {
-        let one_of: Vec<Value> = steps().iter().map(step_schema).collect();
+        let one_of: Vec<Value> = steps().iter().map(StepKind::table_schema).collect();
         json_schema!({ "oneOf": one_of })
     }
-}
-
-/// The schema of a step's table, `use` included.
-fn step_schema(kind: &StepKind) -> Value {
-    let mut schema = (kind.schema)().to_value();
-    if let Some(object) = schema.as_object_mut() {
-        object.shift_remove("title");
-        object.insert("type".to_owned(), "object".into());
-        object.insert("additionalProperties".to_owned(), false.into());
-        object.insert("description".to_owned(), kind.summary.into());
-        let mut properties = Map::from_iter([("use".to_owned(), serde_json::json!({ "const": kind.name }))]);
-        properties.extend(object.get("properties").and_then(Value::as_object).cloned().unwrap_or_default());
-        object.insert("properties".to_owned(), properties.into());
-        let mut required = vec![Value::from("use")];
-        required.extend(object.get("required").and_then(Value::as_array).cloned().unwrap_or_default());
-        object.insert("required".to_owned(), required.into());
-    }
-    schema
 }
 
 impl StageConfig for PostProcess {
@@ -128,35 +127,45 @@ on_reject = "retry""#;
 
 impl Stage for PostProcess {
     fn schema(&self, input: &SchemaRef) -> Result<SchemaRef, Vec<Mistake>> {
-        let mut mistakes = self.judge().err().unwrap_or_default();
-        let field = input.field_with_name(&self.column).ok();
-        match field {
-            None => {
-                let known: Vec<&str> =
-                    input.fields().iter().map(|field| field.name().as_str()).filter(|name| !name.starts_with("__")).collect();
-                let hint = nearest(&self.column, known.iter().copied())
-                    .map_or_else(|| format!("known columns: {}", known.join(", ")), |near| format!("did you mean `{near}`?"));
-                mistakes.push(Mistake::new("column", format!("there is no column `{}` here", self.column)).hint(Some(hint)));
-            }
-            Some(field) if !field.data_type().is_string() => {
-                mistakes.push(Mistake::new("column", format!("column `{}` is no text but {}", self.column, field.data_type())));
-            }
-            Some(_) => {}
+        let judge = self.judge();
+        let mut mistakes = Vec::new();
+        let field = text_field(input, "column", &self.column, &mut mistakes);
+        let is_judged = field.is_some_and(is_judged);
+        if is_judged && field.is_some_and(|field| input.column_with_name(&flags_column(field.name())).is_none()) {
+            mistakes.push(Mistake::new("column", format!("column `{}` holds one of a few fixed words, not a text to repair", self.column)));
+        }
+        match &self.input {
+            Some(_) if is_judged => mistakes.push(
+                Mistake::new("input", "`input` is for texts that no model was asked for here")
+                    .hint(Some("leave it out: the steps see the item")),
+            ),
+            Some(name) => drop(text_field(input, "input", name, &mut mistakes)),
+            None => {}
+        }
+        match judge {
+            Err(wrong) => mistakes.splice(0..0, wrong).for_each(drop),
+            Ok(judge) if !is_judged && field.is_some() => mistakes.extend(judge.blind(self.input.is_some())),
+            Ok(_) => {}
         }
         match field {
-            Some(field) if mistakes.is_empty() => Ok(if is_judged(field) { Arc::clone(input) } else { self.own_schema(input) }),
+            Some(_) if mistakes.is_empty() => Ok(if is_judged { Arc::clone(input) } else { self.own_schema(input) }),
             _ => Err(mistakes),
         }
     }
 
-    fn run(self: Arc<Self>, input: BatchStream, _context: StageContext) -> BatchStream {
+    fn run(self: Arc<Self>, input: BatchStream, context: StageContext) -> BatchStream {
         let judge = self.judge().map_err(|mistakes| mistakes.first().map_or_else(String::new, |mistake| mistake.message.clone()));
         input
             .and_then(move |batch| {
                 let result = match (&judge, batch.schema().field_with_name(&self.column)) {
                     // The `llm` stage in front has applied the judgement already.
                     (_, Ok(field)) if is_judged(field) => Ok(batch),
-                    (Ok(judge), _) => self.process(judge, &batch),
+                    (Ok(judge), _) => {
+                        let mut tally = Tally::default();
+                        let processed = self.process(judge, &batch, &mut tally);
+                        context.meter.tally(&tally);
+                        processed
+                    }
                     (Err(message), _) => Err(Error::failed(message.clone())),
                 };
                 futures::future::ready(result)
@@ -166,8 +175,24 @@ impl Stage for PostProcess {
 
     fn declares(&self) -> Declares {
         let acceptance = self.judge().ok().map(|judge| Arc::new(judge) as Arc<dyn Acceptance>);
-        Declares { reads: [self.column.clone()].into(), acceptance, ..Declares::default() }
+        let reads = [Some(&self.column), self.input.as_ref()].into_iter().flatten().cloned().collect();
+        Declares { reads, acceptance, ..Declares::default() }
     }
+}
+
+/// The column that a setting names, if it is there and a text.
+fn text_field<'s>(input: &'s SchemaRef, setting: &str, name: &str, mistakes: &mut Vec<Mistake>) -> Option<&'s Field> {
+    let Ok(field) = input.field_with_name(name) else {
+        let known: Vec<&str> = input.fields().iter().map(|field| field.name().as_str()).filter(|name| !name.starts_with("__")).collect();
+        let hint = nearest(name, known.iter().copied())
+            .map_or_else(|| format!("known columns: {}", known.join(", ")), |near| format!("did you mean `{near}`?"));
+        mistakes.push(Mistake::new(setting, format!("there is no column `{name}` here")).hint(Some(hint)));
+        return None;
+    };
+    if !field.data_type().is_string() {
+        mistakes.push(Mistake::new(setting, format!("column `{name}` is no text but {}", field.data_type())));
+    }
+    Some(field)
 }
 
 /// Whether a column holds answers that the `llm` stage has judged by this stage's own acceptance.
@@ -188,13 +213,9 @@ impl PostProcess {
         let context = StepContext { language };
         let mut compiled = Vec::new();
         for (index, StepSetting(setting)) in self.steps.iter().enumerate() {
-            let mut config = setting.clone();
-            let name = config.shift_remove("use");
-            let kind = steps().iter().find(|kind| name.as_ref().and_then(Value::as_str) == Some(kind.name));
-            match kind.map(|kind| (kind.name, (kind.compile)(Value::Object(config), &context))) {
-                Some((name, Ok(step))) => compiled.push((name, step)),
-                Some((name, Err(message))) => mistakes.push(Mistake::new(format!("steps.{index}"), format!("step `{name}`: {message}"))),
-                None => mistakes.push(Mistake::new(format!("steps.{index}"), "unknown step")),
+            match Compiled::new(setting.clone(), &context, self.on_reject) {
+                Ok(step) => compiled.push(step),
+                Err(message) => mistakes.push(Mistake::new(format!("steps.{index}"), message)),
             }
         }
         if mistakes.is_empty() {
@@ -209,59 +230,102 @@ impl PostProcess {
         let fields = input.fields().iter().map(|field| {
             if *field.name() == self.column { Arc::new(Field::new(&self.column, DataType::Utf8, true)) } else { Arc::clone(field) }
         });
-        let text = |name: &str| Arc::new(Field::new(name, DataType::Utf8, true));
-        let added = [
-            Arc::new(Field::new(flags_column(&self.column), flags_type(), true)),
-            text(columns::REASON),
-            text(columns::DETAIL),
-            text(columns::LAST_TEXT),
-        ];
-        Arc::new(Schema::new_with_metadata(fields.chain(added).collect::<Vec<_>>(), input.metadata().clone()))
+        let flags = Arc::new(Field::new(flags_column(&self.column), flags_type(), true));
+        // Behind an `llm` that wrote other columns the reasons are there already.
+        let verdict = VERDICT.iter().filter(|name| input.column_with_name(name).is_none());
+        let added = verdict.map(|name| Arc::new(Field::new(*name, DataType::Utf8, true)));
+        Arc::new(Schema::new_with_metadata(fields.chain([flags]).chain(added).collect::<Vec<_>>(), input.metadata().clone()))
     }
 
-    fn process(&self, judge: &Judge, batch: &RecordBatch) -> Result<RecordBatch> {
+    fn process(&self, judge: &Judge, batch: &RecordBatch, tally: &mut Tally) -> Result<RecordBatch> {
         let schema = self.own_schema(&batch.schema());
         let index = batch.schema().index_of(&self.column)?;
         let texts = cast(batch.column(index), &DataType::Utf8)?;
         let texts = texts.as_string::<i32>();
+        let inputs =
+            self.input.as_ref().and_then(|name| batch.column_by_name(name)).map(|column| cast(column, &DataType::Utf8)).transpose()?;
+        let inputs = inputs.as_ref().map(|inputs| inputs.as_string::<i32>());
         let mut kept = StringBuilder::with_capacity(texts.len(), texts.value_data().len());
         let mut flags = ListBuilder::new(StringBuilder::new());
-        let (mut reason, mut detail, mut last_text) = (StringBuilder::new(), StringBuilder::new(), StringBuilder::new());
-        for text in texts {
-            let verdict = text.map(|text| judge.judge(text)).transpose();
-            let (accepted, rejected) = match verdict {
+        let before = VERDICT.map(|name| batch.column_by_name(name).and_then(|column| column.as_string_opt::<i32>()));
+        let mut verdict = VERDICT.map(|_| StringBuilder::new());
+        for (row, text) in texts.iter().enumerate() {
+            if before[0].is_some_and(|reasons| reasons.is_valid(row)) {
+                kept.append_option(text);
+                flags.append(false);
+                for (builder, before) in verdict.iter_mut().zip(before) {
+                    builder.append_option(before.filter(|before| before.is_valid(row)).map(|before| before.value(row)));
+                }
+                continue;
+            }
+            let item = inputs.filter(|inputs| inputs.is_valid(row)).map(|inputs| inputs.value(row));
+            let judged = text.map(|text| judge.judge(text, &About { item, ..About::NOTHING }, tally)).transpose();
+            let (accepted, rejected) = match judged {
                 Ok(accepted) => (accepted, None),
                 Err(rejected) => (None, Some(rejected)),
             };
             kept.append_option(accepted.as_ref().map(|accepted| &accepted.text));
             accepted.iter().flat_map(|accepted| &accepted.flags).for_each(|flag| flags.values().append_value(flag));
             flags.append(accepted.is_some());
-            reason.append_option(rejected.as_ref().map(|rejected| &rejected.reason));
-            detail.append_option(rejected.as_ref().map(|rejected| &rejected.detail));
-            last_text.append_option(text.filter(|_| rejected.is_some()));
+            let said = rejected.as_ref().map(|rejected| [rejected.reason.as_str(), rejected.detail.as_str(), text.unwrap_or_default()]);
+            for (place, builder) in verdict.iter_mut().enumerate() {
+                builder.append_option(said.map(|said| said[place]));
+            }
         }
         let mut arrays = batch.columns().to_vec();
         arrays[index] = Arc::new(kept.finish());
         arrays.push(Arc::new(flags.finish()) as ArrayRef);
-        arrays.extend([reason, detail, last_text].map(|mut builder| Arc::new(builder.finish()) as ArrayRef));
+        for (name, mut builder) in VERDICT.into_iter().zip(verdict) {
+            let array: ArrayRef = Arc::new(builder.finish());
+            match batch.schema().index_of(name) {
+                Ok(place) => arrays[place] = array,
+                Err(_) => arrays.push(array),
+            }
+        }
         Ok(RecordBatch::try_new(schema, arrays)?)
     }
 }
+
+/// What is said about a row that is rejected: why, in more words, and the text.
+const VERDICT: [&str; 3] = [columns::REASON, columns::DETAIL, columns::LAST_TEXT];
 
 /// The steps in their order, ready to judge a text.
 #[derive(Debug)]
 struct Judge {
     column: String,
-    steps: Vec<(&'static str, Box<dyn Step>)>,
+    steps: Vec<Compiled>,
     on_reject: OnReject,
 }
+
+/// A step, and what happens to what it rejects.
+#[derive(Debug)]
+struct Compiled {
+    kind: &'static StepKind,
+    step: Box<dyn Step>,
+    on_reject: OnReject,
+}
+
+impl Compiled {
+    /// Makes a step from its table; what the stage says holds where the step says nothing.
+    fn new(mut config: Map<String, Value>, context: &StepContext, of_stage: OnReject) -> Result<Self, String> {
+        let name = config.shift_remove("use");
+        let kind = steps().iter().find(|kind| name.as_ref().and_then(Value::as_str) == Some(kind.name)).ok_or("unknown step")?;
+        let own = if kind.reasons.is_empty() { None } else { config.shift_remove("on_reject") };
+        let on_reject = own.map(serde_json::from_value).transpose().map_err(|error| format!("step `{}`: {error}", kind.name))?;
+        let step = (kind.compile)(Value::Object(config), context).map_err(|message| format!("step `{}`: {message}", kind.name))?;
+        Ok(Self { kind, step, on_reject: on_reject.unwrap_or(of_stage) })
+    }
+}
+
+/// The step that stands at the end of every list, said or not.
+const NOT_BLANK: &str = "reject-blank";
 
 impl Acceptance for Judge {
     fn column(&self) -> &str {
         &self.column
     }
 
-    fn judge(&self, text: &str) -> Result<Accepted, Rejected> {
+    fn judge(&self, text: &str, about: &About<'_>, tally: &mut Tally) -> Result<Accepted, Rejected> {
         let mut text = Cow::Borrowed(text);
         let mut flags: Vec<String> = Vec::new();
         let mut flag = |name: &str| {
@@ -269,29 +333,52 @@ impl Acceptance for Judge {
                 flags.push(name.to_owned());
             }
         };
-        for (name, step) in &self.steps {
-            let repaired = match step.apply(&text) {
+        for Compiled { kind, step, on_reject } in &self.steps {
+            let repaired = match step.apply(&text, about) {
                 Ok(Cow::Borrowed(_)) => continue,
                 Ok(Cow::Owned(repaired)) => repaired,
-                Err(rejection) if self.on_reject == OnReject::Keep => {
+                Err(rejection) if *on_reject == OnReject::Keep => {
+                    tally.note(kind.name, Effect::Flagged);
                     flag(&format!("rejected:{}", rejection.reason));
                     continue;
                 }
-                Err(rejection) => return Err(self.rejected(rejection.reason, rejection.detail)),
+                Err(rejection) => {
+                    tally.note(kind.name, Effect::Rejected);
+                    return Err(rejected(rejection.reason, rejection.detail, *on_reject));
+                }
             };
-            flag(name);
+            tally.note(kind.name, Effect::Repaired);
+            flag(kind.name);
             text = Cow::Owned(repaired);
         }
         if text.trim().is_empty() {
-            return Err(self.rejected("blank", "nothing is left of the answer".to_owned()));
+            tally.note(NOT_BLANK, Effect::Rejected);
+            return Err(rejected("blank", "nothing is left of the answer".to_owned(), self.on_reject));
         }
         Ok(Accepted { text: text.into_owned(), flags })
     }
 }
 
+fn rejected(reason: &str, detail: String, on_reject: OnReject) -> Rejected {
+    Rejected { reason: reason.to_owned(), detail, retry: on_reject == OnReject::Retry }
+}
+
 impl Judge {
-    fn rejected(&self, reason: &str, detail: String) -> Rejected {
-        Rejected { reason: reason.to_owned(), detail, retry: self.on_reject == OnReject::Retry }
+    /// The steps that could see nothing of what they compare with, where no model was asked.
+    fn blind(&self, has_input: bool) -> impl Iterator<Item = Mistake> {
+        self.steps.iter().enumerate().filter_map(move |(index, Compiled { kind, .. })| {
+            let at = format!("steps.{index}");
+            match kind.sees {
+                Sees::Item if !has_input => Some(
+                    Mistake::new(at, format!("step `{}` compares a text with what it is about", kind.name))
+                        .hint(Some("name the column of that: `input = \"body\"`")),
+                ),
+                Sees::Request => {
+                    Some(Mistake::new(at, format!("step `{}` compares the rows of a request: it works behind `llm` only", kind.name)))
+                }
+                Sees::Item | Sees::Text => None,
+            }
+        })
     }
 }
 
@@ -320,13 +407,14 @@ mod tests {
 
     #[test]
     fn repairs_are_flagged_and_rejections_have_a_reason() {
-        let accepted = judge("retry").judge("De filthy lucht (45-102) moet schoner.").expect("accepted");
+        let accepted =
+            judge("retry").judge("De filthy lucht (45-102) moet schoner.", &About::NOTHING, &mut Tally::default()).expect("accepted");
         assert_eq!(accepted.text, "De vuile lucht moet schoner.");
         assert_eq!(accepted.flags, ["replace-words", "remove-pattern"]);
-        let rejected = judge("retry").judge("Kort.").expect_err("too short");
+        let rejected = judge("retry").judge("Kort.", &About::NOTHING, &mut Tally::default()).expect_err("too short");
         assert_eq!((rejected.reason.as_str(), rejected.retry), ("too-short", true));
-        assert!(!judge("dead-letter").judge("Kort.").expect_err("too short").retry);
-        assert_eq!(judge("keep").judge("Kort.").expect("kept").flags, ["rejected:too-short"]);
+        assert!(!judge("dead-letter").judge("Kort.", &About::NOTHING, &mut Tally::default()).expect_err("too short").retry);
+        assert_eq!(judge("keep").judge("Kort.", &About::NOTHING, &mut Tally::default()).expect("kept").flags, ["rejected:too-short"]);
     }
 
     #[test]
@@ -345,10 +433,100 @@ mod tests {
         let stage = stage(serde_json::json!({"column": "text", "steps": [{"use": "reject-length", "min_chars": 10}]}));
         let texts: ArrayRef = Arc::new(arrow::array::StringArray::from(vec![Some("lang genoeg om te blijven"), Some("kort"), None]));
         let batch = RecordBatch::try_from_iter([("text", texts)]).expect("a batch");
-        let judge = stage.judge().expect("compiles");
-        let out = stage.process(&judge, &batch).expect("processes");
+        let (judge, mut tally) = (stage.judge().expect("compiles"), Tally::default());
+        let out = stage.process(&judge, &batch, &mut tally).expect("processes");
         let reasons = out.column_by_name(columns::REASON).expect("reasons").as_string::<i32>();
         assert_eq!(reasons.iter().collect::<Vec<_>>(), [None, Some("too-short"), None]);
         assert_eq!(out.column_by_name("text").expect("texts").null_count(), 2);
+    }
+
+    #[test]
+    fn a_step_may_depart_from_its_stage_and_all_is_counted() {
+        let judge = stage(serde_json::json!({
+            "column": "summary",
+            "steps": [
+                {"use": "normalize-text"},
+                {"use": "reject-length", "max_chars": 20, "on_reject": "keep"},
+                {"use": "reject-words", "words": ["taalmodel"]},
+            ],
+        }))
+        .judge()
+        .expect("compiles");
+        let mut tally = Tally::default();
+        let accepted = judge.judge("De motie vraagt  om geld.", &About::NOTHING, &mut tally).expect("kept");
+        assert_eq!(accepted.flags, ["normalize-text", "rejected:too-long"]);
+        assert!(judge.judge("Ik  ben een taalmodel.", &About::NOTHING, &mut tally).expect_err("rejected").retry);
+        judge.judge(" ", &About::NOTHING, &mut tally).expect_err("blank");
+        let counted: Vec<_> = tally.iter().map(|(step, did)| (step, did.repaired, did.flagged, did.rejected)).collect();
+        assert_eq!(
+            counted,
+            [("normalize-text", 3, 0, 0), ("reject-blank", 0, 0, 1), ("reject-length", 0, 2, 0), ("reject-words", 0, 0, 1)]
+        );
+    }
+
+    #[test]
+    fn a_repair_has_nothing_to_reject() {
+        let mistakes = stage(serde_json::json!({
+            "column": "summary",
+            "steps": [{"use": "normalize-text", "on_reject": "keep"}, {"use": "reject-blank", "on_reject": "drop"}],
+        }))
+        .judge()
+        .expect_err("mistakes");
+        let messages: Vec<_> = mistakes.iter().map(|mistake| mistake.message.as_str()).collect();
+        assert!(messages[0].starts_with("step `normalize-text`: unknown field `on_reject`"), "{messages:?}");
+        assert!(messages[1].starts_with("step `reject-blank`: unknown variant `drop`, expected one of `retry`"), "{messages:?}");
+    }
+
+    #[test]
+    fn texts_are_compared_with_the_input_column() {
+        let steps = serde_json::json!([{"use": "reject-unfounded"}]);
+        let texts = |texts: [&str; 2]| Arc::new(arrow::array::StringArray::from(texts.to_vec())) as ArrayRef;
+        let body = ["In 2024 zijn 150 huizen beschadigd.", "In 2031 ook."];
+        let summary = ["Er zijn 150 huizen stuk.", "Er zijn 99 huizen stuk."];
+        let batch = RecordBatch::try_from_iter([("body", texts(body)), ("summary", texts(summary))]).expect("a batch");
+        let blind = stage(serde_json::json!({"column": "summary", "steps": steps}));
+        let mistakes = blind.schema(&batch.schema()).expect_err("nothing to compare with");
+        assert_eq!(
+            (mistakes[0].at.as_str(), mistakes[0].hint.as_deref()),
+            ("steps.0", Some("name the column of that: `input = \"body\"`"))
+        );
+        let seeing = stage(serde_json::json!({"column": "summary", "input": "body", "steps": steps}));
+        seeing.schema(&batch.schema()).expect("fits");
+        let out = seeing.process(&seeing.judge().expect("compiles"), &batch, &mut Tally::default()).expect("processes");
+        let reasons = out.column_by_name(columns::REASON).expect("reasons").as_string::<i32>();
+        assert_eq!(reasons.iter().collect::<Vec<_>>(), [None, Some("unfounded-number")]);
+        let request = stage(serde_json::json!({"column": "summary", "input": "body", "steps": [{"use": "reject-swapped"}]}));
+        assert!(request.schema(&batch.schema()).expect_err("no request")[0].message.contains("works behind `llm` only"));
+    }
+
+    #[test]
+    fn a_row_that_is_a_dead_letter_stays_one() {
+        let texts = |texts: [Option<&str>; 2]| Arc::new(arrow::array::StringArray::from(texts.to_vec())) as ArrayRef;
+        let batch = RecordBatch::try_from_iter([
+            ("title", texts([Some("Kort"), Some("Kort")])),
+            (columns::REASON, texts([Some("missing"), None])),
+            (columns::DETAIL, texts([Some("not named"), None])),
+            (columns::LAST_TEXT, texts([None, None])),
+        ])
+        .expect("a batch");
+        let stage = stage(serde_json::json!({"column": "title", "steps": [{"use": "reject-length", "min_chars": 10}]}));
+        let out = stage.process(&stage.judge().expect("compiles"), &batch, &mut Tally::default()).expect("processes");
+        let column = |name| out.column_by_name(name).expect("a column").as_string::<i32>().iter().collect::<Vec<_>>();
+        assert_eq!(column(columns::REASON), [Some("missing"), Some("too-short")]);
+        assert_eq!(column(columns::LAST_TEXT), [None, Some("Kort")]);
+        assert_eq!(out.num_columns(), 5, "a column of flags and nothing else is new: {:?}", out.schema());
+    }
+
+    #[test]
+    fn fields_of_a_typed_answer_are_texts_or_they_are_not() {
+        let answer =
+            |name: &str| Field::new(name, DataType::Utf8, true).with_metadata([(columns::ANSWER.to_owned(), "true".to_owned())].into());
+        let schema = Arc::new(Schema::new(vec![answer("summary"), Field::new("summary_flags", flags_type(), true), answer("urgency")]));
+        let of = |column: &str| stage(serde_json::json!({"column": column, "steps": [{"use": "reject-swapped"}]})).schema(&schema);
+        assert_eq!(of("summary"), Ok(Arc::clone(&schema)));
+        let mistakes = of("urgency").expect_err("no text");
+        assert_eq!(mistakes[0].message, "column `urgency` holds one of a few fixed words, not a text to repair");
+        let with_input = stage(serde_json::json!({"column": "summary", "input": "summary", "steps": []})).schema(&schema);
+        assert_eq!(with_input.expect_err("no use")[0].at, "input");
     }
 }

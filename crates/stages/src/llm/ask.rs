@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use chrono::Utc;
 use promptmill_core::{
-    Acceptance, AnswerShape, Attempt, Begun, CostSource, Departure, Journal, Meter, Money, Price, Result, Returned, Usage,
+    About, Acceptance, AnswerShape, Attempt, Begun, CostSource, Departure, Journal, Meter, Money, Price, Result, Returned, Tally, Usage,
 };
 use promptmill_llm::lane::{Named, Outcome, Pass};
 use promptmill_llm::{
@@ -85,7 +85,7 @@ pub(super) async fn ask(question: Question) -> Result<Asked> {
     // The slot is free as soon as the response is here; judging it and writing it down are our own time.
     pass.leave(outcome, &limits);
     let mut asked = match result {
-        Ok(response) => answered(&model, &request, prompt_bytes, response, begun, &acceptance),
+        Ok(response) => answered(&model, &meter, &request, prompt_bytes, response, begun, &acceptance),
         Err(error) => failed(&model, &request, error, begun),
     };
     asked.attempt.latency_ms = latency.as_secs_f64() * 1e3;
@@ -164,6 +164,7 @@ fn superseded() -> CallError {
 
 fn answered(
     model: &Model,
+    meter: &Meter,
     request: &Request,
     prompt_bytes: usize,
     response: Response,
@@ -185,7 +186,7 @@ fn answered(
     let reply = read_answers(&response.content, request.items.len(), &request.shape);
     let truncated = response.finish == Finish::Truncated;
     let (bad_rows, whole) = (reply.rows.len() - reply.given(), reply.whole);
-    let verdicts: Vec<_> = reply.rows.into_iter().map(|row| verdict(row, &request.shape, truncated, acceptance)).collect();
+    let verdicts = verdicts(&reply.rows, request, truncated, acceptance, meter);
     let accepted = verdicts.iter().filter(|verdict| verdict.is_ok()).count();
     let status = match whole {
         _ if truncated => "truncated",
@@ -257,48 +258,111 @@ fn cost(model: &Model, usage: Usage, reported: Option<Money>) -> (Option<Money>,
     }
 }
 
-/// Reads a journalled attempt again and judges what it says about one row.
+/// Judges what a model said about the rows of a request.
+fn verdicts(
+    rows: &[RowAnswer],
+    request: &Request,
+    truncated: bool,
+    acceptance: &[Arc<dyn Acceptance>],
+    meter: &Meter,
+) -> Vec<Result<Answer, Fault>> {
+    let items: Vec<&str> = request.items.iter().map(|item| &*item.text).collect();
+    let instructions: Vec<&str> = request.system.as_deref().into_iter().chain([request.prompt.as_str()]).collect();
+    let mut judging = Judging { rows, shape: &request.shape, truncated, acceptance, tally: Tally::default() };
+    let mut neighbours = Vec::with_capacity(items.len());
+    let verdicts = (0..rows.len())
+        .map(|position| {
+            neighbours.clear();
+            neighbours.extend(items.iter().enumerate().filter(|(other, _)| *other != position).map(|(_, item)| *item));
+            let item = items.get(position).copied();
+            judging.verdict(position, &About { item, neighbours: &neighbours, others: &[], instructions: &instructions })
+        })
+        .collect();
+    meter.tally(&judging.tally);
+    verdicts
+}
+
+/// What there is to judge an answer from the journal by.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Rules<'a> {
+    pub(super) shape: &'a AnswerShape,
+    pub(super) acceptance: &'a [Arc<dyn Acceptance>],
+    /// The system message, and the prompt where it is the same for every request.
+    pub(super) instructions: &'a [&'a str],
+    pub(super) meter: &'a Meter,
+}
+
+/// Reads a journalled attempt again and judges what it says about one row. What stood beside the row is not known
+/// any more, but what was said about it is.
 pub(super) fn judge_again(
     model: &Model,
     attempt: &Attempt,
     position: usize,
-    shape: &AnswerShape,
-    acceptance: &[Arc<dyn Acceptance>],
+    item: &str,
+    rules: Rules<'_>,
 ) -> Option<Result<Answer, Fault>> {
     let response = model.provider.read(attempt.raw_response.as_deref()?).ok()?;
-    let reply = read_answers(&response.content, attempt.begun.keys.len(), shape);
-    Some(verdict(reply.rows.into_iter().nth(position)?, shape, response.finish == Finish::Truncated, acceptance))
-}
-
-fn verdict(row: RowAnswer, shape: &AnswerShape, truncated: bool, acceptance: &[Arc<dyn Acceptance>]) -> Result<Answer, Fault> {
-    let fault = |reason: &str, detail: String| Fault { reason: reason.to_owned(), detail, text: None, retry: true };
-    match row {
-        RowAnswer::Given(values) => judge(values, shape, acceptance),
-        RowAnswer::Missing if truncated => Err(fault("truncated", "the answer was cut off before this row".to_owned())),
-        RowAnswer::Missing => Err(fault("missing", "the answer does not name this row".to_owned())),
-        RowAnswer::Duplicate => Err(fault("duplicate", "the answer names this row twice, with different words".to_owned())),
-        RowAnswer::Invalid(detail) => Err(fault("invalid", detail)),
+    let Rules { shape, acceptance, instructions, meter } = rules;
+    let rows = read_answers(&response.content, attempt.begun.keys.len(), shape).rows;
+    if position >= rows.len() {
+        return None;
     }
+    let truncated = response.finish == Finish::Truncated;
+    let mut judging = Judging { rows: &rows, shape, truncated, acceptance, tally: Tally::default() };
+    let verdict = judging.verdict(position, &About { item: Some(item), instructions, ..About::NOTHING });
+    meter.tally(&judging.tally);
+    Some(verdict)
 }
 
-fn judge(mut values: Vec<Value>, shape: &AnswerShape, acceptance: &[Arc<dyn Acceptance>]) -> Result<Answer, Fault> {
-    let names = shape.columns();
-    let mut flags = vec![Vec::new(); names.len()];
-    for stage in acceptance {
-        let Some(index) = names.iter().position(|name| *name == stage.column()) else { continue };
-        let Some(text) = values[index].as_str() else { continue };
-        match stage.judge(text) {
-            Ok(accepted) => {
-                flags[index].extend(accepted.flags);
-                values[index] = Value::String(accepted.text);
-            }
-            Err(rejected) => {
-                let text = Some(text.to_owned());
-                return Err(Fault { reason: rejected.reason, detail: rejected.detail, text, retry: rejected.retry });
-            }
+/// One reply, and who judges it.
+struct Judging<'a> {
+    rows: &'a [RowAnswer],
+    shape: &'a AnswerShape,
+    truncated: bool,
+    acceptance: &'a [Arc<dyn Acceptance>],
+    tally: Tally,
+}
+
+impl Judging<'_> {
+    fn verdict(&mut self, position: usize, about: &About<'_>) -> Result<Answer, Fault> {
+        let fault = |reason: &str, detail: String| Fault { reason: reason.to_owned(), detail, text: None, retry: true };
+        match &self.rows[position] {
+            RowAnswer::Given(values) => self.judge(position, values.clone(), about),
+            RowAnswer::Missing if self.truncated => Err(fault("truncated", "the answer was cut off before this row".to_owned())),
+            RowAnswer::Missing => Err(fault("missing", "the answer does not name this row".to_owned())),
+            RowAnswer::Duplicate => Err(fault("duplicate", "the answer names this row twice, with different words".to_owned())),
+            RowAnswer::Invalid(detail) => Err(fault("invalid", detail.clone())),
         }
     }
-    Ok(Answer { values, flags })
+
+    fn judge(&mut self, position: usize, mut values: Vec<Value>, about: &About<'_>) -> Result<Answer, Fault> {
+        let names = self.shape.columns();
+        let mut flags = vec![Vec::new(); names.len()];
+        for stage in self.acceptance {
+            let Some(index) = names.iter().position(|name| *name == stage.column()) else { continue };
+            let Some(text) = values[index].as_str() else { continue };
+            let others: Vec<&str> = others(self.rows, position, index).collect();
+            match stage.judge(text, &About { others: &others, ..*about }, &mut self.tally) {
+                Ok(accepted) => {
+                    flags[index].extend(accepted.flags);
+                    values[index] = Value::String(accepted.text);
+                }
+                Err(rejected) => {
+                    let text = Some(text.to_owned());
+                    return Err(Fault { reason: rejected.reason, detail: rejected.detail, text, retry: rejected.retry });
+                }
+            }
+        }
+        Ok(Answer { values, flags })
+    }
+}
+
+/// What a reply says in a column about the other rows.
+fn others(rows: &[RowAnswer], position: usize, column: usize) -> impl Iterator<Item = &str> {
+    rows.iter().enumerate().filter(move |(other, _)| *other != position).filter_map(move |(_, row)| match row {
+        RowAnswer::Given(values) => values[column].as_str(),
+        _ => None,
+    })
 }
 
 /// Bytes of everything that the model reads.

@@ -23,7 +23,7 @@ use tokio::sync::{Notify, mpsc};
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::Instant;
 
-use super::ask::{Asked, Question, ask, counted_worst_case, judge_again, now_micros, prompt_bytes, worst_case};
+use super::ask::{Asked, Question, Rules, ask, counted_worst_case, judge_again, now_micros, prompt_bytes, worst_case};
 use super::queue::Queue;
 use super::race::{Finished, Races};
 use super::row::{Answer, Bill, Done, Fault, Row, to_batch};
@@ -306,7 +306,14 @@ impl Desk {
 
     /// Charges a row for what was asked about it earlier, and finds an answer that is acceptable now.
     fn recall(&self, row: &mut Row, past: &[Past]) -> Option<(usize, Answer)> {
-        let shape = &self.asking.as_ref()?.shape;
+        let asking = self.asking.as_ref()?;
+        let prompt = match &asking.prompt {
+            Prompt::Same(prompt) => Some(prompt.as_str()),
+            Prompt::Template(_) => None,
+        };
+        let instructions: Vec<&str> = asking.system.as_deref().into_iter().chain(prompt).collect();
+        let rules =
+            Rules { shape: &asking.shape, acceptance: &self.context.acceptance, instructions: &instructions, meter: &self.context.meter };
         let mut found = None;
         for Past { attempt, position, is_own, is_same_question } in past {
             if *is_own {
@@ -315,7 +322,7 @@ impl Desk {
             }
             let model = self.models.iter().position(|model| *model.name == *attempt.begun.model);
             let Some(model) = model.filter(|_| found.is_none() && *is_same_question) else { continue };
-            match judge_again(&self.models[model], attempt, *position, shape, &self.context.acceptance) {
+            match judge_again(&self.models[model], attempt, *position, &row.item, rules) {
                 Some(Ok(answer)) => found = Some((model, answer)),
                 Some(Err(fault)) => row.fault = Some(fault),
                 None => {}

@@ -4,6 +4,7 @@
 use std::borrow::Cow;
 use std::ops::Range;
 
+use promptmill_core::About;
 use schemars::JsonSchema;
 use serde::Deserialize;
 use unicode_script::{Script, UnicodeScript};
@@ -32,6 +33,7 @@ impl StepConfig for DropLinesInOtherScripts {
     const NAME: &'static str = "drop-lines-in-other-scripts";
     const EXAMPLE: &'static str = r#"scripts = ["Latin"]"#;
     const SUMMARY: &'static str = "Drops lines, and words within lines, that are written in another script.";
+    const REASONS: &'static [&'static str] = &["other-script"];
 
     fn compile(self, _: &StepContext) -> Result<Box<dyn Step>, String> {
         let allowed = self.scripts.iter().map(|name| script(name)).collect::<Result<Vec<_>, _>>()?;
@@ -50,7 +52,7 @@ struct DropLines {
 }
 
 impl Step for DropLines {
-    fn apply<'t>(&self, text: &'t str) -> Result<Cow<'t, str>, Rejection> {
+    fn apply<'t>(&self, text: &'t str, _: &About<'_>) -> Result<Cow<'t, str>, Rejection> {
         if !text.chars().any(|c| !(self.latin && is_low(c)) && self.kind(c) == Kind::Foreign) {
             return Ok(Cow::Borrowed(text));
         }
@@ -227,7 +229,7 @@ mod tests {
     fn apply(scripts: &[&str], text: &str) -> Result<String, Rejection> {
         let config = DropLinesInOtherScripts { scripts: scripts.iter().map(|name| (*name).to_owned()).collect() };
         let step = config.compile(&StepContext::default()).expect("compiles");
-        step.apply(text).map(Cow::into_owned)
+        step.apply(text, &About::NOTHING).map(Cow::into_owned)
     }
 
     #[test]

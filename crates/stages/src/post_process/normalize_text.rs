@@ -3,6 +3,7 @@
 
 use std::borrow::Cow;
 
+use promptmill_core::About;
 use schemars::JsonSchema;
 use serde::Deserialize;
 use unicode_normalization::{IsNormalized, UnicodeNormalization, is_nfc_quick};
@@ -41,7 +42,7 @@ struct Normalize {
 }
 
 impl Step for Normalize {
-    fn apply<'t>(&self, text: &'t str) -> Result<Cow<'t, str>, Rejection> {
+    fn apply<'t>(&self, text: &'t str, _: &About<'_>) -> Result<Cow<'t, str>, Rejection> {
         if is_plainly_normal(text) {
             return Ok(Cow::Borrowed(text));
         }
@@ -316,7 +317,7 @@ mod tests {
 
     fn in_language(language: Option<Language>, text: &str) -> String {
         let step = NormalizeText {}.compile(&StepContext { language }).expect("compiles");
-        step.apply(text).expect("kept").into_owned()
+        step.apply(text, &About::NOTHING).expect("kept").into_owned()
     }
 
     #[test]
@@ -392,7 +393,7 @@ mod tests {
     fn no_change_is_no_repair() {
         let step = NormalizeText {}.compile(&StepContext::default()).expect("compiles");
         for text in ["De motie vraagt geld.", "… ☺ ... en zo"] {
-            assert!(matches!(step.apply(text).expect("kept"), Cow::Borrowed(_)));
+            assert!(matches!(step.apply(text, &About::NOTHING).expect("kept"), Cow::Borrowed(_)));
         }
     }
 

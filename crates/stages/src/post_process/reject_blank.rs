@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 
+use promptmill_core::About;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
@@ -18,6 +19,7 @@ impl StepConfig for RejectBlank {
     const NAME: &'static str = "reject-blank";
     const EXAMPLE: &'static str = "";
     const SUMMARY: &'static str = "Rejects answers that are blank, punctuation alone, or a placeholder.";
+    const REASONS: &'static [&'static str] = &["blank"];
 
     fn compile(self, _: &StepContext) -> Result<Box<dyn Step>, String> {
         Ok(Box::new(Blank))
@@ -28,7 +30,7 @@ impl StepConfig for RejectBlank {
 struct Blank;
 
 impl Step for Blank {
-    fn apply<'t>(&self, text: &'t str) -> Result<Cow<'t, str>, Rejection> {
+    fn apply<'t>(&self, text: &'t str, _: &About<'_>) -> Result<Cow<'t, str>, Rejection> {
         if !text.chars().any(says_something) {
             let detail = if text.trim().is_empty() { "no text".to_owned() } else { format!("`{}`", excerpt(text)) };
             return Err(Rejection::new("blank", detail));
@@ -126,11 +128,11 @@ mod tests {
         ];
         let step = RejectBlank {}.compile(&StepContext::default()).expect("compiles");
         for (text, blank) in table {
-            assert_eq!(step.apply(text).is_err(), blank, "{text:?}");
+            assert_eq!(step.apply(text, &About::NOTHING).is_err(), blank, "{text:?}");
         }
-        assert_eq!(step.apply(" \n").expect_err("rejected").to_string(), "blank: no text");
-        assert_eq!(step.apply(" …").expect_err("rejected").to_string(), "blank: `…`");
-        assert_eq!(step.apply("N.v.t.").expect_err("rejected").to_string(), "blank: the placeholder `N.v.t.`");
+        assert_eq!(step.apply(" \n", &About::NOTHING).expect_err("rejected").to_string(), "blank: no text");
+        assert_eq!(step.apply(" …", &About::NOTHING).expect_err("rejected").to_string(), "blank: `…`");
+        assert_eq!(step.apply("N.v.t.", &About::NOTHING).expect_err("rejected").to_string(), "blank: the placeholder `N.v.t.`");
     }
 
     #[test]

@@ -9,6 +9,7 @@
 use std::borrow::Cow;
 use std::sync::LazyLock;
 
+use promptmill_core::About;
 use schemars::JsonSchema;
 use serde::Deserialize;
 use unicode_script::UnicodeScript;
@@ -32,6 +33,7 @@ impl StepConfig for RejectLanguage {
     const NAME: &'static str = "reject-language";
     const EXAMPLE: &'static str = r#"language = "nl""#;
     const SUMMARY: &'static str = "Rejects answers that are clearly in another language.";
+    const REASONS: &'static [&'static str] = &["wrong-language"];
 
     fn compile(self, context: &StepContext) -> Result<Box<dyn Step>, String> {
         let expected = self
@@ -49,7 +51,7 @@ struct Expect {
 }
 
 impl Step for Expect {
-    fn apply<'t>(&self, text: &'t str) -> Result<Cow<'t, str>, Rejection> {
+    fn apply<'t>(&self, text: &'t str, _: &About<'_>) -> Result<Cow<'t, str>, Rejection> {
         match self.verdict(text) {
             Verdict::Expected | Verdict::CannotTell => Ok(Cow::Borrowed(text)),
             Verdict::Other(seen) => {
@@ -391,7 +393,7 @@ mod tests {
         }
         assert_eq!(dutch.verdict("DE MOTIE VRAAGT MEER GELD VOOR DE SCHOLEN"), Verdict::Expected);
         assert_eq!(
-            dutch.apply("The motion asks for more money.").expect_err("rejected").to_string(),
+            dutch.apply("The motion asks for more money.", &About::NOTHING).expect_err("rejected").to_string(),
             "wrong-language: English, not Dutch: `The motion asks for more money.`"
         );
     }
@@ -422,7 +424,7 @@ mod tests {
         #[test]
         fn never_panics(text in prop_oneof![any::<String>(), "[A-Za-zéëı'.и的 ]{0,300}"], language in 0..Language::ALL.len()) {
             let step = expect(Language::ALL[language]);
-            let _ = step.apply(&text);
+            let _ = step.apply(&text, &About::NOTHING);
             // Past the function words, too.
             let _ = step.detector.detect(&text);
         }

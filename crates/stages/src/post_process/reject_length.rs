@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 
+use promptmill_core::About;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
@@ -24,6 +25,7 @@ impl StepConfig for RejectLength {
     const NAME: &'static str = "reject-length";
     const EXAMPLE: &'static str = "min_chars = 40, max_chars = 1200";
     const SUMMARY: &'static str = "Rejects answers with too few or too many characters.";
+    const REASONS: &'static [&'static str] = &["too-short", "too-long"];
 
     fn compile(self, _: &StepContext) -> Result<Box<dyn Step>, String> {
         let (min, max) = match (self.min_chars, self.max_chars) {
@@ -45,7 +47,7 @@ struct Bounds {
 }
 
 impl Step for Bounds {
-    fn apply<'t>(&self, text: &'t str) -> Result<Cow<'t, str>, Rejection> {
+    fn apply<'t>(&self, text: &'t str, _: &About<'_>) -> Result<Cow<'t, str>, Rejection> {
         let Self { min, max } = self;
         let chars = text.chars().count();
         if chars < *min {
@@ -79,10 +81,10 @@ mod tests {
             (Some(0), None, "", None),
         ];
         for (min, max, text, expected) in table {
-            let reason = step(min, max).expect("compiles").apply(text).err().map(|rejection| rejection.reason);
+            let reason = step(min, max).expect("compiles").apply(text, &About::NOTHING).err().map(|rejection| rejection.reason);
             assert_eq!(reason, expected, "{min:?} {max:?} {text:?}");
         }
-        let rejection = step(Some(40), None).expect("compiles").apply("Te kort.\n").expect_err("rejected");
+        let rejection = step(Some(40), None).expect("compiles").apply("Te kort.\n", &About::NOTHING).expect_err("rejected");
         assert_eq!(rejection.to_string(), "too-short: 9 characters, fewer than 40: `Te kort.`");
     }
 

@@ -3,6 +3,7 @@
 
 use std::borrow::Cow;
 
+use promptmill_core::About;
 use regex::{Regex, RegexBuilder};
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -27,17 +28,21 @@ impl StepConfig for RemovePattern {
     const SUMMARY: &'static str = "Removes what matches a regular expression, and the gaps that this leaves.";
 
     fn compile(self, _: &StepContext) -> Result<Box<dyn Step>, String> {
-        if self.pattern.is_empty() {
-            return Err("`pattern` is empty".to_owned());
-        }
-        let pattern = RegexBuilder::new(&self.pattern).size_limit(SIZE_LIMIT).build().map_err(|error| match error {
-            regex::Error::CompiledTooBig(_) => {
-                "`pattern` is too large once compiled; large counts such as `{1000}` and `\\w` repeated many times make it so".to_owned()
-            }
-            error => format!("`pattern` is not a regular expression: {error}"),
-        })?;
-        Ok(Box::new(Remove { pattern }))
+        Ok(Box::new(Remove { pattern: compile_pattern(&self.pattern)? }))
     }
+}
+
+/// The expression that a setting `pattern` holds.
+pub(super) fn compile_pattern(pattern: &str) -> Result<Regex, String> {
+    if pattern.is_empty() {
+        return Err("`pattern` is empty".to_owned());
+    }
+    RegexBuilder::new(pattern).size_limit(SIZE_LIMIT).build().map_err(|error| match error {
+        regex::Error::CompiledTooBig(_) => {
+            "`pattern` is too large once compiled; large counts such as `{1000}` and `\\w` repeated many times make it so".to_owned()
+        }
+        error => format!("`pattern` is not a regular expression: {error}"),
+    })
 }
 
 /// What a pattern may take in memory: room for any sensible one, not for one that slows every row down.
@@ -49,7 +54,7 @@ struct Remove {
 }
 
 impl Step for Remove {
-    fn apply<'t>(&self, text: &'t str) -> Result<Cow<'t, str>, Rejection> {
+    fn apply<'t>(&self, text: &'t str, _: &About<'_>) -> Result<Cow<'t, str>, Rejection> {
         // A pattern such as `x*` matches the nothing between two letters, which there is no need to remove.
         let spans: Vec<_> = self.pattern.find_iter(text).map(|found| found.range()).filter(|range| !range.is_empty()).collect();
         if spans.is_empty() {
@@ -84,7 +89,7 @@ mod tests {
             (r"é", "één", "n"),
         ];
         for (pattern, text, expected) in table {
-            assert_eq!(step(pattern).expect("compiles").apply(text).expect("kept"), expected, "{pattern} in {text:?}");
+            assert_eq!(step(pattern).expect("compiles").apply(text, &About::NOTHING).expect("kept"), expected, "{pattern} in {text:?}");
         }
     }
 
@@ -101,14 +106,14 @@ mod tests {
         #[test]
         fn idempotent_where_no_match_can_arise(text in "[a1 .,()\n\"]{0,40}") {
             let step = step("[0-9]+").expect("compiles");
-            let once = step.apply(&text).expect("kept");
-            prop_assert_eq!(step.apply(&once).expect("kept"), once.as_ref());
+            let once = step.apply(&text, &About::NOTHING).expect("kept");
+            prop_assert_eq!(step.apply(&once, &About::NOTHING).expect("kept"), once.as_ref());
         }
 
         #[test]
         fn never_panics(text in any::<String>(), pattern in "[a-z.*+?|() \\\\sw\\[\\]]{1,6}") {
             if let Ok(step) = step(&pattern) {
-                let _ = step.apply(&text);
+                let _ = step.apply(&text, &About::NOTHING);
             }
         }
     }

@@ -4,6 +4,7 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
+use promptmill_core::About;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
@@ -46,7 +47,7 @@ struct Replace {
 }
 
 impl Step for Replace {
-    fn apply<'t>(&self, text: &'t str) -> Result<Cow<'t, str>, Rejection> {
+    fn apply<'t>(&self, text: &'t str, _: &About<'_>) -> Result<Cow<'t, str>, Rejection> {
         let found = self.phrases.find(text);
         if found.is_empty() {
             return Ok(Cow::Borrowed(text));
@@ -147,14 +148,14 @@ mod tests {
         ];
         for (words, text, expected) in table {
             let step = step(words).expect("compiles");
-            assert_eq!(step.apply(text).expect("kept"), *expected, "{words:?} in {text:?}");
+            assert_eq!(step.apply(text, &About::NOTHING).expect("kept"), *expected, "{words:?} in {text:?}");
         }
     }
 
     #[test]
     fn no_change_is_no_repair() {
         let step = step(&[("nederland", "Nederland")]).expect("compiles");
-        assert!(matches!(step.apply("In Nederland").expect("kept"), Cow::Borrowed(_)));
+        assert!(matches!(step.apply("In Nederland", &About::NOTHING).expect("kept"), Cow::Borrowed(_)));
     }
 
     #[test]
@@ -168,8 +169,8 @@ mod tests {
         #[test]
         fn idempotent_when_nothing_put_in_is_looked_for(text in "[abcxyABé .,'\n]{0,40}") {
             let step = step(&[("a", "x"), ("ab b", "y é"), ("c", "")]).expect("compiles");
-            let once = step.apply(&text).expect("kept");
-            prop_assert_eq!(step.apply(&once).expect("kept"), once.as_ref());
+            let once = step.apply(&text, &About::NOTHING).expect("kept");
+            prop_assert_eq!(step.apply(&once, &About::NOTHING).expect("kept"), once.as_ref());
         }
     }
 }

@@ -5,10 +5,11 @@
 use std::borrow::Cow;
 use std::fmt::{self, Debug};
 
+use promptmill_core::About;
 use schemars::generate::SchemaSettings;
 use schemars::{JsonSchema, Schema};
 use serde::de::DeserializeOwned;
-use serde_json::Value;
+use serde_json::{Map, Value, json};
 
 use super::Language;
 
@@ -37,8 +38,9 @@ impl fmt::Display for Rejection {
 /// One step, ready to run. It holds no clock, socket or file, so the same answer always fares alike.
 pub trait Step: Debug + Send + Sync {
     /// Keeps the text (`Cow::Borrowed`), repairs it (`Cow::Owned`, and then it differs: the step's name
-    /// becomes a flag of the row) or turns it away.
-    fn apply<'t>(&self, text: &'t str) -> Result<Cow<'t, str>, Rejection>;
+    /// becomes a flag of the row) or turns it away. `about` is for the steps that compare the answer with what
+    /// was asked; what is not known of it is no reason to turn an answer away.
+    fn apply<'t>(&self, text: &'t str, about: &About<'_>) -> Result<Cow<'t, str>, Rejection>;
 }
 
 /// What a step needs to be listed: the config struct as it is written in the pipeline file.
@@ -49,6 +51,10 @@ pub trait StepConfig: DeserializeOwned + JsonSchema {
     const EXAMPLE: &'static str;
     /// One sentence for the catalogue.
     const SUMMARY: &'static str;
+    /// The reasons that it rejects for; none for a step that only repairs.
+    const REASONS: &'static [&'static str] = &[];
+    /// What it has to see.
+    const SEES: Sees = Sees::Text;
 
     /// Checks the config and makes the step. The message says which value is wrong and what would be right.
     fn compile(self, context: &StepContext) -> Result<Box<dyn Step>, String>;
@@ -61,6 +67,18 @@ pub struct StepContext {
     pub language: Option<Language>,
 }
 
+/// What a step looks at.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Sees {
+    /// The answer alone.
+    #[default]
+    Text,
+    /// What was asked about the row, too.
+    Item,
+    /// The whole request, too.
+    Request,
+}
+
 /// A step in the catalogue, its config type erased.
 #[derive(Debug, Clone, Copy)]
 pub struct StepKind {
@@ -70,6 +88,10 @@ pub struct StepKind {
     pub example: &'static str,
     /// See [`StepConfig::SUMMARY`].
     pub summary: &'static str,
+    /// See [`StepConfig::REASONS`].
+    pub reasons: &'static [&'static str],
+    /// See [`StepConfig::SEES`].
+    pub sees: Sees,
     /// The JSON Schema of everything but `use`; self-contained, so it can be put inside another.
     pub schema: fn() -> Schema,
     /// Reads the config (without `use`) and makes the step.
@@ -82,7 +104,49 @@ impl StepKind {
     /// The catalogue entry of `T`.
     #[must_use]
     pub const fn of<T: StepConfig>() -> Self {
-        Self { name: T::NAME, example: T::EXAMPLE, summary: T::SUMMARY, schema: schema::<T>, compile: compile::<T> }
+        Self {
+            name: T::NAME,
+            example: T::EXAMPLE,
+            summary: T::SUMMARY,
+            reasons: T::REASONS,
+            sees: T::SEES,
+            schema: schema::<T>,
+            compile: compile::<T>,
+        }
+    }
+
+    /// The JSON Schema of the step's whole table, with `use` and, for a step that rejects, `on_reject`.
+    #[must_use]
+    pub fn table_schema(&self) -> Value {
+        let mut schema = (self.schema)().to_value();
+        let Some(object) = schema.as_object_mut() else { return schema };
+        object.shift_remove("title");
+        object.insert("type".to_owned(), "object".into());
+        object.insert("additionalProperties".to_owned(), false.into());
+        object.insert("description".to_owned(), self.summary.into());
+        let mut properties = Map::from_iter([("use".to_owned(), json!({ "const": self.name }))]);
+        properties.extend(object.get("properties").and_then(Value::as_object).cloned().unwrap_or_default());
+        if !self.reasons.is_empty() {
+            properties.insert("on_reject".to_owned(), self.on_reject_schema());
+        }
+        object.insert("properties".to_owned(), properties.into());
+        let mut required = vec![Value::from("use")];
+        required.extend(object.get("required").and_then(Value::as_array).cloned().unwrap_or_default());
+        object.insert("required".to_owned(), required.into());
+        schema
+    }
+
+    /// The setting by which a step that rejects departs from its stage.
+    fn on_reject_schema(&self) -> Value {
+        let reasons = self.reasons.iter().map(|reason| format!("`{reason}`")).collect::<Vec<_>>().join(", ");
+        json!({
+            "type": "string",
+            "enum": ["retry", "dead-letter", "keep"],
+            "description": format!(
+                "What happens to an answer that this step rejects, for {reasons}. Left out: what the stage says. With `keep` the answer \
+                 stays, with the flag `rejected:<reason>`."
+            ),
+        })
     }
 }
 

@@ -1,12 +1,22 @@
 //! The list of steps. A new step is a file beside this one, its `mod` line, and a line here.
 
 use super::StepKind;
+use super::drop_boilerplate::DropBoilerplate;
 use super::drop_lines_in_other_scripts::DropLinesInOtherScripts;
+use super::drop_repeated_sentences::DropRepeatedSentences;
+use super::markdown::{RejectMarkdown, StripMarkdown};
 use super::normalize_text::NormalizeText;
 use super::reject_blank::RejectBlank;
+use super::reject_echo::RejectEcho;
+use super::reject_hard_to_read::RejectHardToRead;
 use super::reject_language::RejectLanguage;
 use super::reject_length::RejectLength;
+use super::reject_pattern::RejectPattern;
+use super::reject_repetition::RejectRepetition;
+use super::reject_swapped::RejectSwapped;
+use super::reject_unfounded::RejectUnfounded;
 use super::reject_words::RejectWords;
+use super::remove_metadata::RemoveMetadata;
 use super::remove_pattern::RemovePattern;
 use super::replace_words::ReplaceWords;
 
@@ -14,14 +24,25 @@ use super::replace_words::ReplaceWords;
 #[must_use]
 pub fn steps() -> &'static [StepKind] {
     const STEPS: &[StepKind] = &[
+        StepKind::of::<DropBoilerplate>(),
+        StepKind::of::<StripMarkdown>(),
         StepKind::of::<DropLinesInOtherScripts>(),
-        StepKind::of::<ReplaceWords>(),
+        StepKind::of::<RemoveMetadata>(),
         StepKind::of::<RemovePattern>(),
+        StepKind::of::<ReplaceWords>(),
+        StepKind::of::<DropRepeatedSentences>(),
         StepKind::of::<NormalizeText>(),
-        StepKind::of::<RejectWords>(),
-        StepKind::of::<RejectLanguage>(),
-        StepKind::of::<RejectLength>(),
         StepKind::of::<RejectBlank>(),
+        StepKind::of::<RejectLength>(),
+        StepKind::of::<RejectWords>(),
+        StepKind::of::<RejectPattern>(),
+        StepKind::of::<RejectMarkdown>(),
+        StepKind::of::<RejectLanguage>(),
+        StepKind::of::<RejectRepetition>(),
+        StepKind::of::<RejectHardToRead>(),
+        StepKind::of::<RejectEcho>(),
+        StepKind::of::<RejectUnfounded>(),
+        StepKind::of::<RejectSwapped>(),
     ];
     STEPS
 }
@@ -30,6 +51,7 @@ pub fn steps() -> &'static [StepKind] {
 mod tests {
     use std::borrow::Cow;
 
+    use promptmill_core::About;
     use proptest::prelude::*;
     use regex::{Captures, Regex};
     use serde_json::{Value, json};
@@ -64,6 +86,7 @@ mod tests {
             assert!(kind.summary.ends_with('.'), "{}", kind.name);
             let schema = (kind.schema)().to_value();
             assert_eq!(schema["additionalProperties"], json!(false), "{}", kind.name);
+            assert!(schema["properties"].get("on_reject").is_none(), "{}: the stage has it", kind.name);
             assert!(schema.get("$defs").is_none(), "{}: not self-contained", kind.name);
             for (field, property) in schema["properties"].as_object().into_iter().flatten() {
                 assert!(property["description"].is_string(), "{}.{field} has no description", kind.name);
@@ -96,9 +119,9 @@ mod tests {
         ];
         let steps: Vec<_> = list.into_iter().map(|(name, config)| compile(name, config).expect("compiles")).collect();
         let run = |text: &str| {
-            steps
-                .iter()
-                .try_fold(text.to_owned(), |text, step| step.apply(&text).map(Cow::into_owned).map_err(|rejection| rejection.reason))
+            steps.iter().try_fold(text.to_owned(), |text, step| {
+                step.apply(&text, &About::NOTHING).map(Cow::into_owned).map_err(|rejection| rejection.reason)
+            })
         };
         assert_eq!(
             run(
@@ -140,6 +163,14 @@ mod tests {
                     Just("("),
                     Just(")"),
                     Just("lageinkomen"),
+                    Just("**"),
+                    Just("- "),
+                    Just("Hier is de uitleg: "),
+                    Just("Laat me weten of het zo goed is."),
+                    Just("motie_id: 2024Z01234"),
+                    Just("r1: "),
+                    Just("De motie vraagt om geld. "),
+                    Just("2031"),
                 ],
                 0..30,
             )
@@ -151,18 +182,57 @@ mod tests {
         #![proptest_config(ProptestConfig::with_cases(1_000))]
 
         #[test]
-        fn never_panics_says_owned_only_for_a_change_and_repairs_once(text in texts()) {
+        fn never_panics_says_owned_only_for_a_change_and_repairs_once(text in texts(), other in texts(), item in texts()) {
+            let about = About { item: Some(&item), neighbours: &[&other], others: &[&item], instructions: &[&other] };
             for kind in steps() {
                 let step = (kind.compile)(inline_table(kind.example), &DUTCH).expect("compiles");
-                let Ok(once) = step.apply(&text) else { continue };
+                let once = match step.apply(&text, &about) {
+                    Ok(once) => once,
+                    Err(rejection) => {
+                        prop_assert!(kind.reasons.contains(&rejection.reason), "{}: {}", kind.name, rejection.reason);
+                        continue;
+                    }
+                };
                 if let Cow::Owned(once) = &once {
                     prop_assert_ne!(once, &text, "{} claims a repair", kind.name);
                 }
-                // Taking `(2-3)` out of `(1(2-3)-4)` makes a new match, which is right to stay.
-                if kind.name != "remove-pattern" {
-                    let twice = step.apply(&once);
+                // Taking `(2-3)` out of `(1(2-3)-4)` makes a new match, which is right to stay; marks, openings and
+                // fields are taken out a bounded number of times, each of which looks at the whole text.
+                if !["remove-pattern", "strip-markdown", "drop-boilerplate", "remove-metadata"].contains(&kind.name) {
+                    let twice = step.apply(&once, &about);
                     prop_assert_eq!(twice.as_deref(), Ok(once.as_ref()), "{}", kind.name);
                 }
+            }
+        }
+    }
+
+    /// Texts that make a careless search go over them again and again.
+    #[test]
+    fn every_step_takes_linear_time() {
+        let awkward =
+            ["De motie vraagt om geld. ", "**a ", "((((", "[a](", "Hier is: ", "<think>", "a_b: ", "> ", "12-", "\u{301}", "ع a ", "ja "];
+        let item = "De motie vraagt in 2024 om geld voor Groningen. ".repeat(2_000);
+        for kind in steps() {
+            let step = (kind.compile)(inline_table(kind.example), &DUTCH).expect("compiles");
+            for part in awkward {
+                let time = |times: usize| {
+                    let text = part.repeat(times);
+                    let about = About { item: Some(&item[..text.len().min(item.len())]), neighbours: &[&item], ..About::NOTHING };
+                    let run = || {
+                        let started = std::time::Instant::now();
+                        drop(step.apply(&text, &about).map(Cow::into_owned));
+                        started.elapsed()
+                    };
+                    // The quickest of a few: others work on this machine as well.
+                    (0..3).map(|_| run()).min().expect("three")
+                };
+                let is_linear = || {
+                    let (short, long) = (time(400), time(8_000));
+                    (long < short * 100 + std::time::Duration::from_millis(30)).then_some(()).ok_or((short, long))
+                };
+                // What is quadratic is so every time.
+                let measured = is_linear().or_else(|_| is_linear()).or_else(|_| is_linear());
+                assert_eq!(measured, Ok(()), "{}: {part:?}", kind.name);
             }
         }
     }

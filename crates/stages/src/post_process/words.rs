@@ -2,7 +2,7 @@
 //! function word from a name or a part of a compound. Replacing needs exact boundaries, and has them from
 //! `phrases`.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::LazyLock;
 
@@ -79,6 +79,31 @@ impl Hasher for WordHasher {
         self.0.wrapping_mul(0xd6e8_feb8_6659_fd93)
     }
 }
+
+/// Stands for a word where many are compared. Two words that share it are rare enough to be taken for one.
+pub(super) fn hash(word: &str) -> u64 {
+    // FNV-1a with a last stir, as its low bits alone are weak.
+    let mixed = word.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
+    (mixed ^ (mixed >> 29)).wrapping_mul(0xd6e8_feb8_6659_fd93)
+}
+
+/// The words of a text in their order, lower case, each by its hash.
+pub(super) fn sounds(text: &str) -> Vec<u64> {
+    let mut lowered = Lowered::new(text);
+    let mut sounds = Vec::with_capacity(text.len() / 6);
+    sounds.extend(words(text).map(|word| hash(lowered.get(&word))));
+    sounds
+}
+
+/// Stands for words in their order.
+pub(super) fn hash_of_run(sounds: &[u64]) -> u64 {
+    sounds.iter().fold(sounds.len() as u64, |run, sound| (run.rotate_left(23) ^ sound).wrapping_mul(0x9e37_79b9_7f4a_7c15))
+}
+
+/// A map by hashes, which need no second hashing to speak of.
+pub(super) type HashedMap<V> = HashMap<u64, V, BuildHasherDefault<WordHasher>>;
+/// The same as a set.
+pub(super) type HashedSet = HashSet<u64, BuildHasherDefault<WordHasher>>;
 
 /// The words of a list file: white space between them, `#` comments to the end of the line.
 pub(super) fn list(file: &'static str) -> impl Iterator<Item = &'static str> {
