@@ -18,3 +18,4 @@ mod source;
 mod spy;
 mod sql;
 mod support;
+mod typed;

@@ -17,7 +17,7 @@ mod registry;
 mod stage;
 mod traffic;
 
-pub use answer::{AnswerShape, FieldType};
+pub use answer::{AnswerField, AnswerShape, FieldType};
 pub use diagnostic::{Diagnostic, Diagnostics, Mistake, Origin, nearest};
 pub use error::{Error, Result};
 pub use fingerprint::{Fingerprint, RowId};

@@ -184,6 +184,7 @@ fn answered(
     let (cost, cost_source) = cost(model, usage, response.cost);
     let reply = read_answers(&response.content, request.items.len(), &request.shape);
     let truncated = response.finish == Finish::Truncated;
+    let reply = if truncated { reply.cut_off() } else { reply };
     let (bad_rows, whole) = (reply.rows.len() - reply.given(), reply.whole);
     let verdicts: Vec<_> = reply.rows.into_iter().map(|row| verdict(row, &request.shape, truncated, acceptance)).collect();
     let accepted = verdicts.iter().filter(|verdict| verdict.is_ok()).count();
@@ -266,8 +267,10 @@ pub(super) fn judge_again(
     acceptance: &[Arc<dyn Acceptance>],
 ) -> Option<Result<Answer, Fault>> {
     let response = model.provider.read(attempt.raw_response.as_deref()?).ok()?;
+    let truncated = response.finish == Finish::Truncated;
     let reply = read_answers(&response.content, attempt.begun.keys.len(), shape);
-    Some(verdict(reply.rows.into_iter().nth(position)?, shape, response.finish == Finish::Truncated, acceptance))
+    let reply = if truncated { reply.cut_off() } else { reply };
+    Some(verdict(reply.rows.into_iter().nth(position)?, shape, truncated, acceptance))
 }
 
 fn verdict(row: RowAnswer, shape: &AnswerShape, truncated: bool, acceptance: &[Arc<dyn Acceptance>]) -> Result<Answer, Fault> {
@@ -277,7 +280,7 @@ fn verdict(row: RowAnswer, shape: &AnswerShape, truncated: bool, acceptance: &[A
         RowAnswer::Missing if truncated => Err(fault("truncated", "the answer was cut off before this row".to_owned())),
         RowAnswer::Missing => Err(fault("missing", "the answer does not name this row".to_owned())),
         RowAnswer::Duplicate => Err(fault("duplicate", "the answer names this row twice, with different words".to_owned())),
-        RowAnswer::Invalid(detail) => Err(fault("invalid", detail)),
+        RowAnswer::Invalid { why, said } => Err(Fault { text: Some(said), ..fault("invalid", why) }),
     }
 }
 
