@@ -15,6 +15,7 @@ use std::borrow::Cow;
 use promptmill_core::AnswerShape;
 use serde_json::Value;
 
+use find::Entry;
 use fit::{fit, is_bare};
 use json::Json;
 use lenient::{Read, read, unescaped};
@@ -31,8 +32,9 @@ pub struct Reply {
     pub unknown_ids: usize,
     /// Whether the JSON was whole. If not, what stood before the break counts.
     pub whole: bool,
-    /// The row whose words are the last of the content, where nothing shows that they end there.
-    pub open: Option<usize>,
+    /// The rows that nothing shows to be settled: words at the end of the content, or without an id. What would come
+    /// behind might change them.
+    pub open: Vec<usize>,
 }
 
 /// What a model said about one row.
@@ -59,10 +61,10 @@ impl Reply {
         self.rows.iter().filter(|row| matches!(row, RowAnswer::Given(_))).count()
     }
 
-    /// The same, known to have been cut off: words that do not show where they end are no answer.
+    /// The same, known to have been cut off: what might have gone on is no answer.
     #[must_use]
     pub fn cut_off(mut self) -> Self {
-        if let Some(row) = self.open.take() {
+        for row in std::mem::take(&mut self.open) {
             self.rows[row] = RowAnswer::Missing;
         }
         self
@@ -74,14 +76,18 @@ pub fn read_answers(content: &str, count: usize, shape: &AnswerShape) -> Reply {
     let content = spoken(content);
     let Read { values, whole, ends_in_text } = json_in(content, 0);
     let bare = if count == 1 { bare_answer(content, &values, whole, shape) } else { None };
-    let mut reply = Reply { rows: vec![RowAnswer::Missing; count], unknown_ids: 0, whole, open: None };
+    let mut reply = Reply { rows: vec![RowAnswer::Missing; count], unknown_ids: 0, whole, open: Vec::new() };
     let mut first: Vec<Option<Json>> = vec![None; count];
-    for (position, value) in find::entries(values, &shape.columns()) {
+    let entries = find::entries(values, &shape.columns());
+    let last = entries.len().saturating_sub(1);
+    for (index, Entry { position, value, is_open }) in entries.into_iter().enumerate() {
         let Some(position) = position.filter(|position| *position < count) else {
             reply.unknown_ids += 1;
             continue;
         };
-        reply.open = ends_in_text.then_some(position);
+        if is_open || (ends_in_text && index == last) {
+            reply.open.push(position);
+        }
         let row = &mut reply.rows[position];
         match &first[position] {
             None => {
@@ -99,9 +105,10 @@ pub fn read_answers(content: &str, count: usize, shape: &AnswerShape) -> Reply {
         }
     }
     // A single row asked alone may be answered without its id: there is no other row it could belong to.
-    if let Some((value, plain)) = bare.filter(|_| reply.unknown_ids == 0 && first[0].is_none()) {
+    if let Some(value) = bare.filter(|_| reply.unknown_ids == 0 && first[0].is_none()) {
         reply.rows[0] = row_answer(&value, shape);
-        (reply.whole, reply.open) = (true, plain.then_some(0));
+        // More may come behind it, and under its id.
+        (reply.whole, reply.open) = (true, vec![0]);
     }
     reply
 }
@@ -155,16 +162,16 @@ fn is_escaped(content: &str) -> bool {
 }
 
 /// The answer about a single row, given without its id: an object with the answer's names, or words that are no
-/// JSON; and whether it is such words.
-fn bare_answer(content: &str, values: &[Json], whole: bool, shape: &AnswerShape) -> Option<(Json, bool)> {
+/// JSON.
+fn bare_answer(content: &str, values: &[Json], whole: bool, shape: &AnswerShape) -> Option<Json> {
     let columns = shape.columns();
     match values {
         [Json::List(items, true)] if whole => match items.as_slice() {
-            [only] if is_bare(only, &columns, 0) => Some((only.clone(), false)),
+            [only] if is_bare(only, &columns, 0) => Some(only.clone()),
             _ => None,
         },
-        [only] if whole && is_bare(only, &columns, 0) => Some((only.clone(), false)),
-        _ => plain_words(content).map(|words| (Json::Text(words.into_owned()), true)),
+        [only] if whole && is_bare(only, &columns, 0) => Some(only.clone()),
+        _ => plain_words(content).map(|words| Json::Text(words.into_owned())),
     }
 }
 
@@ -268,6 +275,8 @@ mod tests {
             ("De motie vraagt om meer tr", 1, 1, 0),
             (r#"{"r1": "een", "r2": "hij zei ""#, 2, 2, 1),
             (r#"{"r1": "een", "r2": "tw"#, 2, 1, 1),
+            (r#"{"r1": "een", "r"#, 2, 1, 1),
+            (r#"{"r1": "een","#, 2, 1, 0),
             (r#"{"r1": "een", "r2": "twee"}"#, 2, 2, 2),
         ] {
             let reply = read_answers(content, count, &shape);

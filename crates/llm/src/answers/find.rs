@@ -14,16 +14,25 @@ const ID_NAMES: [&str; 7] = ["id", "row_id", "rowid", "row", "item_id", "item", 
 /// No id is longer.
 const MAX_ID: usize = 32;
 
-/// What stands under the ids in these values: positions from 0, or `None` for an id that is not ours.
-/// `columns` are the answer's own names, which are no names of ids.
-pub(super) fn entries(values: Vec<Json>, columns: &[&str]) -> Vec<(Option<usize>, Json)> {
+/// What a model said under an id.
+#[derive(Debug)]
+pub(super) struct Entry {
+    /// The row, from 0; `None` for an id that is not ours.
+    pub(super) position: Option<usize>,
+    pub(super) value: Json,
+    /// Whether it stands in something that was cut off behind it, which might have turned out to be no wrapper.
+    pub(super) is_open: bool,
+}
+
+/// What stands under the ids in these values. `columns` are the answer's own names, which are no names of ids.
+pub(super) fn entries(values: Vec<Json>, columns: &[&str]) -> Vec<Entry> {
     let mut found = Found { columns, entries: Vec::new() };
     for value in values {
-        found.search(value, 0);
+        found.search(value, 0, false);
     }
-    let counts_from_zero = found.entries.iter().any(|(number, _)| *number == Some(0));
+    let counts_from_zero = found.entries.iter().any(|(number, ..)| *number == Some(0));
     let position = |number: Option<usize>| number.filter(|_| !counts_from_zero)?.checked_sub(1);
-    found.entries.into_iter().map(|(number, value)| (position(number), value)).collect()
+    found.entries.into_iter().map(|(number, value, is_open)| Entry { position: position(number), value, is_open }).collect()
 }
 
 /// Whether a key looks like an id of a row.
@@ -33,54 +42,75 @@ pub(super) fn is_id(text: &str) -> bool {
 
 struct Found<'a> {
     columns: &'a [&'a str],
-    /// The number in an id, `None` for no id of ours, and what stands under it.
-    entries: Vec<(Option<usize>, Json)>,
+    /// The number in an id, `None` for no id of ours, what stands under it, and whether it is open.
+    entries: Vec<(Option<usize>, Json, bool)>,
 }
 
 impl Found<'_> {
-    /// Collects what a value says about rows.
-    fn search(&mut self, value: Json, depth: usize) {
+    /// Collects what a value says about rows. What has been found counts whatever comes behind it: at the most,
+    /// that says something else about the same row.
+    fn search(&mut self, value: Json, depth: usize, is_open: bool) {
         match value {
-            Json::Object(pairs, whole) => self.search_object(pairs, whole, depth),
+            Json::Object(pairs, whole) => self.search_object(pairs, whole, depth, is_open),
             Json::List(items, _) => {
-                // Once rows carry their ids, what has none is not taken for a wrapper.
-                let are_rows = items.iter().any(|item| matches!(item, Json::Object(pairs, _) if self.id_of(pairs).is_some()));
+                let mut are_rows = false;
                 for item in items {
-                    match item {
-                        Json::Object(pairs, whole) if are_rows => self.row(pairs, whole),
-                        item if depth < MAX_WRAPPERS => self.search(item, depth + 1),
-                        _ => {}
+                    let Json::Object(pairs, whole) = item else {
+                        self.search_below(item, depth, is_open);
+                        continue;
+                    };
+                    are_rows |= self.id_of(&pairs).is_some();
+                    // Once rows carry their ids, what has none is not taken for a wrapper.
+                    if !are_rows || self.id_of(&pairs).is_some() || pairs.iter().any(|(key, _)| is_id(key)) {
+                        self.search_below(Json::Object(pairs, whole), depth, is_open);
                     }
                 }
             }
             // JSON that was put in quotes once more.
-            Json::Text(text) if depth > 0 && depth < MAX_WRAPPERS => {
+            Json::Text(text) if depth > 0 => {
                 if let Some(value) = embedded(&text) {
-                    self.search(value, depth + 1);
+                    self.search_below(value, depth, is_open);
                 }
             }
             _ => {}
         }
     }
 
-    fn search_object(&mut self, pairs: Vec<(String, Json)>, whole: bool, depth: usize) {
-        let by_id = pairs.iter().any(|(key, _)| is_id(key));
-        if self.id_of(&pairs).is_some_and(|(_, number)| number.is_some() || !by_id) {
-            self.row(pairs, whole);
-        } else if by_id {
-            let whole_values = pairs.into_iter().filter(|(_, value)| value.is_whole());
-            self.entries.extend(whole_values.map(|(key, value)| (number(&key), value)));
-        } else if depth < MAX_WRAPPERS {
-            // A wrapper such as {"rows": [...]}.
-            pairs.into_iter().for_each(|(_, value)| self.search(value, depth + 1));
+    fn search_below(&mut self, value: Json, depth: usize, is_open: bool) {
+        if depth < MAX_WRAPPERS {
+            self.search(value, depth + 1, is_open);
         }
     }
 
-    /// Takes a row that carries its id. One that was cut off says nothing.
-    fn row(&mut self, mut pairs: Vec<(String, Json)>, whole: bool) {
-        if let Some((index, number)) = self.id_of(&pairs).filter(|_| whole) {
-            pairs.remove(index);
-            self.entries.push((number, Json::Object(pairs, true)));
+    fn search_object(&mut self, mut pairs: Vec<(String, Json)>, whole: bool, depth: usize, is_open: bool) {
+        if pairs.iter().any(|(key, _)| is_id(key)) {
+            for (key, value) in pairs {
+                let number = number(&key);
+                if number.is_none() && matches!(value, Json::Object(..) | Json::List(..)) {
+                    self.search_below(value, depth, is_open);
+                } else if value.is_whole() {
+                    self.entries.push((number, value, is_open));
+                }
+            }
+            return;
+        }
+        match self.id_of(&pairs) {
+            Some((index, Some(number))) if whole => {
+                pairs.remove(index);
+                self.entries.push((Some(number), Json::Object(pairs, true), is_open));
+            }
+            // A row that was cut off says nothing.
+            Some((_, Some(_))) => {}
+            // A wrapper such as {"rows": [...]}, perhaps with an id of its own.
+            none_of_ours => {
+                if none_of_ours.is_some() {
+                    self.entries.push((None, Json::Null, is_open));
+                }
+                for (_, value) in pairs {
+                    let is_open = is_open || (!whole && value.is_whole());
+                    self.search_below(value, depth, is_open);
+                }
+            }
         }
     }
 

@@ -155,8 +155,10 @@ impl<'a> Parser<'a> {
                 }
                 _ => {}
             }
+            let begin = self.at;
             let Some((key, is_quoted)) = self.key() else {
-                return self.open_object(pairs);
+                let next_row = self.text[begin..].trim_start_matches(['"', '\'', '“']).starts_with(['r', 'R']);
+                return self.open_object(pairs, next_row);
             };
             self.trusted |= is_quoted;
             let value = self.value(depth, Place::Object);
@@ -165,18 +167,19 @@ impl<'a> Parser<'a> {
                 return Json::Object(pairs, false);
             }
             if !self.can_go_on(Place::Object) {
-                return self.open_object(pairs);
+                return self.open_object(pairs, false);
             }
             self.trusted = true;
         }
     }
 
-    /// What there is of an object that ends without its brace. Only a key behind it shows that a text has ended.
-    fn open_object(&mut self, mut pairs: Vec<(String, Json)>) -> Json {
+    /// What there is of an object that ends without its brace. Only a key behind it, or the beginning of the `next_row`,
+    /// shows that a text has ended.
+    fn open_object(&mut self, mut pairs: Vec<(String, Json)>, next_row: bool) -> Json {
         if self.is_broken() {
             pairs.pop_if(|(_, value)| value.is_doubtful());
         }
-        self.ends_in_text = matches!(pairs.last(), Some((_, Json::Text(_))));
+        self.ends_in_text = !next_row && matches!(pairs.last(), Some((_, Json::Text(_))));
         Json::Object(pairs, false)
     }
 

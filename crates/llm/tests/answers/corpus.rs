@@ -67,7 +67,7 @@ fn every_answer_is_read_as_what_it_is() {
         for (index, case) in corpus.cases.iter().enumerate() {
             let reply = read_answers(&case.says, case.is.len(), &corpus.shape);
             let is: Vec<String> = reply.rows.iter().map(|row| shown(row, &corpus.shape)).collect();
-            if is != case.is || reply.whole == case.broken || reply.unknown_ids != case.unknown || (case.open && reply.open.is_none()) {
+            if is != case.is || reply.whole == case.broken || reply.unknown_ids != case.unknown || (case.open && reply.open.is_empty()) {
                 wrong.push(format!(
                     "{} {}: {}\n  is {is:?}, broken {}, unknown {}, open {:?}\n  should be {case:?}",
                     corpus.name,

@@ -137,7 +137,7 @@ impl Fuzzer {
         let reply = self.check(&said);
         let mut hasher = DefaultHasher::new();
         let kinds: Vec<String> = reply.rows.iter().map(kind_of).collect();
-        (kinds, reply.unknown_ids.min(3), reply.whole, reply.open, said.shape, said.text.len().checked_ilog2()).hash(&mut hasher);
+        (kinds, reply.unknown_ids.min(3), reply.whole, &reply.open, said.shape, said.text.len().checked_ilog2()).hash(&mut hasher);
         if self.seen.insert(hasher.finish()) && self.pool.len() < POOL && said.text.len() < LONGEST {
             self.pool.push(said);
         }
