@@ -24,3 +24,4 @@ mod source;
 mod spy;
 mod sql;
 mod support;
+mod typed;

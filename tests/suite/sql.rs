@@ -73,6 +73,9 @@ fn rows_are_printed_as_table_json_and_csv() {
     assert_eq!(print("json").trim(), r#"[{"n":10,"text":"a,b"}]"#);
     assert_eq!(print("csv"), "n,text\n10,\"a,b\"\n");
     assert!(print("table").contains("| 10 | a,b  |"), "{}", print("table"));
+    let nested = "SELECT [1, 2] AS list, named_struct('a', 'x') AS it, NULL AS none";
+    let csv = project.run(&["sql", "pipeline.toml", nested, "--output", "csv"]).expect(0).stdout;
+    assert_eq!(csv, "list,it,none\n\"[1,2]\",\"{\"\"a\"\":\"\"x\"\"}\",\n");
 }
 
 #[test]

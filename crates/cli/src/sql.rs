@@ -2,7 +2,12 @@
 
 use std::io::IsTerminal;
 use std::process::ExitCode;
+use std::sync::Arc;
 
+use arrow::array::{ArrayRef, RecordBatch, StringArray};
+use arrow::datatypes::FieldRef;
+use arrow::error::ArrowError;
+use arrow::json::writer::LineDelimited;
 use arrow::util::pretty::pretty_format_batches;
 use clap::{Args, ValueEnum};
 use datafusion::execution::context::SQLOptions;
@@ -89,10 +94,10 @@ async fn answer(session: &SessionContext, query: &str, format: RowFormat) -> Res
     };
     let read_only = SQLOptions::new().with_allow_ddl(false).with_allow_dml(false);
     let frame = session.sql_with_options(query.trim().trim_end_matches(';'), read_only).await.map_err(failed)?;
-    let schema = std::sync::Arc::new(frame.schema().as_arrow().clone());
+    let schema = Arc::new(frame.schema().as_arrow().clone());
     let mut batches = frame.collect().await.map_err(failed)?;
     if batches.is_empty() {
-        batches.push(arrow::array::RecordBatch::new_empty(schema));
+        batches.push(RecordBatch::new_empty(schema));
     }
     let unprintable = |error| Error::failed("the rows cannot be printed").because(error);
     match format {
@@ -109,8 +114,28 @@ async fn answer(session: &SessionContext, query: &str, format: RowFormat) -> Res
         }
         RowFormat::Csv => {
             let mut writer = arrow::csv::WriterBuilder::new().with_header(true).build(Vec::new());
-            batches.iter().try_for_each(|batch| writer.write(batch)).map_err(unprintable)?;
+            batches.iter().try_for_each(|batch| writer.write(&flat(batch)?)).map_err(unprintable)?;
             Ok(writer.into_inner())
         }
     }
+}
+
+/// The same rows with lists and structs as JSON: CSV has none.
+fn flat(batch: &RecordBatch) -> std::result::Result<RecordBatch, ArrowError> {
+    let column = |(field, array): (&FieldRef, &ArrayRef)| {
+        if !array.data_type().is_nested() {
+            return Ok((field.name().clone(), Arc::clone(array)));
+        }
+        let alone = RecordBatch::try_from_iter_with_nullable([("v", Arc::clone(array), true)])?;
+        let mut writer = arrow::json::WriterBuilder::new().with_explicit_nulls(true).build::<_, LineDelimited>(Vec::new());
+        writer.write(&alone)?;
+        writer.finish()?;
+        let lines = String::from_utf8_lossy(&writer.into_inner()).into_owned();
+        let values = lines.lines().map(|line| line.strip_prefix("{\"v\":")?.strip_suffix('}').filter(|value| *value != "null"));
+        Ok((field.name().clone(), Arc::new(values.collect::<StringArray>()) as ArrayRef))
+    };
+    let columns =
+        batch.schema_ref().fields().iter().zip(batch.columns()).map(column).collect::<std::result::Result<Vec<_>, ArrowError>>()?;
+    // Without columns the number of rows would be lost, and there is nothing to flatten.
+    if columns.is_empty() { Ok(batch.clone()) } else { RecordBatch::try_from_iter(columns) }
 }

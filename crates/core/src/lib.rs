@@ -19,7 +19,7 @@ mod stage;
 mod traffic;
 
 pub use acceptance::{About, Acceptance, Accepted, Effect, Effects, Rejected, Tally};
-pub use answer::{AnswerShape, FieldType};
+pub use answer::{AnswerField, AnswerShape, FieldType};
 pub use diagnostic::{Diagnostic, Diagnostics, Mistake, Origin, nearest};
 pub use error::{Error, Result};
 pub use fingerprint::{Fingerprint, RowId};

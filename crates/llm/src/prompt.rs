@@ -89,8 +89,8 @@ fn push_instruction(message: &mut String, request: &Request) {
         }
         AnswerShape::Fields(fields) => {
             message.push_str("an object about the item with that id, with the fields");
-            for (index, (name, field)) in fields.iter().enumerate() {
-                let _ = write!(message, "{} \"{name}\" ({})", if index > 0 { "," } else { "" }, field.schema());
+            for (index, field) in fields.iter().enumerate() {
+                let _ = write!(message, "{} \"{}\" ({})", if index > 0 { "," } else { "" }, field.name, field.schema());
             }
             message.push('.');
         }

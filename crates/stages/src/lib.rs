@@ -1,5 +1,6 @@
 //! The built-in stages, one file each.
 
+mod answer;
 mod cost;
 mod filter;
 mod llm;

@@ -4,13 +4,14 @@
 //! in whatever order that happens. A row that got no acceptable answer is asked again, then asked of the next
 //! model of the chain, and at last handed out as a dead letter with its reason. The four parts: the row
 //! and what it has been through (`row`), one request from reservation to judgement (`ask`), who waits for
-//! what (`queue`), and the loop that joins them (`desk`).
+//! what (`queue`), and the loop that joins them (`desk`). Answers become columns in `typed`.
 
 mod ask;
 mod desk;
 mod queue;
 mod race;
 mod row;
+mod typed;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,10 +19,11 @@ use std::time::Duration;
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use futures::StreamExt;
 use promptmill_core::pipeline::Period;
-use promptmill_core::{AnswerShape, BatchStream, Declares, FieldType, Mistake, Stage, StageConfig, StageContext, columns};
+use promptmill_core::{AnswerShape, BatchStream, Declares, Mistake, Stage, StageConfig, StageContext, columns};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
+use self::typed::arrow_type;
 use crate::prompt_pack::PackPlan;
 use crate::setting::Adaptive;
 
@@ -106,8 +108,10 @@ impl Stage for Llm {
                     .hint(Some("choose another name with `answer`, or rename the source's column"))
             })
             .collect();
-        if !taken.is_empty() {
-            return Err(taken);
+        let twice = added.iter().enumerate().filter(|(index, field)| added[..*index].iter().any(|before| before.name() == field.name()));
+        let mistakes: Vec<Mistake> = taken.into_iter().chain(twice.map(|(_, field)| stands_twice(field.name()))).collect();
+        if !mistakes.is_empty() {
+            return Err(mistakes);
         }
         let kept = input.fields().iter().filter(|field| field.name() != columns::ITEM).cloned();
         Ok(Arc::new(Schema::new(kept.chain(added.into_iter().map(Arc::new)).collect::<Vec<_>>())))
@@ -133,6 +137,11 @@ impl Stage for Llm {
     }
 }
 
+fn stands_twice(column: &str) -> Mistake {
+    Mistake::new("", format!("`answer` has a field `{column}`, and `llm` adds a column of that name itself"))
+        .hint(Some(format!("rename the field, for example to `{column}_of_answer`")))
+}
+
 /// How to ask, as `prompt-pack` left it in the schema.
 fn pack_plan(input: &SchemaRef) -> Option<PackPlan> {
     serde_json::from_str(input.metadata().get(columns::PACK)?).ok()
@@ -148,10 +157,10 @@ fn added_fields(shape: &AnswerShape) -> Vec<Field> {
             fields.push(Field::new(flags_column(name), flags_type(), true));
         }
         AnswerShape::Fields(answers) => {
-            for (name, answer) in answers {
-                fields.push(marked(Field::new(name, arrow_type(answer), true)));
-                if *answer == FieldType::String {
-                    fields.push(Field::new(flags_column(name), flags_type(), true));
+            for answer in answers {
+                fields.push(marked(Field::new(&answer.name, arrow_type(&answer.kind), true)));
+                if answer.is_text() {
+                    fields.push(Field::new(flags_column(&answer.name), flags_type(), true));
                 }
             }
         }
@@ -177,14 +186,4 @@ pub(crate) fn flags_column(answer: &str) -> String {
 /// Its type.
 pub(crate) fn flags_type() -> DataType {
     DataType::List(Arc::new(Field::new("item", DataType::Utf8, true)))
-}
-
-fn arrow_type(field: &FieldType) -> DataType {
-    match field {
-        FieldType::String | FieldType::Enum(_) => DataType::Utf8,
-        FieldType::Int => DataType::Int64,
-        FieldType::Float => DataType::Float64,
-        FieldType::Bool => DataType::Boolean,
-        FieldType::ListOfString => flags_type(),
-    }
 }

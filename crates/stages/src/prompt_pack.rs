@@ -17,11 +17,12 @@ use futures::{StreamExt, TryStreamExt};
 use minijinja::value::{Enumerator, Object, Value};
 use minijinja::{Environment, ErrorKind, UndefinedBehavior};
 use promptmill_core::{
-    AnswerShape, BatchStream, Declares, Error, FieldType, Fingerprint, Mistake, Result, Stage, StageConfig, StageContext, columns, nearest,
+    AnswerShape, BatchStream, Declares, Error, Fingerprint, Mistake, Result, Stage, StageConfig, StageContext, columns, nearest,
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::answer::AnswerSetting;
 use crate::setting::Adaptive;
 
 /// Turns rows into questions, several to a request. Each row is shown to the model as one item with a short
@@ -41,23 +42,13 @@ pub(crate) struct PromptPack {
     /// number is fixed.
     #[serde(default)]
     rows: Adaptive<15, 1, 40>,
-    /// The answer's column; or a table of typed fields, each of which becomes a column.
-    #[serde(default = "default_answer")]
+    /// The answer's column, `answer` if left out; or a table of typed fields, each of which becomes a column. Types are
+    /// `string`, `int`, `float`, `bool`, `list<…>`, with `?` where null is an answer, and tables:
+    /// `{ enum = ["low", "high"] }`, `{ fields = { name = "string" } }`, `{ list = { fields = { … } } }`,
+    /// `{ type = "int", nullable = true, description = "from 1 to 10" }`. A value that does not fit its type is rejected;
+    /// see the guide on typed answers.
+    #[serde(default)]
     answer: AnswerSetting,
-}
-
-/// A text column's name, or a table of typed fields.
-#[derive(Debug, Deserialize, JsonSchema)]
-#[serde(untagged)]
-enum AnswerSetting {
-    /// The name of the text column.
-    Name(String),
-    /// Names and types of the columns.
-    Fields(serde_json::Map<String, serde_json::Value>),
-}
-
-fn default_answer() -> AnswerSetting {
-    AnswerSetting::Name("answer".to_owned())
 }
 
 /// How `llm` has to ask: what `prompt-pack` leaves in the schema's metadata.
@@ -91,7 +82,7 @@ impl Stage for PromptPack {
         let known: Vec<&str> = input.fields().iter().map(|field| field.name().as_str()).filter(|name| !name.starts_with("__")).collect();
         check_template("item", &self.item, &known, "column", &mut mistakes);
         check_template("prompt", &self.prompt, &PACK_VARIABLES, "variable", &mut mistakes);
-        let shape = self.shape().map_err(|mistake| mistakes.push(mistake)).ok();
+        let shape = self.answer.shape().map_err(|mistake| mistakes.push(mistake)).ok();
         let (Some(shape), true) = (shape, mistakes.is_empty()) else { return Err(mistakes) };
         let plan = PackPlan {
             system: self.system.clone(),
@@ -137,62 +128,10 @@ impl Stage for PromptPack {
             Ok(template) => template.undeclared_variables(false).into_iter().collect(),
             Err(_) => BTreeSet::new(),
         };
-        let shape = self.shape().ok().map(|shape| serde_json::json!(shape));
+        let shape = self.answer.shape().ok().map(|shape| serde_json::json!(shape));
         let question = serde_json::json!({"system": self.system, "prompt": self.prompt, "answer": shape});
         let of_requests = [("rows_per_request".to_owned(), self.rows.to_json())].into_iter().collect();
         Declares { reads, question: Some(question), of_requests, ..Declares::default() }
-    }
-}
-
-impl PromptPack {
-    fn shape(&self) -> Result<AnswerShape, Mistake> {
-        match &self.answer {
-            AnswerSetting::Name(name) => column_name("answer", name).map(|()| AnswerShape::Text(name.clone())),
-            AnswerSetting::Fields(fields) if fields.is_empty() => Err(Mistake::new("answer", "`answer` has no fields")),
-            AnswerSetting::Fields(fields) => fields
-                .iter()
-                .map(|(name, field)| {
-                    let at = format!("answer.{name}");
-                    column_name(&at, name)?;
-                    Ok((name.clone(), field_type(&at, field)?))
-                })
-                .collect::<Result<_, Mistake>>()
-                .map(AnswerShape::Fields),
-        }
-    }
-}
-
-fn column_name(at: &str, name: &str) -> Result<(), Mistake> {
-    if name.is_empty() || name.starts_with("__") {
-        return Err(Mistake::new(at, format!("`{name}` cannot be the name of a column")));
-    }
-    Ok(())
-}
-
-fn field_type(at: &str, field: &serde_json::Value) -> Result<FieldType, Mistake> {
-    const TYPES: [&str; 5] = ["string", "int", "float", "bool", "list<string>"];
-    match field {
-        serde_json::Value::String(name) => match name.as_str() {
-            "string" => Ok(FieldType::String),
-            "int" => Ok(FieldType::Int),
-            "float" => Ok(FieldType::Float),
-            "bool" => Ok(FieldType::Bool),
-            "list<string>" => Ok(FieldType::ListOfString),
-            other => {
-                let hint = nearest(other, TYPES).map_or_else(
-                    || "`string`, `int`, `float`, `bool`, `list<string>` or `{ enum = [\"a\", \"b\"] }`".to_owned(),
-                    |near| format!("did you mean `{near}`?"),
-                );
-                Err(Mistake::new(at, format!("unknown type `{other}`")).hint(Some(hint)))
-            }
-        },
-        serde_json::Value::Object(table) if table.len() == 1 => match table.get("enum").and_then(serde_json::Value::as_array) {
-            Some(values) if !values.is_empty() && values.iter().all(serde_json::Value::is_string) => {
-                Ok(FieldType::Enum(values.iter().filter_map(|value| value.as_str().map(str::to_owned)).collect()))
-            }
-            _ => Err(Mistake::new(at, "expected `{ enum = [\"a\", \"b\"] }`")),
-        },
-        _ => Err(Mistake::new(at, "expected a type's name or `{ enum = [\"a\", \"b\"] }`")),
     }
 }
 

@@ -17,7 +17,7 @@ mod words;
 use std::collections::HashMap;
 
 use async_trait::async_trait;
-use promptmill_core::{AnswerShape, FieldType, Money, Usage};
+use promptmill_core::{AnswerField, AnswerShape, FieldType, Money, Usage};
 use serde::Serialize;
 use serde::de::IgnoredAny;
 use serde_json::{Map, Value};
@@ -123,7 +123,7 @@ fn answer(request: &Request) -> String {
         content.push(':');
         match &*request.shape {
             AnswerShape::Text(_) => push_json(&mut content, &extract(&item.text, most)),
-            AnswerShape::Fields(fields) => push_json(&mut content, &fields_of(&item.text, fields, most)),
+            AnswerShape::Fields(fields) => push_json(&mut content, &fields_of(&item.text, &Document::read(&item.text), fields, most)),
         }
     }
     content.push('}');
@@ -135,18 +135,21 @@ fn push_json(out: &mut String, value: &impl Serialize) {
     out.push_str(&serde_json::to_string(value).unwrap_or_else(|_| "null".to_owned()));
 }
 
-fn fields_of(text: &str, fields: &[(String, FieldType)], most: usize) -> Map<String, Value> {
-    let document = Document::read(text);
-    let value = |name: &str, field: &FieldType| match field {
-        FieldType::String if is_title(name) => title_of(text, &document).into(),
-        FieldType::String => summarize(text, &document, most).into(),
-        FieldType::Enum(values) => most_mentioned(&document, values).into(),
-        FieldType::ListOfString => frequent(document.texts(), LIST_WORDS).into(),
+fn fields_of(text: &str, document: &Document, fields: &[AnswerField], most: usize) -> Map<String, Value> {
+    let value = |field: &AnswerField| match &field.kind {
+        FieldType::String if is_title(&field.name) => title_of(text, document).into(),
+        FieldType::String => summarize(text, document, most).into(),
+        FieldType::Enum(values) => most_mentioned(document, values).into(),
+        FieldType::List(items) if **items == FieldType::String => frequent(document.texts(), LIST_WORDS).into(),
+        // Which other values belong into a list is not said by counting words.
+        FieldType::List(_) => Value::Array(Vec::new()),
+        FieldType::Struct(fields) => fields_of(text, document, fields, most).into(),
         FieldType::Bool => document.asks().into(),
+        FieldType::Int | FieldType::Float if field.nullable => Value::Null,
         FieldType::Int => 0.into(),
         FieldType::Float => 0.0.into(),
     };
-    fields.iter().map(|(name, field)| (name.clone(), value(name, field))).collect()
+    fields.iter().map(|field| (field.name.clone(), value(field))).collect()
 }
 
 fn is_title(name: &str) -> bool {
@@ -235,12 +238,14 @@ mod tests {
             ("topic", list(&["Onderwijs", "Zorg"])),
             ("urgency", list(&["low", "high"])),
             ("nothing", list(&[])),
-            ("words", FieldType::ListOfString),
+            ("words", FieldType::List(Box::new(FieldType::String))),
+            ("years", FieldType::List(Box::new(FieldType::Int))),
+            ("of", FieldType::Struct(vec![AnswerField { nullable: true, ..AnswerField::new("number", FieldType::Int) }])),
             ("asks", FieldType::Bool),
             ("count", FieldType::Int),
             ("score", FieldType::Float),
         ];
-        let shape = AnswerShape::Fields(fields.map(|(name, field)| (name.to_owned(), field)).to_vec());
+        let shape = AnswerShape::Fields(fields.map(|(name, kind)| AnswerField::new(name, kind)).to_vec());
         let (_, answers) = complete(&request(&[MOTION, "Het regent."], shape, None)).await;
         let expected = json!({
             "Title": "Motie van het lid De Wit over groene bruggen",
@@ -250,6 +255,8 @@ mod tests {
             "urgency": "low",
             "nothing": "",
             "words": ["bruggen", "groene", "zorg", "verdienen", "wegen"],
+            "years": [],
+            "of": {"number": null},
             "asks": true,
             "count": 0,
             "score": 0.0,

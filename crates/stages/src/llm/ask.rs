@@ -185,6 +185,7 @@ fn answered(
     let (cost, cost_source) = cost(model, usage, response.cost);
     let reply = read_answers(&response.content, request.items.len(), &request.shape);
     let truncated = response.finish == Finish::Truncated;
+    let reply = if truncated { reply.cut_off() } else { reply };
     let (bad_rows, whole) = (reply.rows.len() - reply.given(), reply.whole);
     let verdicts = verdicts(&reply.rows, request, truncated, acceptance, meter);
     let accepted = verdicts.iter().filter(|verdict| verdict.is_ok()).count();
@@ -303,11 +304,12 @@ pub(super) fn judge_again(
 ) -> Option<Result<Answer, Fault>> {
     let response = model.provider.read(attempt.raw_response.as_deref()?).ok()?;
     let Rules { shape, acceptance, instructions, meter } = rules;
-    let rows = read_answers(&response.content, attempt.begun.keys.len(), shape).rows;
+    let truncated = response.finish == Finish::Truncated;
+    let reply = read_answers(&response.content, attempt.begun.keys.len(), shape);
+    let rows = if truncated { reply.cut_off() } else { reply }.rows;
     if position >= rows.len() {
         return None;
     }
-    let truncated = response.finish == Finish::Truncated;
     let mut judging = Judging { rows: &rows, shape, truncated, acceptance, tally: Tally::default() };
     let verdict = judging.verdict(position, &About { item: Some(item), instructions, ..About::NOTHING });
     meter.tally(&judging.tally);
@@ -331,7 +333,7 @@ impl Judging<'_> {
             RowAnswer::Missing if self.truncated => Err(fault("truncated", "the answer was cut off before this row".to_owned())),
             RowAnswer::Missing => Err(fault("missing", "the answer does not name this row".to_owned())),
             RowAnswer::Duplicate => Err(fault("duplicate", "the answer names this row twice, with different words".to_owned())),
-            RowAnswer::Invalid(detail) => Err(fault("invalid", detail.clone())),
+            RowAnswer::Invalid { why, said } => Err(Fault { text: Some(said.clone()), ..fault("invalid", why.clone()) }),
         }
     }
 

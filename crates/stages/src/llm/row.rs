@@ -2,13 +2,13 @@
 
 use std::sync::Arc;
 
-use arrow::array::{
-    ArrayRef, BooleanBuilder, Decimal128Builder, Float64Builder, Int32Builder, Int64Builder, ListBuilder, RecordBatch, StringBuilder,
-};
+use arrow::array::{ArrayRef, Decimal128Builder, Int32Builder, Int64Builder, ListBuilder, RecordBatch, StringBuilder};
 use arrow::compute::interleave_record_batch;
 use arrow::datatypes::SchemaRef;
 use promptmill_core::{AnswerShape, Attempt, FieldType, Fingerprint, Result, RowId, share};
 use serde_json::Value;
+
+use super::typed::array_of;
 
 /// A row that waits for its answer.
 #[derive(Clone, Debug)]
@@ -118,8 +118,8 @@ pub(super) fn to_batch(done: &[Done], shape: &AnswerShape, schema: &SchemaRef) -
     match shape {
         AnswerShape::Text(_) => push_answer(&mut arrays, done, 0, &FieldType::String)?,
         AnswerShape::Fields(fields) => {
-            for (index, (_, field)) in fields.iter().enumerate() {
-                push_answer(&mut arrays, done, index, field)?;
+            for (index, field) in fields.iter().enumerate() {
+                push_answer(&mut arrays, done, index, &field.kind)?;
             }
         }
     }
@@ -155,40 +155,10 @@ pub(super) fn to_batch(done: &[Done], shape: &AnswerShape, schema: &SchemaRef) -
 }
 
 /// Adds one column of the answer and, for a text, the column of its repairs.
-fn push_answer(arrays: &mut Vec<ArrayRef>, done: &[Done], index: usize, field: &FieldType) -> Result<()> {
-    let values = || done.iter().map(|done| done.result.as_ref().ok().map(|answer| &answer.values[index]));
-    arrays.push(match field {
-        FieldType::String | FieldType::Enum(_) => {
-            let mut builder = StringBuilder::with_capacity(done.len(), done.len() * 256);
-            values().for_each(|value| builder.append_option(value.and_then(Value::as_str)));
-            Arc::new(builder.finish())
-        }
-        FieldType::Int => {
-            let mut builder = Int64Builder::with_capacity(done.len());
-            values().for_each(|value| builder.append_option(value.and_then(Value::as_i64)));
-            Arc::new(builder.finish())
-        }
-        FieldType::Float => {
-            let mut builder = Float64Builder::with_capacity(done.len());
-            values().for_each(|value| builder.append_option(value.and_then(Value::as_f64)));
-            Arc::new(builder.finish())
-        }
-        FieldType::Bool => {
-            let mut builder = BooleanBuilder::with_capacity(done.len());
-            values().for_each(|value| builder.append_option(value.and_then(Value::as_bool)));
-            Arc::new(builder.finish())
-        }
-        FieldType::ListOfString => {
-            let mut builder = ListBuilder::new(StringBuilder::new());
-            for value in values() {
-                let items = value.and_then(Value::as_array);
-                items.into_iter().flatten().for_each(|item| builder.values().append_option(item.as_str()));
-                builder.append(items.is_some());
-            }
-            Arc::new(builder.finish())
-        }
-    });
-    if *field == FieldType::String {
+fn push_answer(arrays: &mut Vec<ArrayRef>, done: &[Done], index: usize, kind: &FieldType) -> Result<()> {
+    let values: Vec<Option<&Value>> = done.iter().map(|done| done.result.as_ref().ok().map(|answer| &answer.values[index])).collect();
+    arrays.push(array_of(kind, &values)?);
+    if *kind == FieldType::String {
         let mut builder = ListBuilder::new(StringBuilder::new());
         for done in done {
             match &done.result {

@@ -96,7 +96,7 @@ pub(super) mod tests {
     use std::sync::Arc;
     use std::time::Duration;
 
-    use promptmill_core::{AnswerShape, FieldType};
+    use promptmill_core::{AnswerField, AnswerShape, FieldType};
     use serde_json::{Map, Value, json};
 
     use super::*;
@@ -148,7 +148,7 @@ pub(super) mod tests {
         let mut request = request(Structured::JsonSchema, json!({}));
         let texts = ["een \"woord\"\\", "twee\r\n\tregels\u{1}", "drie \u{2028} …"];
         request.items = texts.iter().enumerate().map(|(row, text)| Item { id: row_id(row), text: (*text).into() }).collect();
-        let fields = vec![("a\"b".to_owned(), FieldType::Int), ("c".to_owned(), FieldType::Enum(vec!["\\".to_owned()]))];
+        let fields = vec![AnswerField::new("a\"b", FieldType::Int), AnswerField::new("c", FieldType::Enum(vec!["\\".to_owned()]))];
         for shape in [AnswerShape::Text("summary".into()), AnswerShape::Fields(fields)] {
             request.shape = Arc::new(shape);
             let body = written(&request, "max_tokens");
