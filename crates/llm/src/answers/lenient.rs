@@ -76,11 +76,13 @@ struct Parser<'a> {
     /// Whether this has proved to be JSON and no bracket in prose.
     trusted: bool,
     ends_in_text: bool,
+    /// The quotes of the last key, if it had any.
+    key_quotes: Option<Quotes>,
 }
 
 impl<'a> Parser<'a> {
     fn new(text: &'a str) -> Self {
-        Self { text, bytes: text.as_bytes(), at: 0, stopped: None, trusted: false, ends_in_text: false }
+        Self { text, bytes: text.as_bytes(), at: 0, stopped: None, trusted: false, ends_in_text: false, key_quotes: None }
     }
 
     fn values(&mut self) -> (Vec<Json>, Whole) {
@@ -236,6 +238,7 @@ impl<'a> Parser<'a> {
     /// A key and the colon behind it; whether the key stood in quotes.
     fn key(&mut self) -> Option<(String, bool)> {
         let quotes = Quotes::at(&self.text[self.at..]);
+        self.key_quotes = quotes.map(|(quotes, _)| quotes);
         let key = match quotes {
             Some((quotes, length)) => {
                 self.at += length;

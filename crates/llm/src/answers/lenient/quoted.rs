@@ -60,6 +60,16 @@ pub(in crate::answers) fn unescaped(text: &str) -> String {
     out
 }
 
+/// Whether a text holds an id of a row behind a quote.
+fn holds_id(text: &str) -> bool {
+    let mut quotes = text.match_indices(|sign: char| "\"'“”„‘’".contains(sign));
+    quotes.any(|(at, quote)| begins_id(&text[at + quote.len()..]))
+}
+
+fn begins_id(text: &str) -> bool {
+    matches!(text.as_bytes(), [b'r' | b'R', b'0'..=b'9', ..])
+}
+
 impl Parser<'_> {
     /// The rest of a text in quotes. A key (no place) ends at the first quote.
     pub(super) fn quoted(&mut self, quotes: Quotes, place: Option<Place>) -> Option<String> {
@@ -86,6 +96,10 @@ impl Parser<'_> {
             let length = match Quotes::at(rest) {
                 Some((quote, length)) if quotes.may_close(quote) => {
                     match place.map_or(Ending::End, |place| self.ending(self.at + length, quotes, inner, place)) {
+                        // In quotes of another kind than the keys: the next row may stand in it.
+                        Ending::End if place.is_some() && self.key_quotes.is_some_and(|keys| keys != quotes) && holds_id(&out) => {
+                            return self.stop(Stop::Broken);
+                        }
                         Ending::End => {
                             self.at += length;
                             return Some(out);
@@ -138,8 +152,7 @@ impl Parser<'_> {
 
     /// Whether behind a quote at this place stands an id of a row, or the colon behind a key.
     fn begins_key(&self, after: usize) -> bool {
-        matches!(self.bytes.get(after..after + 2), Some([b'r' | b'R', b'0'..=b'9']))
-            || self.bytes.get(self.after_blanks(after)) == Some(&b':')
+        begins_id(&self.text[after..]) || self.bytes.get(self.after_blanks(after)) == Some(&b':')
     }
 
     /// Whether a next key or value may begin here, or the end.
