@@ -5,6 +5,7 @@
 
 mod faults;
 mod first_run;
+mod init;
 mod lockfile;
 mod money;
 mod pass_through;

@@ -1,6 +1,7 @@
 //! The command line of promptmill: flags, words, exit codes. One file a subcommand.
 
 mod check;
+mod init;
 mod output;
 mod plan;
 mod progress;
@@ -41,6 +42,8 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Writes a small pipeline that runs at once, with rows for it
+    Init(init::Init),
     /// Runs a pipeline, or carries on where its last run stopped
     Run(run::Run),
     /// Validates file, templates, SQL, columns and models without sending anything
@@ -108,6 +111,7 @@ fn main() -> ExitCode {
 async fn dispatch(command: Command) -> Result<ExitCode> {
     let registry = promptmill_stages::registry();
     match command {
+        Command::Init(init) => init.execute(),
         Command::Run(run) => run.execute(&registry).await,
         Command::Check(check) => check.execute(&registry).await,
         Command::Plan(plan) => plan.execute(&registry).await,
