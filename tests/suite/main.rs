@@ -3,6 +3,7 @@
 //! One binary for all of it, so that it links once. It is a target of the command line's crate, because cargo
 //! hands the path of the built binary only to tests of the crate that builds it.
 
+mod browser;
 mod faults;
 mod first_run;
 mod init;
@@ -13,6 +14,7 @@ mod pipeline_file;
 mod plan;
 mod real_motions;
 mod record;
+mod report;
 mod resume;
 mod settings;
 mod source;

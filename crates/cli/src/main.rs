@@ -3,10 +3,12 @@
 mod check;
 mod init;
 mod output;
+mod page;
 mod plan;
 mod progress;
 mod reference;
 mod render;
+mod report;
 mod run;
 mod simulate;
 mod sql;
@@ -52,6 +54,8 @@ enum Command {
     Plan(plan::Plan),
     /// SQL over `source`, `results`, `dead_letters`, `attempts` and `runs`
     Sql(sql::Sql),
+    /// Writes one HTML page of a run
+    Report(report::Report),
     /// Lists the stages and steps, or explains one of them
     Stages(stages::Stages),
     /// Lists known models and their prices
@@ -116,6 +120,7 @@ async fn dispatch(command: Command) -> Result<ExitCode> {
         Command::Check(check) => check.execute(&registry).await,
         Command::Plan(plan) => plan.execute(&registry).await,
         Command::Sql(sql) => sql.execute(&registry).await,
+        Command::Report(report) => report.execute(&registry).await,
         Command::Stages(stages) => stages.execute(&registry),
         Command::Models => output::line(&stages::models()).map(|()| ExitCode::SUCCESS),
         Command::Simulate(simulate) => simulate.execute().await,

@@ -4,6 +4,7 @@
 mod commit;
 mod estimate;
 mod forecast;
+mod items;
 pub mod journal;
 mod node;
 mod owner;
@@ -19,6 +20,7 @@ mod storage;
 pub use commit::{Commit, CommitLog, DataFile};
 pub use estimate::Estimate;
 pub use forecast::{Forecast, forecast};
+pub use items::{answer_shape, items};
 pub use plan::{Plan, check, explain, read};
 pub use record::{RequestCounts, RowCounts, RunRecord, Sample, Status, Summary, Throughput, TokenCounts};
 pub use run::{Ended, RunOptions, run, state_folder};
