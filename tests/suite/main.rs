@@ -4,6 +4,7 @@
 //! hands the path of the built binary only to tests of the crate that builds it.
 
 mod browser;
+mod compare;
 mod faults;
 mod first_run;
 mod init;

@@ -1,6 +1,7 @@
 //! The command line of promptmill: flags, words, exit codes. One file a subcommand.
 
 mod check;
+mod compare;
 mod init;
 mod output;
 mod page;
@@ -54,6 +55,8 @@ enum Command {
     Plan(plan::Plan),
     /// SQL over `source`, `results`, `dead_letters`, `attempts` and `runs`
     Sql(sql::Sql),
+    /// Asks several models, or in packs of several sizes, about the same rows
+    Compare(Box<compare::Compare>),
     /// Writes one HTML page of a run
     Report(report::Report),
     /// Lists the stages and steps, or explains one of them
@@ -120,6 +123,7 @@ async fn dispatch(command: Command) -> Result<ExitCode> {
         Command::Check(check) => check.execute(&registry).await,
         Command::Plan(plan) => plan.execute(&registry).await,
         Command::Sql(sql) => sql.execute(&registry).await,
+        Command::Compare(compare) => compare.execute(&registry).await,
         Command::Report(report) => report.execute(&registry).await,
         Command::Stages(stages) => stages.execute(&registry),
         Command::Models => output::line(&stages::models()).map(|()| ExitCode::SUCCESS),

@@ -2,6 +2,7 @@
 //! DataFusion; it is handed a [`Registry`](promptmill_core::Registry) and does not know the stages.
 
 mod commit;
+pub mod compare;
 mod estimate;
 mod forecast;
 mod items;

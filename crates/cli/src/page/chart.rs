@@ -1,4 +1,4 @@
-//! Charts as inline SVG: lines over time, a bar of what is spent. Colours come from the style sheet, so that
+//! Charts as inline SVG: lines over time, bars of shares, a bar of what is spent. Colours come from the style sheet, so that
 //! they follow light and dark.
 
 use std::fmt::Write;
@@ -76,6 +76,23 @@ pub(crate) fn bar(share: f64, label: &str) -> Element {
         .attr("aria-label", label)
         .with(rect("track", 560.0))
         .with(rect("fill", 560.0 * share.clamp(0.0, 1.0)))
+}
+
+/// A bar for each label, from 0 to 1, with its number above it.
+pub(crate) fn bars(title: &str, bars: &[(String, f64)]) -> Element {
+    let width = (WIDTH - 20.0) / bars.len().max(1) as f64;
+    let mut svg = el("svg").attr("viewBox", format!("0 0 {WIDTH} {HEIGHT}")).attr("role", "img").attr("aria-label", title);
+    for (index, (label, share)) in bars.iter().enumerate() {
+        let (left, height) = (10.0 + index as f64 * width, share.clamp(0.0, 1.0) * (HEIGHT - 50.0));
+        let middle = left + width / 2.0;
+        let rect = el("rect").class("bar").attr("x", left + width * 0.15).attr("width", width * 0.7).attr("height", height);
+        let text = |y: f64, text: &str| el("text").attr("x", middle).attr("y", y).attr("text-anchor", "middle").text(text);
+        svg = svg
+            .with(rect.attr("y", HEIGHT - 24.0 - height))
+            .with(text(HEIGHT - 8.0, label))
+            .with(text(HEIGHT - 30.0 - height, &format!("{:.0}%", share * 100.0)));
+    }
+    el("figure").class("card").with(el("figcaption").text(title)).with(svg)
 }
 
 /// The least of 1, 2 or 5 times a power of ten that is not below `least`.
