@@ -66,6 +66,8 @@ impl Compare {
             budget: self.budget_usd,
             judge: self.judge.clone(),
         };
+        let candidates = if options.rows.is_empty() { "each model" } else { "each size" };
+        output::error(&format!("asking {candidates} about the same {} rows; Ctrl-C keeps what has been answered", options.sample));
         let stop = Stop::default();
         let signals = tokio::spawn(stop_on_signals(stop.clone()));
         let comparison = compare(&options, registry, &stop).await;
