@@ -3,12 +3,15 @@
 //! One binary for all of it, so that it links once. It is a target of the command line's crate, because cargo
 //! hands the path of the built binary only to tests of the crate that builds it.
 
+mod browser;
 mod bucket;
 mod changes;
+mod compare;
 mod disk;
 mod durable;
 mod faults;
 mod first_run;
+mod init;
 mod lockfile;
 mod money;
 mod pass_through;
@@ -16,6 +19,7 @@ mod pipeline_file;
 mod plan;
 mod real_motions;
 mod record;
+mod report;
 mod resume;
 mod s3;
 mod security;

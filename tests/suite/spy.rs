@@ -21,6 +21,8 @@ pub(crate) struct Manner {
     pub(crate) breaks: Breaks,
     /// So many requests, the first ones, are turned away as too many.
     pub(crate) refuses: usize,
+    /// As a judge: the word that makes one of two answers the better one; without it, it says the first choice there is.
+    pub(crate) prefers: Option<&'static str>,
     /// What it adds to `usage`.
     pub(crate) usage: Map<String, Value>,
 }
@@ -42,6 +44,7 @@ impl Default for Manner {
             straggler: None,
             breaks: Breaks::None,
             refuses: 0,
+            prefers: None,
             usage: Map::new(),
         }
     }
@@ -170,7 +173,13 @@ fn answer(asked: &Asked, manner: &Manner, number: usize) -> Value {
         Breaks::Model(model) => asked.body["model"] == model,
     };
     let properties = &asked.body["response_format"]["json_schema"]["schema"]["properties"];
-    let answers: Map<String, Value> = asked.ids().into_iter().map(|id| (id.clone(), said(&properties[&id], manner.says))).collect();
+    let items = asked.message().lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    let answers: Map<String, Value> = items
+        .filter_map(|item| {
+            let (id, text) = (item["id"].as_str()?, item["text"].as_str()?);
+            Some((id.to_owned(), said(&properties[id], manner.says, manner.prefers, text)))
+        })
+        .collect();
     let content = if broken { "I had rather not.".to_owned() } else { Value::Object(answers).to_string() };
     let mut usage =
         json!({"prompt_tokens": 100, "completion_tokens": 10, "total_tokens": 110, "prompt_tokens_details": {"cached_tokens": 40}});
@@ -182,11 +191,23 @@ fn answer(asked: &Asked, manner: &Manner, number: usize) -> Value {
 }
 
 /// An answer of the type that a schema asks for.
-fn said(schema: &Value, says: &str) -> Value {
+fn said(schema: &Value, says: &str, prefers: Option<&str>, item: &str) -> Value {
+    if let Some(choices) = schema["enum"].as_array() {
+        let better = || {
+            let (_, answers) = item.split_once("Answer A:")?;
+            let (first, second) = answers.split_once("Answer B:")?;
+            match (first.contains(prefers?), second.contains(prefers?)) {
+                (true, false) => Some(json!("A")),
+                (false, true) => Some(json!("B")),
+                _ => Some(json!("equal")),
+            }
+        };
+        return better().unwrap_or_else(|| choices[0].clone());
+    }
     match schema["type"].as_str() {
         Some("object") => {
             let fields = schema["properties"].as_object().into_iter().flatten();
-            Value::Object(fields.map(|(name, field)| (name.clone(), said(field, says))).collect())
+            Value::Object(fields.map(|(name, field)| (name.clone(), said(field, says, prefers, item))).collect())
         }
         Some("integer" | "number") => json!(7),
         Some("boolean") => json!(true),

@@ -90,3 +90,30 @@ fn queries_only_and_clear_errors() {
         project.run(&["sql", "pipeline.toml", &format!("SELECT count(*) FROM {table}")]).expect(0);
     }
 }
+
+#[test]
+fn rows_are_written_as_parquet_to_a_pipe_or_a_file_and_whole_or_not_at_all() {
+    let project = Project::simulated(30, SimConfig::instant());
+    project.run_pipeline(&[]).expect(0);
+    let rows = |path: &str| {
+        let file = std::fs::File::open(project.path(path)).expect("a file");
+        let reader = parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder::try_new(file).expect("Parquet").build().expect("rows");
+        reader.map(|batch| batch.expect("a batch").num_rows()).sum::<usize>()
+    };
+    let query = "SELECT motion_id, summary, summary_flags, cost_usd, year FROM results";
+    project.run(&["sql", "pipeline.toml", query, "--output", "parquet", "--to", "rows.parquet"]).expect(0);
+    let piped = project.command(&["sql", "pipeline.toml", query, "--output", "parquet"]).output().expect("the binary runs");
+    std::fs::write(project.path("piped.parquet"), &piped.stdout).expect("a file");
+    assert_eq!((rows("rows.parquet"), rows("piped.parquet")), (30, 30));
+    // No rows are a file too, with the columns.
+    project.run(&["sql", "pipeline.toml", "SELECT * FROM dead_letters", "--output", "parquet", "--to", "none.parquet"]).expect(0);
+    assert_eq!(rows("none.parquet"), 0);
+    // A query that fails half way leaves what was there, and nothing beside it.
+    let wrong = "SELECT 1 / (CASE WHEN motion_id > '' THEN 0 ELSE 1 END) FROM results";
+    let ran = project.run(&["sql", "pipeline.toml", wrong, "--output", "parquet", "--to", "rows.parquet"]).expect(1);
+    assert!(ran.stderr.contains("the query failed"), "{}", ran.stderr);
+    assert_eq!(rows("rows.parquet"), 30);
+    assert!(!project.files().iter().any(|file| file.ends_with(".part")), "{:?}", project.files());
+    project.run(&["sql", "pipeline.toml", "SELECT 1 AS one", "--output", "csv", "--to", "one.csv"]).expect(0);
+    assert_eq!(std::fs::read_to_string(project.path("one.csv")).expect("a file"), "one\n1\n");
+}

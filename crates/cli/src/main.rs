@@ -1,12 +1,16 @@
 //! The command line of promptmill: flags, words, exit codes. One file a subcommand.
 
 mod check;
+mod compare;
+mod init;
 mod output;
+mod page;
 mod plan;
 mod progress;
 mod reference;
 mod render;
 mod replay;
+mod report;
 mod run;
 mod simulate;
 mod sql;
@@ -42,6 +46,8 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Writes a small pipeline that runs at once, with rows for it
+    Init(init::Init),
     /// Runs a pipeline, or carries on where its last run stopped
     Run(run::Run),
     /// Validates file, templates, SQL, columns and models without sending anything
@@ -52,6 +58,10 @@ enum Command {
     Replay(replay::Replay),
     /// SQL over `source`, `results`, `dead_letters`, `attempts` and `runs`
     Sql(sql::Sql),
+    /// Asks several models, or in packs of several sizes, about the same rows
+    Compare(Box<compare::Compare>),
+    /// Writes one HTML page of a run
+    Report(report::Report),
     /// Lists the stages and steps, or explains one of them
     Stages(stages::Stages),
     /// Lists known models and their prices
@@ -111,11 +121,14 @@ fn main() -> ExitCode {
 async fn dispatch(command: Command) -> Result<ExitCode> {
     let registry = promptmill_stages::registry();
     match command {
+        Command::Init(init) => init.execute(),
         Command::Run(run) => run.execute(&registry).await,
         Command::Check(check) => check.execute(&registry).await,
         Command::Plan(plan) => plan.execute(&registry).await,
         Command::Replay(replay) => replay.execute(&registry).await,
         Command::Sql(sql) => sql.execute(&registry).await,
+        Command::Compare(compare) => compare.execute(&registry).await,
+        Command::Report(report) => report.execute(&registry).await,
         Command::Stages(stages) => stages.execute(&registry),
         Command::Models => output::line(&stages::models()).map(|()| ExitCode::SUCCESS),
         Command::Simulate(simulate) => simulate.execute().await,

@@ -11,10 +11,10 @@ use tokio::signal::unix::{SignalKind, signal};
 use crate::progress::{self, Progress};
 use crate::{PipelineArgs, fail, output, shared};
 
-const EXIT_BUDGET: u8 = 3;
+pub(crate) const EXIT_BUDGET: u8 = 3;
 const EXIT_DEAD_LETTERS: u8 = 4;
 /// A shell's exit code for a process that a signal ended: this and the signal's number.
-const EXIT_SIGNAL: i32 = 128;
+pub(crate) const EXIT_SIGNAL: i32 = 128;
 
 #[derive(Debug, Args)]
 #[command(
@@ -54,7 +54,7 @@ pub(crate) enum OutputFormat {
     Json,
 }
 
-fn money(text: &str) -> Result<Money, String> {
+pub(crate) fn money(text: &str) -> Result<Money, String> {
     let money: Money = text.parse().map_err(|error: promptmill_core::ParseMoneyError| error.to_string())?;
     if money < Money::ZERO { Err("a budget cannot be negative".to_owned()) } else { Ok(money) }
 }
@@ -127,7 +127,7 @@ pub(crate) async fn execute(
 }
 
 /// The first SIGINT or SIGTERM asks for a stop in good order; the second leaves at once.
-async fn stop_on_signals(stop: Stop) {
+pub(crate) async fn stop_on_signals(stop: Stop) {
     let (Ok(mut interrupt), Ok(mut terminate)) = (signal(SignalKind::interrupt()), signal(SignalKind::terminate())) else { return };
     loop {
         let number = tokio::select! {

@@ -13,7 +13,7 @@ use crate::output;
 
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Examples:\n  promptmill simulate --port 9000 --max-in-flight 64\n  promptmill simulate --port 9000 --rpm 3000 --headers --fault all=0.02 --seed 7\n  promptmill simulate --motions 29000 --out data/motions.parquet\n\nThe server counts what it bills: GET /ledger, GET /ledger?items=true, GET /ledger?timeline=true, POST /ledger/reset, POST /control."
+    after_help = "Examples:\n  promptmill simulate --port 9000 --max-in-flight 64\n  promptmill simulate --port 9000 --rpm 3000 --headers --fault all=0.02 --seed 7\n  promptmill simulate --port 9000 --set careless.behind=16 --set careless.share=0.5\n  promptmill simulate --motions 29000 --out data/motions.parquet\n\nThe server counts what it bills: GET /ledger, GET /ledger?items=true, GET /ledger?timeline=true, POST /ledger/reset, POST /control."
 )]
 pub(crate) struct Simulate {
     /// The address to listen on

@@ -1,26 +1,23 @@
 //! `promptmill sql`: queries over what a pipeline reads and writes.
 
-use std::io::IsTerminal;
-use std::process::ExitCode;
-use std::sync::Arc;
+mod rows;
 
-use arrow::array::{ArrayRef, RecordBatch, StringArray};
-use arrow::datatypes::FieldRef;
-use arrow::error::ArrowError;
-use arrow::json::writer::LineDelimited;
-use arrow::util::pretty::pretty_format_batches;
-use clap::{Args, ValueEnum};
-use datafusion::execution::context::SQLOptions;
+use std::io::IsTerminal;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::Args;
 use datafusion::prelude::SessionContext;
 use promptmill_core::{Error, Registry, Result};
 use rustyline::DefaultEditor;
 use rustyline::error::ReadlineError;
 
 use crate::{PipelineArgs, output, render};
+use rows::{RowFormat, answer};
 
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Examples:\n  promptmill sql pipelines/motions.toml \"SELECT year, count(*) FROM results GROUP BY year\"\n  promptmill sql pipelines/motions.toml \"SELECT reason, count(*) FROM dead_letters GROUP BY 1\" --output csv\n  promptmill sql pipelines/motions.toml        (an interactive prompt)"
+    after_help = "Examples:\n  promptmill sql pipelines/motions.toml \"SELECT year, count(*) FROM results GROUP BY year\"\n  promptmill sql pipelines/motions.toml \"SELECT reason, count(*) FROM dead_letters GROUP BY 1\" --output csv\n  promptmill sql pipelines/motions.toml \"SELECT * FROM attempts\" --output parquet --to attempts.parquet\n  promptmill sql pipelines/motions.toml        (an interactive prompt)"
 )]
 pub(crate) struct Sql {
     #[command(flatten)]
@@ -30,16 +27,9 @@ pub(crate) struct Sql {
     /// How rows are printed
     #[arg(long, default_value = "table")]
     output: RowFormat,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum RowFormat {
-    /// A table for people
-    Table,
-    /// A JSON array of objects
-    Json,
-    /// CSV with a header
-    Csv,
+    /// The file that the rows go to, whole or not at all; left out: standard output
+    #[arg(long, value_name = "FILE")]
+    to: Option<PathBuf>,
 }
 
 impl Sql {
@@ -47,15 +37,42 @@ impl Sql {
         let pipeline = self.pipeline.read(registry).await?;
         let session = promptmill_engine::sql::open(&pipeline, registry).await?;
         if let Some(query) = &self.query {
-            output::bytes(&answer(&session, query, self.output).await?)?;
+            self.write(&session, query).await?;
         } else if std::io::stdin().is_terminal() {
+            if self.output == RowFormat::Parquet || self.to.is_some() {
+                return Err(Error::failed("the prompt prints rows, it does not write them to files")
+                    .hint("add the query: promptmill sql PIPELINE \"SELECT …\""));
+            }
             self.prompt(&session).await?;
         } else {
             let query =
                 std::io::read_to_string(std::io::stdin()).map_err(|error| Error::failed("the query cannot be read").because(error))?;
-            output::bytes(&answer(&session, &query, self.output).await?)?;
+            self.write(&session, &query).await?;
         }
         Ok(ExitCode::SUCCESS)
+    }
+
+    /// Writes the rows of a query to where they are wanted.
+    async fn write(&self, session: &SessionContext, query: &str) -> Result<()> {
+        let Some(path) = &self.to else {
+            if self.output == RowFormat::Parquet && std::io::stdout().is_terminal() {
+                return Err(Error::failed("Parquet is not for a terminal").hint("add `--to FILE`, or `> FILE`"));
+            }
+            return answer(session, query, self.output, std::io::stdout()).await;
+        };
+        // A name of its own until it is whole, so that a query that fails leaves what was there.
+        let mut part = path.clone().into_os_string();
+        part.push(format!(".{}.part", std::process::id()));
+        let part = PathBuf::from(part);
+        let failed = |error: std::io::Error| Error::failed(format!("`{}` cannot be written", path.display())).because(error);
+        let file = std::fs::File::create(&part).map_err(failed)?;
+        let written = answer(session, query, self.output, &file).await;
+        let written = written.and_then(|()| file.sync_all().and_then(|()| std::fs::rename(&part, path)).map_err(failed));
+        if written.is_err() {
+            // What cannot be removed either is told by its name.
+            let _ = std::fs::remove_file(&part);
+        }
+        written
     }
 
     /// Reads queries, each up to a semicolon, until the input ends.
@@ -74,9 +91,8 @@ impl Sql {
                     query.clear();
                     // A history that cannot be kept is no reason to stop.
                     let _ = editor.add_history_entry(format!("{whole};"));
-                    match answer(session, &whole, self.output).await {
-                        Ok(rows) => output::bytes(&rows)?,
-                        Err(error) => output::error(&render::error(&error, true)),
+                    if let Err(error) = answer(session, &whole, self.output, std::io::stdout()).await {
+                        output::error(&render::error(&error, true));
                     }
                 }
                 Err(ReadlineError::Interrupted) => query.clear(),
@@ -85,57 +101,4 @@ impl Sql {
             }
         }
     }
-}
-
-/// The rows of a query, as they are printed. Only queries: nothing here changes what is stored.
-async fn answer(session: &SessionContext, query: &str, format: RowFormat) -> Result<Vec<u8>> {
-    let failed = |error: datafusion::error::DataFusionError| {
-        Error::failed("the query failed").hint("tables: source, results, dead_letters, attempts, runs").because(error.strip_backtrace())
-    };
-    let read_only = SQLOptions::new().with_allow_ddl(false).with_allow_dml(false);
-    let frame = session.sql_with_options(query.trim().trim_end_matches(';'), read_only).await.map_err(failed)?;
-    let schema = Arc::new(frame.schema().as_arrow().clone());
-    let mut batches = frame.collect().await.map_err(failed)?;
-    if batches.is_empty() {
-        batches.push(RecordBatch::new_empty(schema));
-    }
-    let unprintable = |error| Error::failed("the rows cannot be printed").because(error);
-    match format {
-        RowFormat::Table => Ok(format!("{}\n", pretty_format_batches(&batches).map_err(unprintable)?).into_bytes()),
-        RowFormat::Json => {
-            let mut writer = arrow::json::ArrayWriter::new(Vec::new());
-            writer.write_batches(&batches.iter().collect::<Vec<_>>()).and_then(|()| writer.finish()).map_err(unprintable)?;
-            let mut text = writer.into_inner();
-            if text.is_empty() {
-                text.extend_from_slice(b"[]");
-            }
-            text.push(b'\n');
-            Ok(text)
-        }
-        RowFormat::Csv => {
-            let mut writer = arrow::csv::WriterBuilder::new().with_header(true).build(Vec::new());
-            batches.iter().try_for_each(|batch| writer.write(&flat(batch)?)).map_err(unprintable)?;
-            Ok(writer.into_inner())
-        }
-    }
-}
-
-/// The same rows with lists and structs as JSON: CSV has none.
-fn flat(batch: &RecordBatch) -> std::result::Result<RecordBatch, ArrowError> {
-    let column = |(field, array): (&FieldRef, &ArrayRef)| {
-        if !array.data_type().is_nested() {
-            return Ok((field.name().clone(), Arc::clone(array)));
-        }
-        let alone = RecordBatch::try_from_iter_with_nullable([("v", Arc::clone(array), true)])?;
-        let mut writer = arrow::json::WriterBuilder::new().with_explicit_nulls(true).build::<_, LineDelimited>(Vec::new());
-        writer.write(&alone)?;
-        writer.finish()?;
-        let lines = String::from_utf8_lossy(&writer.into_inner()).into_owned();
-        let values = lines.lines().map(|line| line.strip_prefix("{\"v\":")?.strip_suffix('}').filter(|value| *value != "null"));
-        Ok((field.name().clone(), Arc::new(values.collect::<StringArray>()) as ArrayRef))
-    };
-    let columns =
-        batch.schema_ref().fields().iter().zip(batch.columns()).map(column).collect::<std::result::Result<Vec<_>, ArrowError>>()?;
-    // Without columns the number of rows would be lost, and there is nothing to flatten.
-    if columns.is_empty() { Ok(batch.clone()) } else { RecordBatch::try_from_iter(columns) }
 }

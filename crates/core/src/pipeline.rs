@@ -8,6 +8,7 @@
 
 mod config;
 mod document;
+mod edit;
 mod schema;
 mod settings;
 mod validate;
@@ -25,6 +26,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
 
 pub use config::{ModelSpec, Period, PriceSpec, ProviderSpec, SinkFormat, SinkSpec, SourceSpec, StateSpec, Structured};
+pub use edit::with_value;
 pub use schema::{json_schema, schema_generator};
 
 use crate::registry::dotted;

@@ -177,7 +177,7 @@ async fn estimated(
 
 /// Where nothing is asked, nothing is journalled.
 #[derive(Debug)]
-struct NoJournal;
+pub(crate) struct NoJournal;
 
 #[async_trait]
 impl Journal for NoJournal {

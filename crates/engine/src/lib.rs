@@ -3,10 +3,12 @@
 
 mod clear;
 mod commit;
+pub mod compare;
 mod estimate;
 mod files;
 mod forecast;
 mod fresh;
+mod items;
 pub mod journal;
 mod node;
 mod owner;
@@ -22,6 +24,7 @@ mod storage;
 pub use commit::{Commit, CommitLog, DataFile};
 pub use estimate::Estimate;
 pub use forecast::{Forecast, forecast};
+pub use items::{answer_shape, items};
 pub use plan::{Plan, check, explain, read};
 pub use record::{RequestCounts, RowCounts, RunRecord, Sample, Status, Summary, Throughput, TokenCounts};
 pub use run::{Ended, RunOptions, Scope, run, state_folder};

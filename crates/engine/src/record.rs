@@ -203,8 +203,11 @@ pub struct RunRecord {
 }
 
 impl RunRecord {
-    /// The records of all runs, the first one first.
-    pub(crate) async fn all(state: &Folder) -> Result<Vec<Self>> {
+    /// The records of all runs in a state folder, the first one first.
+    ///
+    /// # Errors
+    /// If one of them cannot be read.
+    pub async fn all(state: &Folder) -> Result<Vec<Self>> {
         let folder = state.folder("runs");
         let mut records: Vec<Self> = Vec::new();
         for name in folder.list().await?.iter().filter(|name| name.ends_with(".json")) {

@@ -43,6 +43,9 @@ pub struct SimConfig {
     pub huge_body_mb: u64,
     /// Mean length in tokens of the answer about one item.
     pub answer_tokens: u32,
+    /// The items of a request that get a good-looking answer about nothing in particular, as models write when they are
+    /// asked too much at once.
+    pub careless: Careless,
     /// Context length in tokens, prompt and output limit together; above it a request gets a 400. Left out: no bound.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub context_tokens: Option<u64>,
@@ -73,6 +76,7 @@ impl Default for SimConfig {
             slow_body_ms: 3_000,
             huge_body_mb: 64,
             answer_tokens: 75,
+            careless: Careless::default(),
             context_tokens: None,
             price: Price::default(),
             report_cost: false,
@@ -114,6 +118,9 @@ impl SimConfig {
         }
         if !(0.0..=1.0).contains(&latency.tail_probability) {
             return Err(BadSetting::new(format!("`latency.tail_probability` must be between 0 and 1, not {}", latency.tail_probability)));
+        }
+        if !(0.0..=1.0).contains(&self.careless.share) {
+            return Err(BadSetting::new(format!("`careless.share` must be between 0 and 1, not {}", self.careless.share)));
         }
         if !(limits.window_seconds.is_finite() && limits.window_seconds > 0.0) {
             return Err(BadSetting::new(format!("`limits.window_seconds` must be above 0, not {}", limits.window_seconds)));
@@ -187,6 +194,18 @@ pub enum Outage {
     Refused,
     /// Requests are taken and never answered, also when the outage is over.
     Hang,
+}
+
+/// When answers are careless: valid in every way, and not about their item.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Careless {
+    /// Items behind this place of a request may be answered carelessly, as 16 leaves the first sixteen as they are.
+    /// Left out: none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub behind: Option<usize>,
+    /// The share of them that is, 0 to 1.
+    pub share: f64,
 }
 
 /// The moment from which a schedule counts.

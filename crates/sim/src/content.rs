@@ -3,6 +3,7 @@
 //! Leaves the texts to `answer` and everything around the content (usage, finish reason, null content) to `reply`.
 
 use crate::answer::Source;
+use crate::config::Careless;
 use crate::draw::Draw;
 use crate::faults::Fault;
 use crate::hash::{Dice, mix};
@@ -59,6 +60,7 @@ pub(crate) struct Writer<'a> {
     pub(crate) draw: &'a Draw,
     pub(crate) seed: u64,
     pub(crate) mean_tokens: u32,
+    pub(crate) careless: &'a Careless,
 }
 
 impl Content {
@@ -170,13 +172,24 @@ impl<'a> Writer<'a> {
 
     fn source<'s>(&'s self, entry: &Entry<'_>) -> Source<'s> {
         let item = entry.item.map(|index| &self.items[index]);
-        let hash = item.map_or(self.draw.detail, |item| item.hash) ^ mix(self.seed);
+        let mut hash = item.map_or(self.draw.detail, |item| item.hash) ^ mix(self.seed);
+        let mut text = item.map_or("", |item| item.text());
+        if entry.item.is_some_and(|index| self.is_careless(index, hash)) {
+            // Somebody else's words, and nothing of the item's own.
+            (hash, text) = (mix(hash ^ self.draw.detail), "");
+        }
         Source {
             hash: mix(hash.wrapping_add(u64::from(entry.again))),
-            text: item.map_or("", |item| item.text()),
+            text,
             marker: item.and_then(|item| item.marker()),
             mean_tokens: self.mean_tokens,
         }
+    }
+
+    fn is_careless(&self, index: usize, hash: u64) -> bool {
+        let Careless { behind, share } = self.careless;
+        // The same item is careless or not whatever its place, so that more than one share can be told apart.
+        behind.is_some_and(|behind| index >= behind) && (mix(hash) >> 11) as f64 / ((1_u64 << 53) as f64) < *share
     }
 
     /// Writes the entries and tells where each begins.

@@ -41,7 +41,8 @@ impl Generating<'_> {
     /// Makes the answer and bills it.
     pub(crate) fn answer(self, chat: &ChatRequest<'_>, items: &[Item<'_>], shape: &Shape<'_>, draw: &Draw) -> Answer {
         let config = self.config;
-        let writer = Writer { request: chat, items, shape, draw, seed: config.seed, mean_tokens: config.answer_tokens };
+        let writer =
+            Writer { request: chat, items, shape, draw, seed: config.seed, mean_tokens: config.answer_tokens, careless: &config.careless };
         let mut content = writer.write();
         let fault = draw.fault.filter(|_| content.struck);
         // Before the limit that the client asked for cuts the content: what that costs is not the faults' doing.

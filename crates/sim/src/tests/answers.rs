@@ -24,6 +24,26 @@ async fn without_a_schema_ids_are_keys_and_markers_come_last() {
 }
 
 #[tokio::test]
+async fn behind_a_place_answers_can_be_careless() {
+    let (plain, mut careless) = (SimConfig::instant(), SimConfig::instant());
+    (careless.careless.behind, careless.careless.share) = (Some(4), 1.0);
+    let mut said = Vec::new();
+    for config in [plain, careless] {
+        let sim = start(config);
+        said.push(Client::connect(&sim).await.ask(&pack(1, 6)).await.expect("an answer").answers());
+    }
+    let text = |config: usize, id: &str| said[config][id].as_str().expect("a text").to_owned();
+    for id in ["r1", "r2", "r3", "r4"] {
+        assert_eq!(text(0, id), text(1, id));
+    }
+    for (id, number) in [("r5", 5), ("r6", 6)] {
+        let own = format!("onderwerp {number} ");
+        assert!(text(0, id).contains(&own) && !text(1, id).contains(&own), "{}", text(1, id));
+        assert!(text(1, id).ends_with(&format!(" [[m-{number}]]")), "valid in every way");
+    }
+}
+
+#[tokio::test]
 async fn a_schema_by_ids_is_followed() {
     let sim = start(SimConfig::instant());
     let mut client = Client::connect(&sim).await;

@@ -1,0 +1,245 @@
+//! A comparison: the same rows through several models, or through one model in packs of several sizes.
+//!
+//! Every candidate is a run of the pipeline as it stands with a few settings changed: over a seeded sample, with a sink and
+//! a state of its own under `<state>/compare/<id>/`. The pipeline's own state, results and journal are not touched, and
+//! what was paid for is in the candidates' journals: the same comparison again costs nothing.
+
+mod figures;
+mod judge;
+mod packs;
+mod ranking;
+mod sample;
+mod stats;
+mod trial;
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use promptmill_core::{AnswerShape, Error, Money, Pipeline, Registry, Result, Stop};
+use serde::Serialize;
+
+pub use figures::{Answer, Figures};
+pub use judge::{Judged, Judgement};
+pub use packs::{PackSize, PackTrial, Place};
+pub use ranking::{Agreement, RANKING};
+pub use trial::OUT_OF_BUDGET;
+
+use crate::items::{answer_shape, items};
+use crate::plan::{Plan, Purpose};
+use crate::run::state_folder;
+use crate::{plan, sql};
+use figures::Outcome;
+use ranking::{agreements, ranked, replaced};
+use trial::{Bench, Trial, literal};
+
+/// What is compared.
+#[derive(Clone, Debug)]
+pub struct CompareOptions {
+    /// The pipeline file.
+    pub file: PathBuf,
+    /// What `--set` changes in it.
+    pub settings: Vec<String>,
+    /// The models, by their names in the file; none: the pipeline's own.
+    pub models: Vec<String>,
+    /// Rows a request, for the pack-size trial of one model; none: no such trial.
+    pub rows: Vec<usize>,
+    /// Rows of the sample.
+    pub sample: usize,
+    /// The column over whose values the sample is spread.
+    pub stratify: Option<String>,
+    /// Chooses the sample.
+    pub seed: u64,
+    /// What the whole comparison may cost; left out: the pipeline's own budget.
+    pub budget: Option<Money>,
+    /// The model that judges pairs of answers.
+    pub judge: Option<String>,
+}
+
+/// What came of it.
+#[derive(Clone, Debug, Serialize)]
+pub struct Comparison {
+    /// The pipeline's name.
+    pub pipeline: String,
+    /// Names the sample, and with it the folder.
+    pub id: String,
+    /// Where it is kept.
+    pub folder: String,
+    /// The rows, as they were drawn.
+    pub keys: Vec<String>,
+    /// What the models were shown of them.
+    pub items: BTreeMap<String, String>,
+    /// The answer's columns.
+    pub columns: Vec<String>,
+    /// The figures of the candidates, the best one first.
+    pub candidates: Vec<Figures>,
+    /// Their answers by key, in the same order.
+    pub answers: Vec<BTreeMap<String, Answer>>,
+    /// How far candidates agree, by their places.
+    pub agreement: Vec<Agreement>,
+    /// What the judge said.
+    pub judgement: Option<Judgement>,
+    /// The pack-size trial.
+    pub packs: Option<PackTrial>,
+    /// What the comparison has cost so far, judge included, in US dollars.
+    pub cost_usd: f64,
+    /// What it may cost.
+    pub budget_usd: Option<f64>,
+}
+
+/// Runs a comparison.
+///
+/// # Errors
+/// If the pipeline or a candidate is wrong, before anything is sent; what befalls one candidate later is among its figures.
+pub async fn compare(options: &CompareOptions, registry: &Registry, stop: &Stop) -> Result<Comparison> {
+    let pipeline = plan::read(&options.file, &options.settings, registry).await?;
+    let budget = options.budget.or_else(|| pipeline.stages.iter().filter_map(|stage| stage.stage.declares().budget).min());
+    let session = sql::open(&pipeline, registry).await?;
+    let keys = sample::draw(&session, &pipeline, options.sample, options.stratify.as_deref(), options.seed).await?;
+    if keys.is_empty() {
+        return Err(Error::failed("no row passes the filters, so there is nothing to ask about").hint("promptmill plan PIPELINE"));
+    }
+    let id = format!("{}-{}", keys.len(), &blake3::hash(keys.join("\0").as_bytes()).to_hex()[..8]);
+    let folder = state_folder(&pipeline)?.folder(&format!("compare/{id}"));
+    let sampled = trial::write_sample(&session, &pipeline.source.key, &keys, &folder).await?;
+    let bench = Bench { file: &options.file, settings: &options.settings, folder: &folder, sample: &sampled, registry };
+    let shape = answer_shape(&pipeline).unwrap_or_else(|| AnswerShape::Text("answer".to_owned()));
+
+    let trials = trials(&bench, &pipeline, options).await?;
+    // Keys, prices, SQL: what is wrong is found before anybody is asked.
+    let mut asked: Vec<Arc<Pipeline>> = trials.iter().map(|trial| trial.pipeline.clone()).collect();
+    if let Some(model) = &options.judge {
+        let (_, llm, _) = asking(&pipeline)?;
+        let changed = [format!("stages.{llm}.model={}", literal(model))];
+        asked.push(bench.trial("judge".to_owned(), model, &changed, "").await?.pipeline);
+    }
+    let purpose = Purpose::Asking { has_budget: budget.is_some() };
+    for pipeline in asked {
+        Plan::new(&plan::session(None), &pipeline, registry, purpose).await?;
+    }
+    let errors = trial::run_all(&trials, registry, budget, stop).await?;
+    let mut outcomes = Vec::new();
+    for (trial, error) in trials.iter().zip(errors) {
+        outcomes.push(figures::read(trial, registry, &keys, error).await?);
+    }
+    let cost =
+        |outcomes: &[Outcome]| outcomes.iter().map(|outcome| Money::from_usd(outcome.figures.cost_usd).unwrap_or_default()).sum::<Money>();
+    let spent = cost(&outcomes);
+    let items = match trials.first() {
+        Some(trial) => items(trial.pipeline.clone(), registry, &keys).await?,
+        None => BTreeMap::new(),
+    };
+    let packs = if options.rows.is_empty() {
+        None
+    } else {
+        let sizes = sizes(options).into_iter().skip(1).zip(outcomes.iter().skip(2).cloned()).collect();
+        Some(packs::judge(&outcomes[0], &outcomes[1], sizes, &shape))
+    };
+    let left = budget.map(|budget| Money::from_nano((budget.nano() - spent.nano()).max(0)));
+    let judgement = match &options.judge {
+        Some(model) if !stop.is_requested() => Some(judge::judge(&bench, &pipeline, model, &outcomes, &items, left, stop).await?),
+        _ => None,
+    };
+    let cost_usd = spent.usd() + judgement.as_ref().map_or(0.0, |judgement| judgement.cost_usd);
+    // The pack-size trial has an order of its own.
+    let order = if packs.is_some() { (0..outcomes.len()).collect() } else { ranked(&outcomes, judgement.as_ref()) };
+    let judgement = judgement.map(|judgement| replaced(judgement, &order));
+    let outcomes: Vec<Outcome> = order.iter().map(|index| outcomes[*index].clone()).collect();
+    Ok(Comparison {
+        pipeline: pipeline.name.clone(),
+        id,
+        folder: folder.to_string(),
+        keys,
+        items,
+        columns: shape.columns().into_iter().map(str::to_owned).collect(),
+        agreement: agreements(&outcomes, &shape),
+        judgement,
+        packs,
+        cost_usd,
+        budget_usd: budget.map(Money::usd),
+        candidates: outcomes.iter().map(|outcome| outcome.figures.clone()).collect(),
+        answers: outcomes.into_iter().map(|outcome| outcome.answers).collect(),
+    })
+}
+
+/// The sizes of a pack-size trial: always with 1, the smallest first.
+fn sizes(options: &CompareOptions) -> Vec<usize> {
+    let mut sizes = options.rows.clone();
+    sizes.push(1);
+    sizes.sort_unstable();
+    sizes.dedup();
+    sizes
+}
+
+async fn trials(bench: &Bench<'_>, pipeline: &Pipeline, options: &CompareOptions) -> Result<Vec<Trial>> {
+    let (pack, llm, own) = asking(pipeline)?;
+    // No fallback, or another model's answers would count for this one; nothing asked twice, or the cost would not be its own.
+    let with = |model: &str| {
+        let model = format!("stages.{llm}.model={}", literal(model));
+        vec![model, format!("stages.{llm}.fallback=[]"), format!("stages.{llm}.hedge=0.0")]
+    };
+    let models = if options.models.is_empty() { vec![own] } else { options.models.clone() };
+    let mut trials = Vec::new();
+    if options.rows.is_empty() {
+        for model in &models {
+            trials.push(bench.trial(model.clone(), model, &with(model), "").await?);
+        }
+        return Ok(trials);
+    }
+    let [model] = models.as_slice() else {
+        return Err(Error::failed("the pack-size trial is about one model").hint("name one: `--models A --rows 1,4,8,16`"));
+    };
+    for (place, rows) in sizes(options).into_iter().enumerate() {
+        let changed = |rows: usize| [with(model), vec![format!("stages.{pack}.rows={rows}")]].concat();
+        let name = if rows == 1 { "1 row".to_owned() } else { format!("{rows} rows") };
+        trials.push(bench.trial(name, model, &changed(rows), "").await?);
+        if place == 0 {
+            trials.push(bench.trial("1 row, again".to_owned(), model, &changed(1), "again").await?);
+        }
+    }
+    Ok(trials)
+}
+
+/// The stage that packs, the stage that asks, by their names, and the model that it asks.
+fn asking(pipeline: &Pipeline) -> Result<(String, String, String)> {
+    let declares = || pipeline.stages.iter().map(|stage| (stage.name.clone(), stage.stage.declares()));
+    let pack = declares().find(|(_, declares)| declares.of_requests.contains_key("rows_per_request"));
+    let llm = declares().find_map(|(name, declares)| Some((name, declares.models.into_iter().next()?.1)));
+    match (pack, llm) {
+        (Some((pack, _)), Some((llm, model))) => Ok((pack, llm, model)),
+        _ => {
+            Err(Error::failed("the pipeline asks no model")
+                .hint("add the stages `prompt-pack` and `llm`; `promptmill init demo` shows both"))
+        }
+    }
+}
+
+/// The setting that a comparison would write into the pipeline file, as its path and its TOML.
+///
+/// # Errors
+/// If there is no best candidate.
+pub fn to_write(comparison: &Comparison, pipeline: &Pipeline) -> Result<Vec<(Vec<String>, String)>> {
+    let place = |name: &str| pipeline.stages.iter().position(|stage| stage.name == name).unwrap_or_default().to_string();
+    let (pack, llm, _) = asking(pipeline)?;
+    let path = |stage: &str, rest: &[&str]| -> Vec<String> {
+        ["stages".to_owned(), place(stage)].into_iter().chain(rest.iter().map(|part| (*part).to_owned())).collect()
+    };
+    if let Some(packs) = &comparison.packs {
+        let rows = pipeline.stages.iter().find(|stage| stage.name == pack).and_then(|stage| stage.config.get("rows"));
+        let chosen = packs.chosen;
+        return Ok(match rows.and_then(serde_json::Value::as_object) {
+            None => vec![(path(&pack, &["rows"]), chosen.to_string())],
+            Some(table) => {
+                // A start or a least size above the new bound would contradict it.
+                let too_high = |name: &str| table.get(name).and_then(serde_json::Value::as_u64).is_some_and(|value| value > chosen as u64);
+                let mut settings = vec![(path(&pack, &["rows", "max"]), chosen.to_string())];
+                let others = ["start", "min"].into_iter().filter(|name| too_high(name));
+                settings.extend(others.map(|name| (path(&pack, &["rows", name]), chosen.to_string())));
+                settings
+            }
+        });
+    }
+    let best = comparison.candidates.first().filter(|best| best.answered > 0);
+    let best = best.ok_or_else(|| Error::failed("no candidate answered anything, so there is none to write"))?;
+    Ok(vec![(path(&llm, &["model"]), serde_json::Value::from(best.model.as_str()).to_string())])
+}

@@ -1,0 +1,175 @@
+//! One candidate of a comparison: the pipeline with a few settings changed, over the sample, with a sink and a state of its
+//! own. What it has been answered stays in its journal, so that the same trial costs nothing the second time.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use futures::future::join_all;
+use promptmill_core::{Error, Meter, Money, Pipeline, Registry, Result, Stop};
+
+use super::figures::spent;
+use super::sample::quoted;
+use crate::items::answer_shape;
+use crate::storage::Folder;
+use crate::{RunOptions, Status, plan, run};
+
+/// Settings that decide how fast a trial goes, and not what it is answered.
+const PACE: [&str; 3] = ["concurrency", "timeout", "hedge"];
+
+/// Rounds in which money that some trials left over goes to those that ran out of theirs.
+const ROUNDS: usize = 8;
+
+/// What is said of a candidate that needs more money.
+pub const OUT_OF_BUDGET: &str = "stopped by the budget";
+
+/// A candidate, ready to run.
+#[derive(Debug)]
+pub(super) struct Trial {
+    /// How the reports call it.
+    pub(super) name: String,
+    /// The model that it asks.
+    pub(super) model: String,
+    /// Its pipeline.
+    pub(super) pipeline: Arc<Pipeline>,
+}
+
+/// Where the trials of a comparison live, and what they are made from.
+#[derive(Debug)]
+pub(super) struct Bench<'b> {
+    /// The pipeline file.
+    pub(super) file: &'b Path,
+    /// What `--set` changed in it.
+    pub(super) settings: &'b [String],
+    /// The folder of this comparison.
+    pub(super) folder: &'b Folder,
+    /// The sampled rows.
+    pub(super) sample: &'b str,
+    /// What the pipeline may name.
+    pub(super) registry: &'b Registry,
+}
+
+impl Bench<'_> {
+    /// The pipeline with these settings, over the sample. `salt` sets trials with the same settings apart.
+    pub(super) async fn trial(&self, name: String, model: &str, changed: &[String], salt: &str) -> Result<Trial> {
+        let mut settings: Vec<String> = self.settings.iter().chain(changed).cloned().collect();
+        let base = plan::read(self.file, &settings, self.registry).await?;
+        let folder = format!("{}/{}-{}", self.folder, slug(&name), identity(&base, model, salt));
+        let columns: Vec<String> = std::iter::once(base.source.key.clone())
+            .chain(answer_shape(&base).iter().flat_map(|shape| shape.columns().into_iter().map(str::to_owned).collect::<Vec<_>>()))
+            .map(|name| literal(&name))
+            .collect();
+        settings.extend([
+            format!("source.path={}", literal(self.sample)),
+            format!("sink.path={}", literal(&format!("{folder}/results"))),
+            format!("state.path={}", literal(&format!("{folder}/state"))),
+            "sink.partition_by=[]".to_owned(),
+            format!("sink.columns=[{}]", columns.join(", ")),
+        ]);
+        let pipeline = plan::read(self.file, &settings, self.registry).await?;
+        Ok(Trial { name, model: model.to_owned(), pipeline: Arc::new(pipeline) })
+    }
+}
+
+/// Runs all trials at the same time, within one budget; returns what went wrong with each, if anything did.
+///
+/// Each trial has its share of what is left as its own cap, so that the sum cannot be exceeded whatever is in flight.
+/// When one ends below its cap, the others run again with what it left.
+pub(super) async fn run_all(trials: &[Trial], registry: &Registry, budget: Option<Money>, stop: &Stop) -> Result<Vec<Option<String>>> {
+    let mut open: Vec<usize> = (0..trials.len()).collect();
+    let mut errors = vec![None; trials.len()];
+    for _ in 0..ROUNDS {
+        let mut gone = Vec::new();
+        for trial in trials {
+            gone.push(spent(&trial.pipeline, registry).await?);
+        }
+        let total: Money = gone.iter().copied().sum();
+        let share = budget.map(|budget| Money::from_nano((budget.nano() - total.nano()).max(0) / open.len().max(1) as i64));
+        let runs = open.iter().map(|index| one(&trials[*index], registry, share.map(|share| gone[*index].saturating_add(share)), stop));
+        let mut still_open = Vec::new();
+        let mut more = Money::ZERO;
+        for (index, ended) in open.iter().zip(join_all(runs).await) {
+            let (status, error) = ended?;
+            errors[*index] = error;
+            if status == Status::BudgetExhausted {
+                still_open.push(*index);
+                errors[*index] = Some(OUT_OF_BUDGET.to_owned());
+            }
+            more += spent(&trials[*index].pipeline, registry).await? - gone[*index];
+        }
+        // With nobody left, nothing spent by anybody and nothing handed back, another round would end like this one.
+        let all_open = still_open.len() == open.len();
+        open = still_open;
+        if open.is_empty() || stop.is_requested() || (all_open && more == Money::ZERO) {
+            break;
+        }
+    }
+    Ok(errors)
+}
+
+/// One run, with a stop of its own: a trial that its budget stops must not stop the others.
+async fn one(trial: &Trial, registry: &Registry, budget: Option<Money>, stop: &Stop) -> Result<(Status, Option<String>)> {
+    let own = Stop::default();
+    let passing_on = {
+        let (stop, own) = (stop.clone(), own.clone());
+        tokio::spawn(async move {
+            stop.requested().await;
+            if let Some(reason) = stop.reason() {
+                own.request(reason);
+            }
+        })
+    };
+    let options = RunOptions { budget, ..RunOptions::default() };
+    let ended = run::run(Arc::clone(&trial.pipeline), registry, options, Arc::new(Meter::default()), own).await;
+    passing_on.abort();
+    let ended = ended?;
+    Ok((ended.summary.status, ended.error.map(|error| error.to_string())))
+}
+
+/// What decides the answers of a trial, as eight digits: the stages without their pace and the budget, and the model.
+fn identity(pipeline: &Pipeline, model: &str, salt: &str) -> String {
+    let mut parts = vec![serde_json::json!([model, salt, pipeline.models.get(model)])];
+    for stage in pipeline.stages.iter().filter(|stage| stage.stage.declares().budget.is_none()) {
+        let mut config = stage.config.clone();
+        if let Some(config) = config.as_object_mut() {
+            PACE.iter().for_each(|name| _ = config.shift_remove(*name));
+        }
+        parts.push(serde_json::json!([stage.kind, config]));
+    }
+    blake3::hash(serde_json::Value::Array(parts).to_string().as_bytes()).to_hex()[..8].to_owned()
+}
+
+/// A name as a folder.
+fn slug(name: &str) -> String {
+    name.chars().map(|next| if next.is_ascii_alphanumeric() { next } else { '-' }).take(40).collect()
+}
+
+/// A text as `--set` takes it, whatever is in it.
+pub(super) fn literal(text: &str) -> String {
+    serde_json::Value::from(text.replace("${", "$${")).to_string()
+}
+
+/// The rows of the sample as a Parquet file beside the trials: the same for all of them, also when the source moves on.
+pub(super) async fn write_sample(
+    session: &datafusion::prelude::SessionContext,
+    key: &str,
+    keys: &[String],
+    folder: &Folder,
+) -> Result<String> {
+    use crate::node::from_datafusion;
+    use futures::TryStreamExt;
+    if folder.local().is_none() {
+        return Err(Error::failed(format!("`{folder}` is not on a local disk")).hint("set `state.path` to a local folder"));
+    }
+    let list: Vec<String> = keys.iter().map(|key| format!("'{}'", key.replace('\'', "''"))).collect();
+    let query = format!("SELECT * FROM source WHERE CAST({} AS VARCHAR) IN ({})", quoted(key), list.join(", "));
+    let frame = session.sql(&query).await.map_err(from_datafusion)?;
+    let schema = Arc::new(frame.schema().as_arrow().clone());
+    let mut stream = frame.execute_stream().await.map_err(from_datafusion)?;
+    let unwritable = |error: parquet::errors::ParquetError| Error::failed("the sample cannot be written").because(error);
+    let mut writer = parquet::arrow::ArrowWriter::try_new(Vec::new(), schema, None).map_err(unwritable)?;
+    while let Some(batch) = stream.try_next().await.map_err(from_datafusion)? {
+        writer.write(&batch).map_err(unwritable)?;
+    }
+    folder.put("sample.parquet", writer.into_inner().map_err(unwritable)?).await?;
+    Ok(format!("{folder}/sample.parquet"))
+}
