@@ -1,5 +1,8 @@
 # What CI does, in its order.
-check: fmt clippy test generated
+check: fmt clippy test generated deny
+
+deny:
+    cargo deny check
 
 fmt:
     cargo fmt --all --check

@@ -790,6 +790,7 @@ headers = { X-Title = "t", X-Api-Key = "k3y", Cookie = "a=${TOKEN}" }"#;
             "providers": {"local": {
                 "kind": "openai",
                 "base_url": "http://***@127.0.0.1/v1",
+                "allow_http": false,
                 "headers": {"X-Title": "t", "X-Api-Key": "***", "Cookie": "a=${TOKEN}"},
                 "shared": false,
             }},
