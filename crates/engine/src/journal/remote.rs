@@ -32,6 +32,8 @@ use crate::storage::Folder;
 const APART: Duration = Duration::from_millis(50);
 /// Of `state.flush` a response waits this much for company: the rest is for the write itself.
 const WAIT: f64 = 0.75;
+/// So many who wait are company enough: a write then has much to carry, and nobody waits longer.
+const CROWD: usize = 24;
 /// Objects that make a log full, besides its bytes: after a crash every one of them is read.
 const MOST_OBJECTS: u64 = 256;
 /// Objects read at once.
@@ -224,6 +226,9 @@ impl Writer {
                 let Some(message) = message else { break };
                 at = at.min(self.patience(&message, not_before));
                 waiting.push(message);
+                if waiting.len() >= CROWD {
+                    at = at.min(not_before.max(Instant::now()));
+                }
             }
             if let Some(place) = waiting.iter().position(|message| message.frame.is_empty()) {
                 closing = Some(waiting.remove(place).done);

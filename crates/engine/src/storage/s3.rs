@@ -109,6 +109,10 @@ impl Action {
 pub(crate) fn hint(bucket: &str, action: Action, error: &(dyn std::error::Error + 'static)) -> String {
     let text = chain(error);
     match code(&text) {
+        // Who has no key is looked for one at the machine's cloud, which has none either.
+        _ if text.contains("169.254.169.254") || env::var_os("AWS_ACCESS_KEY_ID").is_none() && !has_other_credentials() => {
+            "no credentials were found: set `AWS_ACCESS_KEY_ID` and `AWS_SECRET_ACCESS_KEY`".to_owned()
+        }
         Some("NoSuchBucket") => match endpoint() {
             Some(endpoint) => format!("there is no bucket `{bucket}` at {endpoint}: create it, or check `AWS_ENDPOINT_URL`"),
             None => format!("there is no bucket `{bucket}`: create it, or check its name and `AWS_REGION`"),
@@ -127,9 +131,6 @@ pub(crate) fn hint(bucket: &str, action: Action, error: &(dyn std::error::Error 
         _ if text.contains("without LOCATION") => format!("bucket `{bucket}` is in another region: set `AWS_REGION`"),
         Some("AccessDenied") => format!("allow {} on bucket `{bucket}` for the key in `AWS_ACCESS_KEY_ID`", action.permission()),
         _ if text.contains("403") => format!("allow {} on bucket `{bucket}` for the key in `AWS_ACCESS_KEY_ID`", action.permission()),
-        _ if text.contains("169.254.169.254") || env::var_os("AWS_ACCESS_KEY_ID").is_none() && !has_other_credentials() => {
-            "no credentials were found: set `AWS_ACCESS_KEY_ID` and `AWS_SECRET_ACCESS_KEY`".to_owned()
-        }
         _ => match endpoint() {
             Some(endpoint) => {
                 format!("check that {endpoint} (`AWS_ENDPOINT_URL`) can be reached, and run again: nothing that was journalled is lost")
@@ -169,6 +170,11 @@ mod tests {
 
     #[test]
     fn refusals_are_told_in_words_that_help() {
+        if env::var_os("AWS_ACCESS_KEY_ID").is_none() {
+            let error = std::io::Error::other("Error performing PUT http://169.254.169.254/latest/api/token: 403 Forbidden");
+            assert!(hint("lake", Action::Read, &error).contains("set `AWS_ACCESS_KEY_ID`"));
+            return;
+        }
         let refused = |body: &str| std::io::Error::other(format!("Server returned non-2xx status code: 403 Forbidden: {body}"));
         let of = |body: &str, action| hint("lake", action, &refused(body));
         assert_eq!(

@@ -1,6 +1,7 @@
 //! One request: from the money set aside to the judgement of every row, durable before it is seen.
 
-use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use chrono::Utc;
@@ -36,10 +37,32 @@ pub(super) struct Question {
     pub(super) reservation: Reservation,
     /// Its place in the lane.
     pub(super) pass: Pass,
-    /// Says that nobody waits for it any more.
-    pub(super) given_up: Arc<Notify>,
+    /// Where it is, for those who wait for it.
+    pub(super) progress: Arc<Progress>,
     pub(super) journal: Arc<dyn Journal>,
     pub(super) acceptance: Arc<[Arc<dyn Acceptance>]>,
+}
+
+/// Where a request is on its way. Before it leaves and after it has come back it waits for the journal, which nobody can
+/// speed up by asking again.
+#[derive(Debug, Default)]
+pub(super) struct Progress {
+    left_at: OnceLock<Instant>,
+    is_back: AtomicBool,
+    /// Says that nobody waits for it any more.
+    pub(super) given_up: Notify,
+}
+
+impl Progress {
+    /// Whether it waits for the journal before it leaves.
+    pub(super) fn is_to_leave(&self) -> bool {
+        self.left_at.get().is_none()
+    }
+
+    /// When it left, if the model has it now.
+    pub(super) fn with_the_model_since(&self) -> Option<Instant> {
+        self.left_at.get().copied().filter(|_| !self.is_back.load(Relaxed))
+    }
 }
 
 /// How a request ended.
@@ -67,15 +90,16 @@ pub(super) struct Asked {
 /// When the journal cannot make it durable. Whatever was received is lost to this run then; its cost stays
 /// reserved.
 pub(super) async fn ask(question: Question) -> Result<Asked> {
-    let Question { model, meter, rows_in_force, tries, request, prompt_bytes, begun, reservation, pass, given_up, journal, acceptance } =
+    let Question { model, meter, rows_in_force, tries, request, prompt_bytes, begun, reservation, pass, progress, journal, acceptance } =
         question;
     journal.begin(&begun).await?;
-    let started = Instant::now();
+    let started = *progress.left_at.get_or_init(Instant::now);
     let flight = meter.depart(&model.name, departure(&model, &request, rows_in_force, tries));
     let result = tokio::select! {
         result = model.provider.complete(&request) => result,
-        () = given_up.notified() => Err(superseded()),
+        () = progress.given_up.notified() => Err(superseded()),
     };
+    progress.is_back.store(true, Relaxed);
     drop(flight);
     let latency = started.elapsed();
     let (limits, outcome, is_reported) = match &result {

@@ -19,11 +19,11 @@ use promptmill_core::{AnswerShape, BatchStream, Begun, Error, Fingerprint, Past,
 use promptmill_llm::lane::rows::{PackResult, Rows};
 use promptmill_llm::lane::{Bounds, Load, Pass};
 use promptmill_llm::{Budget, Class, Item, Model, Models, Request, Reservation, Tokens, row_id};
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::mpsc;
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::Instant;
 
-use super::ask::{Asked, Question, Rules, ask, counted_worst_case, judge_again, now_micros, prompt_bytes, worst_case};
+use super::ask::{Asked, Progress, Question, Rules, ask, counted_worst_case, judge_again, now_micros, prompt_bytes, worst_case};
 use super::queue::Queue;
 use super::race::{Finished, Races};
 use super::row::{Answer, Bill, Done, Fault, Row, to_batch};
@@ -67,6 +67,8 @@ const LATE: f64 = 0.95;
 const SLOW: f64 = 0.75;
 /// Rows in each part of a late request that is asked again, at the least: parts are answered sooner than the whole.
 const HEDGE_ROWS: usize = 4;
+/// A request that waits for the journal is looked at again after this long: nobody tells when it leaves.
+const UNTIL_IT_HAS_LEFT: Duration = Duration::from_millis(200);
 /// Of the tokens of a minute: a larger request would hold up all others.
 const USE_OF_MINUTE: f64 = 0.25;
 
@@ -136,11 +138,10 @@ struct Flying {
     /// The number of rows in force when it was cut; 0 if something else decided: suspects, hedges, the last rows.
     size: usize,
     rows: Vec<Row>,
-    since: Instant,
     /// Expected tokens of the answer.
     output: u64,
     hedged: bool,
-    given_up: Arc<Notify>,
+    progress: Arc<Progress>,
 }
 
 #[derive(Debug)]
@@ -409,12 +410,20 @@ impl Desk {
         let open: usize = self.flying.values().filter(|flying| !flying.hedged).map(|flying| flying.rows.len()).sum();
         // Enough for many of them: then the merely slow are worth it too.
         let plenty = 2 * allowed.saturating_sub(self.hedged_rows) >= open;
-        let mut late: Vec<(Instant, u64)> = Vec::new();
+        let (mut late, mut unseen): (Vec<(Instant, u64)>, bool) = (Vec::new(), false);
         for (number, flying) in self.flying.iter().filter(|(_, flying)| !flying.hedged) {
+            let Some(since) = flying.progress.with_the_model_since() else {
+                unseen |= flying.progress.is_to_leave();
+                continue;
+            };
             let patience = self.models[flying.model].gate.late(flying.output, if plenty { SLOW } else { LATE });
             if let Some(patience) = patience {
-                late.push((flying.since + patience, *number));
+                late.push((since + patience, *number));
             }
+        }
+        if unseen {
+            let at = now + UNTIL_IT_HAS_LEFT;
+            self.again_at = Some(self.again_at.map_or(at, |again| again.min(at)));
         }
         late.sort_unstable();
         for (at, number) in late {
@@ -471,7 +480,7 @@ impl Desk {
         }
         let won = |row: &Row| row.racing && self.races.is_won(row.id());
         if self.flying.values().all(|flying| flying.rows.iter().all(won)) {
-            self.flying.values().for_each(|flying| flying.given_up.notify_one());
+            self.flying.values().for_each(|flying| flying.progress.given_up.notify_one());
         }
     }
 
@@ -563,7 +572,7 @@ impl Desk {
         };
         let output = self.expected_load(model, pack.len()).output;
         pass.amend(Load { tokens: self.models[model].tokens.of_prompt(prompt_bytes) + output, output });
-        let given_up = Arc::new(Notify::new());
+        let progress = Arc::new(Progress::default());
         let meter = &self.context.meter;
         meter.add(|meter| &meter.sent, 1);
         meter.add(|meter| &meter.rows_sent, pack.len() as u64);
@@ -580,11 +589,11 @@ impl Desk {
             begun,
             reservation,
             pass,
-            given_up: Arc::clone(&given_up),
+            progress: Arc::clone(&progress),
             journal: Arc::clone(&self.context.journal),
             acceptance: Arc::clone(&self.context.acceptance),
         };
-        self.flying.insert(number, Flying { model, size, rows: pack, since: Instant::now(), output, hedged: false, given_up });
+        self.flying.insert(number, Flying { model, size, rows: pack, output, hedged: false, progress });
         self.in_flight.spawn(async move { Landing { number, asked: ask(question).await } });
     }
 
