@@ -18,6 +18,8 @@ const PACK_FAILURES: f64 = 0.05;
 const DEARER: f64 = 1.05;
 /// Of the longest answer seen to be cut off by the model itself: estimates are not exact.
 const USE_OF_OUTPUT: f64 = 0.8;
+/// Two answers that were cut off this close to each other were cut off at the same length.
+const SAME_LENGTH: f64 = 0.03;
 /// Standard deviations of the interval around a measured share (95 %, one-sided on each side).
 const Z: f64 = 1.96;
 
@@ -40,6 +42,11 @@ pub struct Rows {
     below: Option<(usize, f64)>,
     /// Answer tokens at which the model cuts an answer off, whatever it is asked for.
     longest_output: Option<u64>,
+    /// Requests until that is forgotten.
+    ceiling_holds: u32,
+    /// Tokens of the last answer that was cut off, and of the longest that was not.
+    last_cut: Option<u64>,
+    longest_whole: u64,
 }
 
 /// What became of one request, as far as its size is concerned.
@@ -77,6 +84,9 @@ impl Rows {
             good_rows: 0,
             below: None,
             longest_output: None,
+            ceiling_holds: 0,
+            last_cut: None,
+            longest_whole: 0,
         }
     }
 
@@ -97,11 +107,21 @@ impl Rows {
         self.max
     }
 
-    /// The model ended an answer after so many tokens, though more had been allowed.
+    /// The model ended an answer after so many tokens, though more had been allowed. A model that has a limit of its own
+    /// ends them all there; what ends elsewhere each time is an accident.
     pub fn cut_off(&mut self, tokens: u64) {
-        if tokens > 0 {
+        let is_same = |before: u64| before.abs_diff(tokens) as f64 <= SAME_LENGTH * tokens as f64;
+        if tokens > self.longest_whole && self.last_cut.is_some_and(is_same) {
             self.longest_output = Some(self.longest_output.map_or(tokens, |longest| longest.min(tokens)));
+            self.ceiling_holds = 10 * PATIENCE;
         }
+        self.last_cut = Some(tokens).filter(|tokens| *tokens > 0);
+    }
+
+    /// The model gave a whole answer of so many tokens: it has no limit below that.
+    pub fn whole(&mut self, tokens: u64) {
+        self.longest_whole = self.longest_whole.max(tokens);
+        self.longest_output = self.longest_output.filter(|longest| *longest > tokens);
     }
 
     /// Whether the number can change at all.
@@ -112,6 +132,9 @@ impl Rows {
     /// Learns from a request of the present size; others say nothing about it.
     pub fn observe(&mut self, result: PackResult) {
         self.closed = self.closed.saturating_sub(1);
+        // Small packs show nothing of a limit: whether it is there still is found out now and then.
+        self.ceiling_holds = self.ceiling_holds.saturating_sub(1);
+        self.longest_output = self.longest_output.filter(|_| self.ceiling_holds > 0);
         if result.size != self.now || self.is_fixed() {
             return;
         }
@@ -231,11 +254,31 @@ mod tests {
         let mut rows = Rows::new(40, 1, 40);
         assert_eq!(rows.within(Some(100.0)), 40);
         rows.cut_off(2_000);
+        assert_eq!(rows.within(Some(100.0)), 40, "once is an accident");
+        rows.cut_off(2_010);
         assert_eq!(rows.within(Some(100.0)), 16);
         assert_eq!(rows.within(None), 40, "nothing is known yet of the length of answers");
+        run(&mut rows, 10 * PATIENCE as usize, good);
+        assert_eq!(rows.within(Some(100.0)), 40, "after a while it is tried again");
         let mut fixed = Rows::new(40, 40, 40);
         fixed.cut_off(2_000);
+        fixed.cut_off(2_000);
         assert_eq!(fixed.within(Some(100.0)), 40);
+    }
+
+    #[test]
+    fn answers_cut_off_by_accident_leave_packs_as_they_are() {
+        let mut rows = Rows::new(20, 1, 40);
+        rows.whole(1_500);
+        for tokens in [40, 700, 41, 300, 310, 1_200, 1_210, 15, 15] {
+            rows.cut_off(tokens);
+            assert_eq!(rows.within(Some(60.0)), 20, "longer ones have been whole");
+        }
+        rows.cut_off(1_600);
+        rows.cut_off(1_600);
+        assert_eq!(rows.within(Some(100.0)), 12);
+        rows.whole(1_700);
+        assert_eq!(rows.within(Some(100.0)), 20);
     }
 
     #[test]

@@ -617,6 +617,9 @@ impl Desk {
         if let Some(tokens) = asked.cut_off_at {
             self.sizes[model].cut_off(tokens);
         }
+        if let (None, false, Some(usage)) = (class, asked.broken, asked.attempt.usage) {
+            self.sizes[model].whole(usage.output_tokens);
+        }
         match &asked.error {
             Some((class, message)) if class.is_fatal() => {
                 self.context.stop.request(StopReason::Fatal { message: self.fatal(model, message), hint: self.fatal_hint(model, *class) });
