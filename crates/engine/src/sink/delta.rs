@@ -387,3 +387,31 @@ fn failed(folder: &Folder, error: impl Into<DeltaTableError>) -> Error {
             .because(error),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn types_become_what_a_table_can_hold_or_are_refused() {
+        let list = |inside: DataType| DataType::List(Arc::new(Field::new("item", inside, true)));
+        let micros = |zone: Option<&str>| DataType::Timestamp(TimeUnit::Microsecond, zone.map(Into::into));
+        assert_eq!(storable(&list(DataType::UInt32)), Some(list(DataType::Int64)));
+        assert_eq!(storable(&DataType::Timestamp(TimeUnit::Nanosecond, None)), Some(micros(None)));
+        assert_eq!(storable(&DataType::Timestamp(TimeUnit::Second, Some("+01:00".into()))), Some(micros(Some("UTC"))));
+        for refused in [DataType::UInt64, DataType::Time64(TimeUnit::Microsecond), list(DataType::Float16)] {
+            assert_eq!(storable(&refused), None, "{refused}");
+        }
+        assert_eq!(storable_as_partition(&DataType::UInt8), Some(DataType::Int16));
+        assert_eq!(storable_as_partition(&micros(None)), None);
+    }
+
+    #[test]
+    fn a_file_is_told_with_its_partitions_and_a_blank_one_is_null() {
+        let partition = vec![Some("2024".to_owned()), Some(String::new())];
+        let file = DataFile { path: "year=2024/vote=x/a.parquet".into(), rows: 3, bytes: 9, partition };
+        let Action::Add(added) = add(&file, &["year".to_owned(), "vote".to_owned()], 7, true) else { panic!("not added") };
+        assert_eq!((added.partition_values["year"].as_deref(), &added.partition_values["vote"]), (Some("2024"), &None));
+        assert_eq!((added.size, added.stats.as_deref()), (9, Some(r#"{"numRecords":3}"#)));
+    }
+}
