@@ -20,7 +20,7 @@ fn project() -> Project {
 }
 
 /// Writes the source again, as what `change` makes of each row: its text, or nothing.
-fn edit(project: &Project, change: impl Fn(usize, &str) -> Option<String>) {
+pub(crate) fn edit(project: &Project, change: impl Fn(usize, &str) -> Option<String>) {
     let path = project.path("motions.parquet");
     let reader = ParquetRecordBatchReaderBuilder::try_new(File::open(&path).expect("motions")).expect("Parquet");
     let schema = Arc::clone(reader.schema());

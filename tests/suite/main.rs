@@ -7,6 +7,7 @@ mod browser;
 mod bucket;
 mod changes;
 mod compare;
+mod delta;
 mod disk;
 mod durable;
 mod faults;

@@ -23,7 +23,6 @@ use crate::support::Project;
 /// Settings that cannot be shown to take effect, and why.
 const WITHOUT_EFFECT: &[(&str, &str)] = &[
     ("state.flush", "says how long a journal on S3 may wait; a local journal is durable at once, and there is no other yet"),
-    ("sink.format", "has one value"),
     ("providers.*.kind", "has one value"),
 ];
 
@@ -262,6 +261,9 @@ fn frame() -> Vec<Case> {
         }),
         Case::new("sink.partition_by", &["sink.partition_by=['year']"], |base, changed| {
             !base.has_file("year=") && changed.has_file("out/results/year=2023/") && changed.has_file("out/results/year=2024/")
+        }),
+        Case::new("sink.format", &["sink.format=delta"], |base, changed| {
+            !base.has_file("out/results/_delta_log/") && changed.has_file("out/results/_delta_log/")
         }),
         Case::new("sink.columns", &["sink.columns=['id', 'answer']"], |base, changed| {
             base.results[0].contains_key("title") && !changed.results[0].contains_key("title") && changed.results[0].contains_key("answer")

@@ -261,6 +261,23 @@ impl CommitLog {
         Ok(())
     }
 
+    /// The records behind the one of this number, in order.
+    ///
+    /// # Errors
+    /// If one is missing or cannot be read.
+    pub(crate) async fn since(&self, number: u64) -> Result<Vec<Commit>> {
+        let folder = self.state.folder("commits");
+        let names = (number + 1..=self.folded.commit).map(|number| format!("{number:08}.json"));
+        futures::stream::iter(names)
+            .map(|name| {
+                let folder = &folder;
+                async move { read_json::<Commit>(folder, &name).await }
+            })
+            .buffered(READ_AT_ONCE)
+            .try_collect()
+            .await
+    }
+
     /// Everything that has been settled; of dead letters only that their keys are known, if they are to be asked again.
     ///
     /// # Errors

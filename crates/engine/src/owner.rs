@@ -20,6 +20,9 @@ pub(crate) struct Owner {
     sink: String,
     /// Part of the name of every file that is written with this state.
     mark: String,
+    /// Under what name this state's transactions are known in the log of a Delta table, once the sink is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    table: Option<String>,
 }
 
 impl Owner {
@@ -45,11 +48,31 @@ impl Owner {
                 .hint("choose another `sink.path`; or, if the pipeline's name has changed, point `state.path` at its old state"));
         }
         let unique = uuid::Uuid::new_v4().simple().to_string();
-        let owner = Self { sink: as_seen_from(state, sink), mark: unique[..4].to_owned() };
-        let json =
-            serde_json::to_vec_pretty(&owner).map_err(|error| Error::failed("the sink's bond cannot be written as JSON").because(error))?;
-        state.put(FILE, json).await?;
+        let owner = Self { sink: as_seen_from(state, sink), mark: unique[..4].to_owned(), table: None };
+        owner.store(state).await?;
         Ok(owner)
+    }
+
+    async fn store(&self, state: &Folder) -> Result<()> {
+        let json =
+            serde_json::to_vec_pretty(self).map_err(|error| Error::failed("the sink's bond cannot be written as JSON").because(error))?;
+        state.put(FILE, json).await
+    }
+
+    /// Whether the sink has become a Delta table.
+    pub(crate) fn has_table(&self) -> bool {
+        self.table.is_some()
+    }
+
+    /// Under what name this state's transactions are known in the log of its Delta table, which the sink is from now on.
+    pub(crate) async fn table(&mut self, state: &Folder) -> Result<String> {
+        if let Some(table) = &self.table {
+            return Ok(table.clone());
+        }
+        let table = format!("promptmill-{}", uuid::Uuid::new_v4().simple());
+        self.table = Some(table.clone());
+        self.store(state).await?;
+        Ok(table)
     }
 
     /// The name of a file: the generation with the mark, then a number.
@@ -113,7 +136,7 @@ mod tests {
         sink.put("year=2024/somebody.parquet", "x").await.expect("writes");
         let error = Owner::claim(&state, &sink).await.expect_err("not ours");
         assert!(error.to_string().contains("somebody.parquet"), "{error}");
-        let owner = Owner { sink: String::new(), mark: "a3f2".into() };
+        let owner = Owner { sink: String::new(), mark: "a3f2".into(), table: None };
         let own = owner.file_name(1, 7);
         assert_eq!(own, "0001a3f2-000007.parquet");
         assert!(owner.number(&own).is_some() && owner.number(&format!("year=2024/{own}")).is_some());

@@ -14,11 +14,12 @@ use datafusion::datasource::provider_as_source;
 use datafusion::execution::SessionStateBuilder;
 use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, cast, ident};
 use datafusion::prelude::{SessionConfig, SessionContext};
-use promptmill_core::pipeline::Draft;
+use promptmill_core::pipeline::{Draft, SinkFormat};
 use promptmill_core::{Declares, Diagnostic, Mistake, Pipeline, Registry, Result, StageContext, columns, nearest};
 
 use crate::clear::goes_out_in_clear;
 use crate::node::{StageNode, StageQueryPlanner, from_datafusion};
+use crate::sink::{storable, storable_as_partition};
 use crate::source::{self, SourceFiles};
 
 /// A pipeline whose every name has been found.
@@ -357,11 +358,32 @@ impl Checker<'_> {
         };
         let plain = named.into_iter().filter(|name| chosen(name) && !is_partition(name));
         let order: Vec<&str> = plain.chain(sink.partition_by.iter().map(String::as_str)).collect();
-        let fields: Vec<_> = order
+        let mut fields: Vec<_> = order
             .iter()
             .filter_map(|name| output.field_with_name(name).ok())
             .map(|field| field.clone().with_metadata(Default::default()))
             .collect();
+        if sink.format == SinkFormat::Delta {
+            for field in &mut fields {
+                let place = if is_partition(field.name()) { "partition_by" } else { "format" };
+                let stored =
+                    if is_partition(field.name()) { storable_as_partition(field.data_type()) } else { storable(field.data_type()) };
+                match stored {
+                    Some(stored) => *field = field.clone().with_data_type(stored),
+                    None => bad.push(
+                        Mistake::new(
+                            place,
+                            format!("column `{}` is {}, which a Delta table cannot hold here", field.name(), field.data_type()),
+                        )
+                        .hint(Some("leave it out with `columns`, or cast it in the source")),
+                    ),
+                }
+            }
+        }
+        if !bad.is_empty() {
+            bad.into_iter().for_each(|mistake| self.wrong(&["sink"], mistake));
+            return None;
+        }
         Some(Arc::new(Schema::new(fields)))
     }
 

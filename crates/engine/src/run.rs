@@ -196,6 +196,8 @@ impl Job<'_> {
             settled,
             layout: Layout::new(&plan.results, &pipeline.sink.partition_by, &pipeline.source.key, &plan.output)?,
             run_id: run_id.to_owned(),
+            format: pipeline.sink.format,
+            name: pipeline.name.clone(),
             target_file_mb: pipeline.sink.target_file_mb,
             mode: mode.clone(),
             question: Fingerprint::of([question.as_bytes()]),

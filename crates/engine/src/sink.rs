@@ -5,9 +5,11 @@
 //!
 //! A row that has an older answer in the results cannot simply be added: readers would see it twice. Such rows are
 //! staged in the state folder, and take the place of the older ones in one commit when the run ends ([`swap`]); until
-//! then the older ones stay. Then small files are merged ([`compact`]).
+//! then the older ones stay. Then small files are merged ([`compact`]). Where the sink is a Delta table, its log follows the
+//! commits ([`delta`]).
 
 mod compact;
+mod delta;
 mod layout;
 mod stored;
 mod swap;
@@ -19,11 +21,13 @@ use chrono::{SecondsFormat, Utc};
 use datafusion::arrow::array::{Array, ArrayRef, AsArray, BooleanArray, RecordBatch, StringArray, TimestampMicrosecondArray, UInt64Array};
 use datafusion::arrow::compute::{cast, filter_record_batch, take_record_batch};
 use datafusion::arrow::datatypes::DataType;
+use promptmill_core::pipeline::SinkFormat;
 use promptmill_core::{Error, Fingerprint, Result, columns};
 
 use crate::commit::{Commit, CommitLog, DataFile, Outcome, Settled, Settlement, index_file, writer_properties};
 use crate::owner::Owner;
 use crate::storage::Folder;
+pub(crate) use delta::{storable, storable_as_partition};
 pub(crate) use layout::Layout;
 use layout::{OpenFile, column, folders};
 use stored::key_digest;
@@ -48,6 +52,8 @@ pub(crate) enum Mode {
 pub(crate) struct Sink {
     files: Files,
     log: CommitLog,
+    /// What readers of Delta see, if the sink is such a table.
+    table: Option<delta::Table>,
     settled: Arc<Settled>,
     run_id: String,
     mode: Mode,
@@ -95,6 +101,9 @@ pub(crate) struct Opening {
     pub(crate) settled: Arc<Settled>,
     pub(crate) layout: Layout,
     pub(crate) run_id: String,
+    pub(crate) format: SinkFormat,
+    /// What a table is called.
+    pub(crate) name: String,
     pub(crate) target_file_mb: u32,
     pub(crate) mode: Mode,
     pub(crate) question: Fingerprint,
@@ -103,11 +112,24 @@ pub(crate) struct Opening {
 impl Sink {
     /// Opens the sink behind a commit log, and sweeps what no commit names.
     pub(crate) async fn open(state: &Folder, opening: Opening) -> Result<Self> {
-        let Opening { results, mut log, settled, layout, run_id, target_file_mb, mode, question } = opening;
-        let owner = Owner::claim(state, &results).await?;
+        let Opening { results, mut log, settled, layout, run_id, format, name, target_file_mb, mode, question } = opening;
+        let mut owner = Owner::claim(state, &results).await?;
+        if owner.has_table() && format == SinkFormat::Parquet {
+            return Err(Error::failed(format!("sink `{results}` is a Delta table, and its log would no longer say what is in it"))
+                .hint("keep `format = \"delta\"`, or choose another `sink.path`"));
+        }
+        // A file with a lower number has been named by a commit.
+        let unnamed = log.next_file();
         if state.local().is_none() {
             log.claim(&run_id, now()).await?;
         }
+        let table = match format {
+            SinkFormat::Parquet => None,
+            SinkFormat::Delta => {
+                let shape = delta::Shape { layout: &layout, name, is_replaced: matches!(mode, Mode::Fresh(_)) };
+                Some(delta::Table::open(&results, owner.table(state).await?, shape, &log).await?)
+            }
+        };
         let files = Files {
             generation: if mode == Mode::Add { log.generation() } else { log.generation() + 1 },
             next: log.next_file(),
@@ -119,9 +141,9 @@ impl Sink {
             owner,
             layout,
         };
-        files.sweep(&log).await?;
+        files.sweep(&log, if table.is_some() { unnamed } else { 0 }).await?;
         let staged = Bundle { is_staged: true, ..Bundle::default() };
-        Ok(Self { files, log, settled, run_id, mode, question, now: Bundle::default(), staged, replaced: Vec::new() })
+        Ok(Self { files, log, table, settled, run_id, mode, question, now: Bundle::default(), staged, replaced: Vec::new() })
     }
 
     /// Rows taken in since the last commit.
@@ -190,7 +212,14 @@ impl Sink {
             question: Some(self.question),
             ..self.record()
         };
-        self.log.append(commit).await
+        self.append(commit).await
+    }
+
+    /// Appends a record; a Delta table follows.
+    async fn append(&mut self, record: Commit) -> Result<()> {
+        let Some(table) = &mut self.table else { return self.log.append(record).await };
+        self.log.append(record.clone()).await?;
+        table.follow(&Commit { commit: self.log.len(), ..record }).await
     }
 
     /// A record of this run that changes nothing yet.
@@ -334,15 +363,18 @@ impl Files {
     }
 
     /// Removes our own files that no commit names: a run died before it could record them. Files with later numbers
-    /// than ours belong to a run that has taken over.
-    async fn sweep(&self, log: &CommitLog) -> Result<()> {
+    /// than ours belong to a run that has taken over, and files of results with earlier numbers than `from` to older
+    /// versions of a table.
+    async fn sweep(&self, log: &CommitLog, from: u64) -> Result<()> {
         let staged = self.staging.list().await?;
         self.staging.delete_all(staged.iter().map(String::as_str)).await?;
-        for (folder, live) in [(&self.results, log.results()), (&self.dead, log.dead_letters()), (&self.index, log.index())] {
+        let folders = [(&self.results, log.results(), from), (&self.dead, log.dead_letters(), 0), (&self.index, log.index(), 0)];
+        for (folder, live, from) in folders {
             let live: std::collections::BTreeSet<&str> = live.iter().map(|file| file.path.as_str()).collect();
             let names = folder.list().await?;
             let orphans = names.iter().map(String::as_str).filter(|name| {
-                let is_ours = self.owner.number(name).is_some_and(|number| folder.local().is_some() || number < self.next);
+                let is_ours =
+                    self.owner.number(name).is_some_and(|number| number >= from && (folder.local().is_some() || number < self.next));
                 is_ours && !live.contains(name)
             });
             let orphans: Vec<&str> = orphans.collect();

@@ -211,7 +211,7 @@ impl Folder {
     }
 
     /// Makes a local file and its name survive a power cut; a store on S3 has done so already.
-    async fn sync(&self, name: &str) -> Result<()> {
+    pub(crate) async fn sync(&self, name: &str) -> Result<()> {
         let Some(local) = &self.local else { return Ok(()) };
         let file = local.join(name);
         let synced = tokio::task::spawn_blocking(move || {

@@ -66,6 +66,8 @@ pub enum SinkFormat {
     /// Parquet files in Hive partitions.
     #[default]
     Parquet,
+    /// The same files as a Delta Lake table, with a transaction for each commit.
+    Delta,
 }
 
 /// Where the journal, the commits, the dead letters and the run records are kept.

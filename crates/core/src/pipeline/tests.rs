@@ -473,7 +473,7 @@ fn values_out_of_bounds_say_the_bounds() {
             &[
                 "17:8: `path` is empty | write `path = \"out/results\"`",
                 "18:18: `target_file_mb` must be from 1 to 4096, found 9000 | write `target_file_mb = 4096`",
-                "19:10: unknown value `csv` for `format` | write `format = \"parquet\"`",
+                "19:10: unknown value `csv` for `format` | one of `parquet` or `delta`",
             ],
         ),
         (
@@ -648,7 +648,7 @@ context = 0
             "16:12: unknown provider `remote` in model `small` | add `[providers.remote]`",
             "17:11: `context` must be at least 1, found 0 | write `context = 1`",
             "--set stages.lm.model=x: no stage is named `lm` | did you mean `stages.llm`?",
-            "--set sink.format=csv: unknown value `csv` for `format` | write `--set 'sink.format=\"parquet\"'`",
+            "--set sink.format=csv: unknown value `csv` for `format` | one of `parquet` or `delta`",
         ]
     );
 }

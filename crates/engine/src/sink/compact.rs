@@ -56,7 +56,7 @@ impl Sink {
         }
         let removed = commit.removed.clone();
         let Commit { added, dead_letters, index, removed: gone, .. } = commit;
-        self.log.append(Commit { added, dead_letters, index, removed: gone, ..self.record() }).await?;
+        self.append(Commit { added, dead_letters, index, removed: gone, ..self.record() }).await?;
         self.remove(&removed).await
     }
 

@@ -20,6 +20,8 @@ const NULL_PARTITION: &str = "__HIVE_DEFAULT_PARTITION__";
 /// Which columns go where.
 #[derive(Debug)]
 pub(crate) struct Layout {
+    /// The columns of the results, the partitions last.
+    pub(super) results: SchemaRef,
     /// The columns inside a file of results.
     pub(crate) file: SchemaRef,
     /// The columns that are folders.
@@ -57,6 +59,7 @@ impl Layout {
             .into_iter()
             .fold(writer_properties(), |properties, column| properties.set_column_dictionary_enabled(ColumnPath::from(column), false));
         Ok(Self {
+            results: Arc::clone(results),
             file: Arc::new(Schema::new(results.fields()[..inside].to_vec())),
             partition_by: partition_by.to_vec(),
             dead: Arc::new(Schema::new(dead)),

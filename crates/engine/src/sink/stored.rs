@@ -80,7 +80,7 @@ fn keys_of(batch: &RecordBatch, key: &str) -> Result<datafusion::arrow::array::A
     Ok(cast(keys, &DataType::Utf8)?)
 }
 
-fn not_read(folder: &Folder, file: &DataFile, error: parquet::errors::ParquetError) -> Error {
+pub(super) fn not_read(folder: &Folder, file: &DataFile, error: parquet::errors::ParquetError) -> Error {
     Error::failed(format!("`{folder}/{}` cannot be read, though a commit names it", file.path))
         .hint("restore it, or answer everything anew with `promptmill run --fresh`")
         .because(error)

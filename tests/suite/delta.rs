@@ -1,0 +1,281 @@
+//! A sink that is a Delta table, read by another implementation of Delta: `tests/delta.py`.
+//!
+//! It runs on the Python that `PROMPTMILL_TEST_PYTHON` names, or else `python3`. Where that has no `deltalake`, these tests
+//! say so and are skipped; with `PROMPTMILL_TEST_S3=required`, as in CI, they fail.
+
+use std::collections::BTreeSet;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use promptmill_sim::SimConfig;
+use promptmill_sim::motions::{Options, write_parquet};
+use serde_json::{Value, json};
+
+use crate::bucket::Bucket;
+use crate::changes::edit;
+use crate::support::{Project, Ran, root};
+
+const ROWS: u64 = 120;
+
+/// Whether there is a reader of Delta tables on this machine.
+fn has_reader() -> bool {
+    let ran = Command::new(python()).args(["-c", "import deltalake, pyarrow"]).stderr(Stdio::null()).status();
+    let has = ran.is_ok_and(|status| status.success());
+    if !has {
+        assert!(std::env::var("PROMPTMILL_TEST_S3").is_err(), "`{}` has no deltalake: pip install deltalake pyarrow", python());
+        eprintln!("skipped: `{}` has no deltalake; pip install deltalake pyarrow or set PROMPTMILL_TEST_PYTHON", python());
+    }
+    has
+}
+
+fn python() -> String {
+    std::env::var("PROMPTMILL_TEST_PYTHON").unwrap_or_else(|_| "python3".to_owned())
+}
+
+fn project(config: SimConfig) -> Project {
+    let project = Project::simulated(ROWS, config);
+    let text = project.simulated_pipeline("concurrency = 2");
+    let sink = "[sink]\nformat = \"delta\"\ncommit_every = \"800ms\"";
+    project.write("pipeline.toml", &text.replace("[sink]", sink).replace("[\"year\"]", "[\"year\", \"vote_result\"]"));
+    project
+}
+
+/// What the reader sees, whatever it does before.
+fn read(project: &Project, deeds: &[&str]) -> Value {
+    let is_in_bucket = project.environment.iter().any(|(name, _)| name.starts_with("AWS_"));
+    let table = if is_in_bucket { "s3://lake/out/motions".to_owned() } else { project.path("out/motions").to_string_lossy().into_owned() };
+    let output = Command::new(python())
+        .arg(root().join("tests/delta.py"))
+        .args([table.as_str(), "motion_id"])
+        .args(deeds)
+        .envs(project.environment.iter().cloned())
+        .env("AWS_ALLOW_HTTP", "true")
+        .output()
+        .expect("Python runs");
+    Ran::from(output).expect(0).json()
+}
+
+/// The table says what `promptmill sql` says, and every version of it had every key once.
+#[track_caller]
+fn assert_agrees(project: &Project, settings: &[&str]) -> Value {
+    let table = read(project, &[]);
+    let query = "SELECT motion_id, year, vote_result, title, summary, llm_model, CAST(cost_usd AS VARCHAR) AS cost FROM results";
+    let ran = project.run(&[&["sql", "pipeline.toml", query, "--output", "json"], settings].concat()).expect(0);
+    let text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+    let rows = |rows: &Value, cost: &str| -> BTreeSet<String> {
+        let columns = ["motion_id", "year", "vote_result", "title", "summary", "llm_model", cost];
+        rows.as_array().expect("rows").iter().map(|row| columns.map(|column| text(&row[column])).join(" | ")).collect()
+    };
+    let (sql, delta) = (rows(&ran.json(), "cost"), rows(&table["rows"], "cost_usd"));
+    let wrong: Vec<_> = sql.symmetric_difference(&delta).take(4).collect();
+    assert!(wrong.is_empty(), "{wrong:#?}");
+    for (version, keys) in table["versions"].as_array().expect("versions").iter().enumerate() {
+        assert_eq!(keys[0], keys[1], "a key twice in version {version}");
+    }
+    table
+}
+
+fn count(table: &Value) -> u64 {
+    table["rows"].as_array().expect("rows").len() as u64
+}
+
+fn last_transaction(project: &Project) -> std::path::PathBuf {
+    let files = project.files();
+    let last = files.iter().rfind(|name| name.contains("_delta_log/") && name.ends_with(".json")).expect("a log");
+    project.path(last)
+}
+
+/// The records of commits that change the results, as far as they are kept one by one.
+fn commits(project: &Project) -> usize {
+    let is_commit = |name: &&String| name.contains("/commits/") && name.ends_with(".json");
+    let changes = |name: &String| -> bool {
+        let commit: Value = serde_json::from_slice(&std::fs::read(project.path(name)).expect("a commit")).expect("JSON");
+        let is_result = |path: &Value| !["dead_letters/", "index/"].iter().any(|prefix| path.as_str().expect("a path").starts_with(prefix));
+        !commit["added"].as_array().expect("files").is_empty() || commit["removed"].as_array().expect("paths").iter().any(is_result)
+    };
+    project.files().iter().filter(is_commit).filter(|name| changes(name)).count()
+}
+
+#[test]
+fn every_commit_is_one_transaction_and_other_readers_see_the_same() {
+    if !has_reader() {
+        return;
+    }
+    let mut config = SimConfig::default();
+    config.latency.base_ms = 100.0;
+    let project = project(config);
+    project.run_pipeline(&[]).expect(0);
+    let table = assert_agrees(&project, &[]);
+    assert_eq!((count(&table), &table["name"]), (ROWS, &json!("motions")));
+    assert_eq!(table["partitions"], json!(["year", "vote_result"]));
+    assert!(table["rows"].as_array().expect("rows").iter().any(|row| row["vote_result"].is_null()), "a null partition");
+    // Rows come, change and go.
+    write_parquet(&project.path("more.parquet"), &Options { seed: 11, from: ROWS, rows: 30, ..Options::default() }).expect("motions");
+    edit(&project, |row, body| match row {
+        0..5 => Some(format!("{body} Gewijzigd.")),
+        20..27 => None,
+        _ => Some(body.to_owned()),
+    });
+    let both = ["--set", "source.path=*.parquet"];
+    project.run_pipeline(&both).expect(0);
+    assert_eq!(count(&assert_agrees(&project, &both)), ROWS + 30);
+    project.assert_money_agrees();
+    project.run_pipeline(&[&both[..], &["--prune"]].concat()).expect(0);
+    assert_eq!(count(&assert_agrees(&project, &both)), ROWS + 30 - 7);
+    project.run(&["replay", "pipeline.toml", both[0], both[1]]).expect(0);
+    project.run_pipeline(&[&both[..], &["--fresh"]].concat()).expect(0);
+    let table = assert_agrees(&project, &both);
+    let operations: Vec<&str> = table["operations"].as_array().expect("a history").iter().filter_map(Value::as_str).collect();
+    assert_eq!(operations.len(), 1 + commits(&project), "{operations:?}");
+    assert_eq!(operations[0], "CREATE TABLE");
+    assert!(["WRITE", "UPDATE", "OPTIMIZE"].iter().all(|operation| operations.contains(operation)), "{operations:?}");
+}
+
+#[test]
+fn a_table_that_a_crash_left_behind_catches_up_once() {
+    if !has_reader() {
+        return;
+    }
+    let mut config = SimConfig::default();
+    config.latency.base_ms = 120.0;
+    let project = project(config);
+    for requests in [4, 9] {
+        let mut command = project.command(&["run", "pipeline.toml", "--progress", "none"]);
+        let mut child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("starts");
+        let until = Instant::now() + Duration::from_secs(60);
+        while project.simulator().ledger().requests < requests {
+            assert!(Instant::now() < until, "the run does not get going");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        child.kill().expect("SIGKILL");
+        child.wait().expect("is gone");
+    }
+    project.run_pipeline(&[]).expect(0);
+    project.assert_settled_once();
+    let before = assert_agrees(&project, &[]);
+    assert_eq!(count(&before), ROWS);
+    // As if the crash had come between the record and the transaction.
+    std::fs::remove_file(last_transaction(&project)).expect("removed");
+    assert_ne!(read(&project, &[])["operations"], before["operations"]);
+    let asked = project.simulator().ledger().requests;
+    project.run_pipeline(&[]).expect(0);
+    project.run_pipeline(&[]).expect(0);
+    assert_eq!(assert_agrees(&project, &[])["operations"], before["operations"], "once");
+    assert_eq!(project.simulator().ledger().requests, asked);
+    // And in front of the table's first transaction.
+    std::fs::remove_dir_all(project.path("out/motions/_delta_log")).expect("removed");
+    project.run_pipeline(&[]).expect(0);
+    assert_eq!(assert_agrees(&project, &[])["operations"], json!(["CREATE TABLE"]));
+}
+
+#[test]
+fn new_columns_come_in_and_what_does_not_fit_is_said_before_anything_is_sent() {
+    if !has_reader() {
+        return;
+    }
+    let project = project(SimConfig::instant());
+    project.run_pipeline(&["--limit", "50"]).expect(0);
+    let more = ["--set", "sink.columns=['motion_id', 'title', 'summary', 'body']"];
+    project.run_pipeline(&more).expect(0);
+    let table = assert_agrees(&project, &more);
+    let columns: Vec<&str> = table["columns"].as_array().expect("columns").iter().filter_map(Value::as_str).collect();
+    assert_eq!((count(&table), columns.last()), (ROWS, Some(&"body")), "{columns:?}");
+    assert!(table["rows"].as_array().expect("rows").iter().any(|row| row["body"].is_null()), "older rows have none");
+    // Other types and other partitions do not fit, unless everything is replaced.
+    let sent = project.simulator().ledger().requests;
+    let text = std::fs::read_to_string(project.path("pipeline.toml")).expect("a pipeline");
+    let place = |stage: &str| text.find(&format!("[[stages]]\nuse = \"{stage}\"")).expect("a stage");
+    project.write("typed.toml", &format!("{}{}", &text[..place("post-process")], &text[place("cost")..]));
+    let typed = ["typed.toml", "--set", "stages.prompt-pack.answer={ summary = 'int' }"];
+    let partitions = ["pipeline.toml", "--set", "sink.partition_by=['year']"];
+    for (arguments, says) in [(typed, "`summary` is `string` in the Delta table"), (partitions, "other partitions")] {
+        let ran = project.run(&[&["run"], &arguments[..]].concat()).expect(1);
+        assert!(ran.stderr.contains(says) && ran.stderr.contains("--fresh"), "{}", ran.stderr);
+    }
+    assert_eq!(project.simulator().ledger().requests, sent);
+    let fresh = ["--set", "sink.partition_by=['party']"];
+    project.run_pipeline(&[&fresh[..], &["--fresh"]].concat()).expect(0);
+    let sql = [&fresh[..], &["--set", "sink.columns=['motion_id', 'title', 'summary', 'year', 'vote_result']"]].concat();
+    let table = assert_agrees_on_keys(&project, &sql);
+    assert_eq!((count(&table), &table["partitions"]), (ROWS, &json!(["party"])));
+    assert_eq!(project.run_pipeline(&fresh).expect(0).json()["rows"]["answered"], 0);
+}
+
+/// The same keys and partitions; for parties, whose names have blanks and slashes.
+#[track_caller]
+fn assert_agrees_on_keys(project: &Project, settings: &[&str]) -> Value {
+    let table = read(project, &[]);
+    let query = "SELECT motion_id, party, summary FROM results";
+    let ran = project.run(&[&["sql", "pipeline.toml", query, "--output", "json"], settings].concat()).expect(0);
+    let rows = |rows: &Value| -> BTreeSet<String> {
+        rows.as_array().expect("rows").iter().map(|row| format!("{} {} {}", row["motion_id"], row["party"], row["summary"])).collect()
+    };
+    assert_eq!(rows(&ran.json()), rows(&table["rows"]));
+    table
+}
+
+#[test]
+fn results_in_parquet_become_a_table_and_stay_one() {
+    if !has_reader() {
+        return;
+    }
+    let project = project(SimConfig::instant());
+    let parquet = ["--set", "sink.format=parquet"];
+    let party = ["--set", "sink.partition_by=['party']"];
+    project.run_pipeline(&[&party[..], &parquet[..], &["--limit", "50"]].concat()).expect(0);
+    let other = project.run_pipeline(&[]).expect(1);
+    assert!(other.stderr.contains("other partitions"), "{}", other.stderr);
+    project.run_pipeline(&party).expect(0);
+    let table = assert_agrees_on_keys(&project, &party);
+    assert_eq!((count(&table), &table["versions"][0]), (ROWS, &json!([50, 50])));
+    let back = project.run_pipeline(&[&party[..], &parquet[..]].concat()).expect(1);
+    assert!(back.stderr.contains("is a Delta table") && back.stderr.contains("format = \"delta\""), "{}", back.stderr);
+}
+
+#[test]
+fn what_others_do_to_the_table_is_seen_before_anything_is_sent() {
+    if !has_reader() {
+        return;
+    }
+    let project = project(SimConfig::instant());
+    project.run_pipeline(&["--limit", "50"]).expect(0);
+    let sent = project.simulator().ledger().requests;
+    let key = project.query("SELECT motion_id FROM results LIMIT 1")[0]["motion_id"].as_str().expect("a key").to_owned();
+    assert_eq!(count(&read(&project, &["delete", &key])), 49);
+    let ran = project.run_pipeline(&[]).expect(1);
+    assert!(ran.stderr.contains("something else than promptmill has changed the Delta table"), "{}", ran.stderr);
+    assert_eq!(project.simulator().ledger().requests, sent);
+    // A table of somebody else's, at a sink of ours.
+    std::fs::rename(project.path("out/motions/_delta_log"), project.path("log")).expect("moved");
+    std::fs::create_dir_all(project.path("elsewhere/results")).expect("a folder");
+    std::fs::rename(project.path("log"), project.path("elsewhere/results/_delta_log")).expect("moved");
+    let ran = project.run_pipeline(&["--set", "sink.path=elsewhere/results"]).expect(1);
+    assert!(ran.stderr.contains("that this pipeline has not written"), "{}", ran.stderr);
+    assert_eq!(project.simulator().ledger().requests, sent);
+}
+
+#[test]
+fn a_table_in_a_bucket_survives_a_kill() {
+    if !has_reader() {
+        return;
+    }
+    let Some(bucket) = Bucket::start() else { return };
+    let mut config = SimConfig::default();
+    config.latency.base_ms = 120.0;
+    let mut project = project(config);
+    bucket.take(&mut project);
+    let mut command = project.command(&["run", "pipeline.toml", "--progress", "none"]);
+    let mut child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("starts");
+    let until = Instant::now() + Duration::from_secs(60);
+    while project.simulator().ledger().requests < 6 {
+        assert!(Instant::now() < until, "the run does not get going");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    child.kill().expect("SIGKILL");
+    child.wait().expect("is gone");
+    project.run_pipeline(&[]).expect(0);
+    let changed = ["--set", "stages.prompt-pack.prompt=Kort."];
+    project.run_pipeline(&changed).expect(0);
+    assert_eq!(count(&assert_agrees(&project, &changed)), ROWS);
+    project.assert_money_agrees();
+}
