@@ -16,6 +16,8 @@ const ROW_FAILURES: f64 = 0.02;
 const PACK_FAILURES: f64 = 0.05;
 /// A step is too dear when a good row costs this much more than on the step below.
 const DEARER: f64 = 1.05;
+/// How rarely an accident may be taken for none: two broken answers in a row where one in twenty is.
+const ACCIDENT: f64 = 0.0025;
 /// Of the longest answer seen to be cut off by the model itself: estimates are not exact.
 const USE_OF_OUTPUT: f64 = 0.8;
 /// Two answers that were cut off this close to each other were cut off at the same length.
@@ -47,6 +49,8 @@ pub struct Rows {
     /// Tokens of the last answer that was cut off, and of the longest that was not.
     last_cut: Option<u64>,
     longest_whole: u64,
+    /// The shares of rows without a usable answer and of broken answers that have nothing to do with the number of rows.
+    usual: (f64, f64),
 }
 
 /// What became of one request, as far as its size is concerned.
@@ -87,6 +91,7 @@ impl Rows {
             ceiling_holds: 0,
             last_cut: None,
             longest_whole: 0,
+            usual: (0.0, 0.0),
         }
     }
 
@@ -147,20 +152,55 @@ impl Rows {
         self.bad_in_a_row = if result.broken { self.bad_in_a_row + 1 } else { 0 };
         let (row_low, row_high) = interval(self.bad_rows, self.rows);
         let (pack_low, pack_high) = interval(self.bad_packs, self.packs);
-        if self.bad_in_a_row >= 2 {
+        self.learn_what_is_usual(row_high, pack_high);
+        let bound = |usual: f64, least: f64| if self.is_rough() { least.max(usual) } else { least };
+        let (row_failures, pack_failures) = (bound(self.usual.0, ROW_FAILURES), bound(self.usual.1, PACK_FAILURES));
+        if self.bad_in_a_row >= self.no_accident() && self.now > self.min {
             self.step_to(self.now / 2);
-            self.closed = 10 * PATIENCE;
-        } else if row_low > ROW_FAILURES || pack_low > PACK_FAILURES {
+            self.closed = self.rest();
+        } else if (row_low > row_failures || pack_low > pack_failures) && self.now > self.min {
             self.step_to(LADDER.iter().rev().copied().find(|step| *step < self.now).unwrap_or(1));
-            self.closed = 10 * PATIENCE;
+            self.closed = self.rest();
         } else if self.packs >= PATIENCE && self.is_dearer_than_below() {
             self.step_to(LADDER.iter().rev().copied().find(|step| *step < self.now).unwrap_or(1));
-            self.closed = 10 * PATIENCE;
-        } else if self.packs >= PATIENCE && self.closed == 0 && row_high < 2.0 * ROW_FAILURES && pack_high < 4.0 * PACK_FAILURES {
+            self.closed = self.rest();
+        } else if self.packs >= PATIENCE && self.closed == 0 && row_high < 2.0 * row_failures && pack_high < 4.0 * pack_failures {
             // It takes a hundred rows to see that they do well: on the small steps, long enough to take two at once.
             let steps = if self.now < TWO_STEPS_BELOW { 2 } else { 1 };
             self.step_to(LADDER.iter().copied().filter(|step| *step > self.now).take(steps).last().unwrap_or(self.now));
         }
+    }
+
+    /// What fails with the fewest rows does not fail because of their number: it is what is usual here, and more rows are
+    /// judged by it. Where less fails with more rows, less is usual.
+    fn learn_what_is_usual(&mut self, row_high: f64, pack_high: f64) {
+        if self.now == self.min && self.packs >= PATIENCE {
+            self.usual = (row_high, pack_high);
+            // With what was seen there is no reason to wait any longer.
+            if self.is_rough() {
+                self.closed = 0;
+            }
+        } else if self.packs >= 5 * PATIENCE {
+            self.usual = (self.usual.0.min(row_high), self.usual.1.min(pack_high));
+        }
+    }
+
+    /// Whether so much fails here, whatever the number of rows, that a few failures say nothing about that number.
+    fn is_rough(&self) -> bool {
+        self.usual.0 > 4.0 * ROW_FAILURES || self.usual.1 > 4.0 * PACK_FAILURES
+    }
+
+    /// For how many requests a step that failed is left alone.
+    fn rest(&self) -> u32 {
+        if self.is_rough() { PATIENCE } else { 10 * PATIENCE }
+    }
+
+    /// So many broken answers one after the other are no accident: two where hardly any are.
+    fn no_accident(&self) -> u32 {
+        if !self.is_rough() {
+            return 2;
+        }
+        (ACCIDENT.ln() / self.usual.1.min(0.9).ln()).ceil() as u32
     }
 
     /// The prompt and answer of so many rows were too long for the model or the quota.
@@ -178,7 +218,10 @@ impl Rows {
     /// Whether re-asking has eaten what sharing the prompt saves.
     fn is_dearer_than_below(&self) -> bool {
         let below = self.below.filter(|(rows, cost)| *rows < self.now && *cost > 0.0);
-        below.is_some_and(|(_, cost)| self.cost_per_good_row() > DEARER * cost)
+        // Where much fails, chance alone makes one price differ from the other.
+        let (failing, packs) = (self.usual.1.min(0.9), f64::from(self.packs.max(1)));
+        let chance = if self.is_rough() { Z * (failing / (1.0 - failing) / packs).sqrt() } else { 0.0 };
+        below.is_some_and(|(_, cost)| self.cost_per_good_row() > (DEARER + chance) * cost)
     }
 
     fn step_to(&mut self, rows: usize) {
@@ -279,6 +322,22 @@ mod tests {
         assert_eq!(rows.within(Some(100.0)), 12);
         rows.whole(1_700);
         assert_eq!(rows.within(Some(100.0)), 20);
+    }
+
+    #[test]
+    fn what_fails_whatever_the_size_is_no_reason_for_small_packs() {
+        let mut rows = Rows::new(15, 1, 40);
+        let mut dice = 1_u64;
+        let mut sizes = 0;
+        for number in 0..2_000 {
+            dice = dice.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            // One answer in five is broken, with one row as with forty; the prompt costs as much as five rows.
+            let broken = (dice >> 33) % 5 == 0;
+            let now = rows.now();
+            rows.observe(PackResult { size: now, rows: now, bad_rows: if broken { now } else { 0 }, broken, cost: Some(5.0 + now as f64) });
+            sizes += if number >= 1_000 { rows.now() } else { 0 };
+        }
+        assert!(sizes / 1_000 >= 10, "{} rows in the mean", sizes as f64 / 1e3);
     }
 
     #[test]
