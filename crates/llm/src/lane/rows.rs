@@ -332,7 +332,7 @@ mod tests {
         for number in 0..2_000 {
             dice = dice.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
             // One answer in five is broken, with one row as with forty; the prompt costs as much as five rows.
-            let broken = (dice >> 33) % 5 == 0;
+            let broken = (dice >> 33).is_multiple_of(5);
             let now = rows.now();
             rows.observe(PackResult { size: now, rows: now, bad_rows: if broken { now } else { 0 }, broken, cost: Some(5.0 + now as f64) });
             sizes += if number >= 1_000 { rows.now() } else { 0 };
