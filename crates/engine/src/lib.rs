@@ -1,7 +1,6 @@
 //! A pipeline as a DataFusion plan: planned, run, resumed, committed, queried. The only crate that knows
 //! DataFusion; it is handed a [`Registry`](promptmill_core::Registry) and does not know the stages.
 
-mod clear;
 mod commit;
 pub mod compare;
 mod estimate;

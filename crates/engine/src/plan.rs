@@ -17,7 +17,8 @@ use datafusion::prelude::{SessionConfig, SessionContext};
 use promptmill_core::pipeline::{Draft, SinkFormat};
 use promptmill_core::{Declares, Diagnostic, Mistake, Pipeline, Registry, Result, StageContext, columns, nearest};
 
-use crate::clear::goes_out_in_clear;
+use promptmill_llm::goes_out_in_clear;
+
 use crate::node::{StageNode, StageQueryPlanner, from_datafusion};
 use crate::sink::{storable, storable_as_partition};
 use crate::source::{self, SourceFiles};

@@ -7,6 +7,7 @@
 mod answers;
 mod budget;
 mod classify;
+mod clear;
 mod escape;
 mod headers;
 pub mod lane;
@@ -20,6 +21,7 @@ mod tokens;
 pub use answers::{Reply, RowAnswer, read_answers};
 pub use budget::{Budget, Reservation};
 pub use classify::{Dimension, LimitHint, Per, Refusal, classify};
+pub use clear::goes_out_in_clear;
 pub use headers::{RateLimits, Window, read_rate_limits, read_retry_after};
 pub use models::{Model, Models};
 pub use price::{ListedPrice, listed_prices, quote};

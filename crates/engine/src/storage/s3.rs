@@ -11,8 +11,7 @@ use std::time::Duration;
 use object_store::aws::{AmazonS3Builder, AmazonS3ConfigKey};
 use object_store::{BackoffConfig, ClientConfigKey, ObjectStore, RetryConfig};
 use promptmill_core::{Error, Result};
-
-use crate::clear::goes_out_in_clear;
+use promptmill_llm::goes_out_in_clear;
 
 /// For one exchange, body included: a file of results comes whole when it is rewritten, also over a slow line.
 const TIMEOUT: &str = "180 seconds";

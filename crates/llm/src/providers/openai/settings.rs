@@ -1,6 +1,5 @@
 //! What the pipeline file says of a server, made ready for use: its address, its headers, its client.
 
-use std::net::IpAddr;
 use std::time::Duration;
 
 use promptmill_core::{Error, ProviderSpec};
@@ -8,6 +7,7 @@ use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 use reqwest::{Client, ClientBuilder, Url, redirect, retry};
 
 use super::causes;
+use crate::clear::is_loopback;
 
 const USER_AGENT: &str = concat!("promptmill/", env!("CARGO_PKG_VERSION"));
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -45,12 +45,6 @@ pub(super) fn open_client(name: &str, base: &Url, headers: &HeaderMap) -> Result
         Error::failed(format!("provider `{name}` cannot be opened: {}", causes(&error)))
             .hint("certificates come with the package `ca-certificates`; `SSL_CERT_FILE` can name another file of them")
     })
-}
-
-/// Whether the server is on this machine, where no proxy can reach it.
-fn is_loopback(base: &Url) -> bool {
-    let host = base.host_str().unwrap_or_default().trim_matches(['[', ']']);
-    host == "localhost" || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
 }
 
 pub(super) fn read_base_url(name: &str, text: &str) -> Result<Url, Error> {

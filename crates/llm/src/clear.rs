@@ -2,17 +2,17 @@
 
 use std::net::IpAddr;
 
+use reqwest::Url;
+
+/// Whether a server is on this machine, where no proxy can reach it and nobody listens.
+pub(crate) fn is_loopback(url: &Url) -> bool {
+    let host = url.host_str().unwrap_or_default().trim_matches(['[', ']']);
+    host == "localhost" || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
+}
+
 /// Whether what is sent to a URL leaves this machine without TLS.
-pub(crate) fn goes_out_in_clear(url: &str) -> bool {
-    let Some(rest) = url.trim().strip_prefix("http://") else { return false };
-    let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
-    let host = authority.rsplit('@').next().unwrap_or_default();
-    let host = match host.strip_prefix('[') {
-        Some(bracketed) => bracketed.split(']').next(),
-        None => host.split(':').next(),
-    };
-    let host = host.unwrap_or_default();
-    host != "localhost" && !host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
+pub fn goes_out_in_clear(url: &str) -> bool {
+    Url::parse(url).is_ok_and(|url| url.scheme() == "http" && !is_loopback(&url))
 }
 
 #[cfg(test)]
