@@ -158,10 +158,9 @@ impl Rows {
         if self.bad_in_a_row >= self.no_accident() && self.now > self.min {
             self.step_to(self.now / 2);
             self.closed = self.rest();
-        } else if (row_low > row_failures || pack_low > pack_failures) && self.now > self.min {
-            self.step_to(LADDER.iter().rev().copied().find(|step| *step < self.now).unwrap_or(1));
-            self.closed = self.rest();
-        } else if self.packs >= PATIENCE && self.is_dearer_than_below() {
+        } else if (row_low > row_failures || pack_low > pack_failures) && self.now > self.min
+            || self.packs >= PATIENCE && self.is_dearer_than_below()
+        {
             self.step_to(LADDER.iter().rev().copied().find(|step| *step < self.now).unwrap_or(1));
             self.closed = self.rest();
         } else if self.packs >= PATIENCE && self.closed == 0 && row_high < 2.0 * row_failures && pack_high < 4.0 * pack_failures {
