@@ -89,15 +89,36 @@ struct Folded {
     index: Vec<DataFile>,
 }
 
+/// What a record removes, by the folders that the paths are relative to.
+#[derive(Debug, Default)]
+pub(crate) struct Removed<'c> {
+    pub(crate) results: BTreeSet<&'c str>,
+    pub(crate) dead_letters: BTreeSet<&'c str>,
+    pub(crate) index: BTreeSet<&'c str>,
+}
+
+impl Commit {
+    /// What it removes.
+    pub(crate) fn removes(&self) -> Removed<'_> {
+        let mut removed = Removed::default();
+        for path in &self.removed {
+            match path.split_once('/') {
+                Some(("dead_letters", name)) => removed.dead_letters.insert(name),
+                Some(("index", name)) => removed.index.insert(name),
+                _ => removed.results.insert(path),
+            };
+        }
+        removed
+    }
+}
+
 impl Folded {
     fn apply(&mut self, commit: Commit) {
-        let removed: BTreeSet<&str> = commit.removed.iter().map(String::as_str).collect();
-        if !removed.is_empty() {
-            self.results.retain(|file| !removed.contains(file.path.as_str()));
-            self.dead_letters.retain(|file| !removed.contains(format!("dead_letters/{}", file.path).as_str()));
-        }
+        let removed = commit.removes();
+        self.results.retain(|file| !removed.results.contains(file.path.as_str()));
+        self.dead_letters.retain(|file| !removed.dead_letters.contains(file.path.as_str()));
         // Of a key the last word counts: an index that stands for older ones takes their place, not the end.
-        let is_removed = |file: &DataFile| removed.contains(format!("index/{}", file.path).as_str());
+        let is_removed = |file: &DataFile| removed.index.contains(file.path.as_str());
         let place = self.index.iter().position(is_removed).unwrap_or(self.index.len());
         self.index.retain(|file| !is_removed(file));
         self.index.splice(place..place, commit.index);
@@ -445,12 +466,17 @@ fn of_question(question: Fingerprint) -> u64 {
     u64::from_le_bytes([a, b, c, d, e, f, g, h]).max(GONE + 1)
 }
 
-/// 64 bits of a key's hash: for sets in which a rare collision is checked or harmless.
-pub(crate) fn key_hash(key: &str) -> u64 {
+/// A key as a number that no two keys share: 128 bits of its hash.
+pub(crate) fn key_digest(key: &str) -> u128 {
     let hash = blake3::hash(key.as_bytes());
-    let mut bytes = [0; 8];
-    bytes.copy_from_slice(&hash.as_bytes()[..8]);
-    u64::from_le_bytes(bytes)
+    let mut bytes = [0; 16];
+    bytes.copy_from_slice(&hash.as_bytes()[..16]);
+    u128::from_le_bytes(bytes)
+}
+
+/// 64 bits of it: for sets in which a rare collision is checked or harmless.
+pub(crate) fn key_hash(key: &str) -> u64 {
+    key_digest(key) as u64
 }
 
 #[cfg(test)]

@@ -164,7 +164,7 @@ impl RunJournal {
         let is_sealed = |log: u64| sealed.iter().any(|segment| segment.first <= log && log <= segment.last);
         let mut history = self.history.write().await;
         self.recent().retain(|log, _| !is_sealed(*log));
-        history.add(sealed.clone()).await
+        history.add(sealed).await
     }
 
     fn recent(&self) -> std::sync::MutexGuard<'_, Recent> {

@@ -24,13 +24,12 @@ use datafusion::arrow::datatypes::DataType;
 use promptmill_core::pipeline::SinkFormat;
 use promptmill_core::{Error, Fingerprint, Result, columns};
 
-use crate::commit::{Commit, CommitLog, DataFile, Outcome, Settled, Settlement, index_file, writer_properties};
+use crate::commit::{Commit, CommitLog, DataFile, Outcome, Settled, Settlement, index_file, key_digest, writer_properties};
 use crate::owner::Owner;
 use crate::storage::Folder;
 pub(crate) use delta::{storable, storable_as_partition};
 pub(crate) use layout::Layout;
 use layout::{OpenFile, column, folders};
-use stored::key_digest;
 
 /// Encoded bytes in all open files together beyond which the largest is closed: the sink's share of memory.
 const OPEN_BYTES: usize = 96 << 20;
@@ -215,11 +214,21 @@ impl Sink {
         self.append(commit).await
     }
 
-    /// Appends a record; a Delta table follows.
+    /// Appends a record; a Delta table follows. Then the files go that the record takes out.
     async fn append(&mut self, record: Commit) -> Result<()> {
-        let Some(table) = &mut self.table else { return self.log.append(record).await };
         self.log.append(record.clone()).await?;
-        table.follow(&Commit { commit: self.log.len(), ..record }).await
+        let record = Commit { commit: self.log.len(), ..record };
+        if let Some(table) = &mut self.table {
+            table.follow(&record).await?;
+        }
+        let removed = record.removes();
+        self.files.dead.delete_all(removed.dead_letters).await?;
+        self.files.index.delete_all(removed.index).await?;
+        // Older versions of a table still name them; its owner's VACUUM takes them away.
+        if self.table.is_none() {
+            self.files.results.delete_all(removed.results).await?;
+        }
+        Ok(())
     }
 
     /// A record of this run that changes nothing yet.

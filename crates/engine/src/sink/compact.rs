@@ -54,10 +54,8 @@ impl Sink {
         if commit.removed.is_empty() {
             return Ok(());
         }
-        let removed = commit.removed.clone();
-        let Commit { added, dead_letters, index, removed: gone, .. } = commit;
-        self.append(Commit { added, dead_letters, index, removed: gone, ..self.record() }).await?;
-        self.remove(&removed).await
+        let Commit { added, dead_letters, index, removed, .. } = commit;
+        self.append(Commit { added, dead_letters, index, removed, ..self.record() }).await
     }
 
     async fn merged(&self, folder: &Folder, group: &[&DataFile], key: &str) -> Result<(u64, Vec<u8>)> {

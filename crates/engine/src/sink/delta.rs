@@ -145,8 +145,7 @@ impl Table {
 
     /// Does what a record says, in one transaction.
     pub(super) async fn follow(&mut self, commit: &Commit) -> Result<()> {
-        let removed: Vec<&String> =
-            commit.removed.iter().filter(|path| !path.starts_with("dead_letters/") && !path.starts_with("index/")).collect();
+        let removed = commit.removes().results;
         if commit.added.is_empty() && removed.is_empty() {
             return Ok(());
         }
@@ -162,7 +161,7 @@ impl Table {
         };
         let mut actions = self.pending.clone();
         let remove =
-            |path: &String| Remove { path: path.clone(), data_change: !is_merge, deletion_timestamp: Some(at), ..Remove::default() };
+            |path: &str| Remove { path: path.to_owned(), data_change: !is_merge, deletion_timestamp: Some(at), ..Remove::default() };
         actions.extend(removed.into_iter().map(|path| Action::Remove(remove(path))));
         actions.extend(commit.added.iter().map(|file| add(file, &self.partition_by, at, !is_merge)));
         self.state = transact(&self.folder, &self.store, Some(&self.state), actions, operation, &self.known, commit.commit).await?;

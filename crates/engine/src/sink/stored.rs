@@ -17,14 +17,6 @@ use super::layout::{OpenFile, column};
 use crate::commit::DataFile;
 use crate::storage::Folder;
 
-/// A key as a number that no two keys share: 128 bits of its hash.
-pub(super) fn key_digest(key: &str) -> u128 {
-    let hash = blake3::hash(key.as_bytes());
-    let mut bytes = [0; 16];
-    bytes.copy_from_slice(&hash.as_bytes()[..16]);
-    u128::from_le_bytes(bytes)
-}
-
 /// Goes through the keys in a file.
 pub(super) async fn each_key(folder: &Folder, file: &DataFile, key: &str, mut each: impl FnMut(&str)) -> Result<()> {
     let failed = |error| not_read(folder, file, error);

@@ -9,9 +9,9 @@ use std::collections::HashSet;
 
 use promptmill_core::{Fingerprint, Result};
 
-use super::stored::{each_key, key_digest, merge, read};
+use super::stored::{each_key, merge, read};
 use super::{Mode, Sink};
-use crate::commit::{Commit, DataFile, Outcome, Settlement, key_hash, writer_properties};
+use crate::commit::{Commit, DataFile, Outcome, Settlement, key_digest, key_hash, writer_properties};
 
 impl Sink {
     /// Puts what is staged in place. With the sorted hashes of the source's keys, rows of other keys leave. Returns how
@@ -70,7 +70,6 @@ impl Sink {
         }
         commit.added.extend(self.publish(false).await?);
         commit.dead_letters.extend(self.publish(true).await?);
-        let removed = commit.removed.clone();
         let record = Commit {
             added: commit.added,
             dead_letters: commit.dead_letters,
@@ -85,7 +84,6 @@ impl Sink {
             Mode::Add | Mode::Replay => record,
         };
         self.append(record).await?;
-        self.remove(&removed).await?;
         let staged = self.files.staging.list().await?;
         self.files.staging.delete_all(staged.iter().map(String::as_str)).await?;
         Ok(gone.len() as u64)
@@ -101,18 +99,5 @@ impl Sink {
             to.put(&file.path, read(&from, &file.path).await?).await?;
         }
         Ok(files)
-    }
-
-    /// Removes files that a commit has taken out.
-    pub(super) async fn remove(&self, removed: &[String]) -> Result<()> {
-        let below = |prefix: &str| removed.iter().filter_map(move |path| path.strip_prefix(prefix)).collect::<Vec<_>>();
-        self.files.dead.delete_all(below("dead_letters/")).await?;
-        self.files.index.delete_all(below("index/")).await?;
-        // Older versions of a table still name them; its owner's VACUUM takes them away.
-        if self.table.is_some() {
-            return Ok(());
-        }
-        let results = removed.iter().map(String::as_str).filter(|path| !path.starts_with("dead_letters/") && !path.starts_with("index/"));
-        self.files.results.delete_all(results.collect::<Vec<_>>()).await
     }
 }
