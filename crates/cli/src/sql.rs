@@ -7,13 +7,12 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Args;
-use datafusion::prelude::SessionContext;
-use promptmill_core::{Error, Registry, Result};
+use promptmill_core::{Error, Pipeline, Registry, Result};
 use rustyline::DefaultEditor;
 use rustyline::error::ReadlineError;
 
 use crate::{PipelineArgs, output, render};
-use rows::{RowFormat, answer};
+use rows::{RowFormat, Rows};
 
 #[derive(Debug, Args)]
 #[command(
@@ -32,33 +31,47 @@ pub(crate) struct Sql {
     to: Option<PathBuf>,
 }
 
+/// What queries are over, looked up anew for each: a run may have committed since the last one.
+struct Tables<'p> {
+    pipeline: &'p Pipeline,
+    registry: &'p Registry,
+}
+
+impl Tables<'_> {
+    /// Writes the rows of a query.
+    async fn answer(&self, query: &str, format: RowFormat, to: impl std::io::Write + Send) -> Result<()> {
+        let rows = promptmill_engine::sql::reading(self.pipeline, self.registry, async |session| Rows::of(session, query).await).await?;
+        rows.write(format, to).await
+    }
+}
+
 impl Sql {
     pub(crate) async fn execute(&self, registry: &Registry) -> Result<ExitCode> {
         let pipeline = self.pipeline.read(registry).await?;
-        let session = promptmill_engine::sql::open(&pipeline, registry).await?;
+        let tables = Tables { pipeline: &pipeline, registry };
         if let Some(query) = &self.query {
-            self.write(&session, query).await?;
+            self.write(&tables, query).await?;
         } else if std::io::stdin().is_terminal() {
             if self.output == RowFormat::Parquet || self.to.is_some() {
                 return Err(Error::failed("the prompt prints rows, it does not write them to files")
                     .hint("add the query: promptmill sql PIPELINE \"SELECT …\""));
             }
-            self.prompt(&session).await?;
+            self.prompt(&tables).await?;
         } else {
             let query =
                 std::io::read_to_string(std::io::stdin()).map_err(|error| Error::failed("the query cannot be read").because(error))?;
-            self.write(&session, &query).await?;
+            self.write(&tables, &query).await?;
         }
         Ok(ExitCode::SUCCESS)
     }
 
     /// Writes the rows of a query to where they are wanted.
-    async fn write(&self, session: &SessionContext, query: &str) -> Result<()> {
+    async fn write(&self, tables: &Tables<'_>, query: &str) -> Result<()> {
         let Some(path) = &self.to else {
             if self.output == RowFormat::Parquet && std::io::stdout().is_terminal() {
                 return Err(Error::failed("Parquet is not for a terminal").hint("add `--to FILE`, or `> FILE`"));
             }
-            return answer(session, query, self.output, std::io::stdout()).await;
+            return tables.answer(query, self.output, std::io::stdout()).await;
         };
         // A name of its own until it is whole, so that a query that fails leaves what was there.
         let mut part = path.clone().into_os_string();
@@ -66,7 +79,7 @@ impl Sql {
         let part = PathBuf::from(part);
         let failed = |error: std::io::Error| Error::failed(format!("`{}` cannot be written", path.display())).because(error);
         let file = std::fs::File::create(&part).map_err(failed)?;
-        let written = answer(session, query, self.output, &file).await;
+        let written = tables.answer(query, self.output, &file).await;
         let written = written.and_then(|()| file.sync_all().and_then(|()| std::fs::rename(&part, path)).map_err(failed));
         if written.is_err() {
             // What cannot be removed either is told by its name.
@@ -76,7 +89,7 @@ impl Sql {
     }
 
     /// Reads queries, each up to a semicolon, until the input ends.
-    async fn prompt(&self, session: &SessionContext) -> Result<()> {
+    async fn prompt(&self, tables: &Tables<'_>) -> Result<()> {
         let failed = |error| Error::failed("the prompt cannot be shown").because(error);
         let mut editor = DefaultEditor::new().map_err(failed)?;
         output::error("tables: source, results, dead_letters, attempts, runs; end a query with `;`, leave with Ctrl-D");
@@ -91,7 +104,7 @@ impl Sql {
                     query.clear();
                     // A history that cannot be kept is no reason to stop.
                     let _ = editor.add_history_entry(format!("{whole};"));
-                    if let Err(error) = answer(session, &whole, self.output, std::io::stdout()).await {
+                    if let Err(error) = tables.answer(&whole, self.output, std::io::stdout()).await {
                         output::error(&render::error(&error, true));
                     }
                 }

@@ -31,6 +31,8 @@ const READ_AT_ONCE: usize = 8;
 /// On a store without locks every run starts its files at its commit's number times this, so that no two runs ever
 /// write a file of the same name.
 const FILES_OF_A_COMMIT: u64 = 100_000;
+/// Times that somebody reads anew because a run has replaced what was being read.
+const READINGS: u32 = 5;
 
 /// A file of results or dead letters, or of the index of settled rows.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -199,6 +201,28 @@ impl CommitLog {
         }
         drop(commits);
         Ok(Self { state: state.clone(), folded })
+    }
+
+    /// Reads what the log names; and anew, if that failed and the log has grown meanwhile: the end of a run may have
+    /// replaced the files that were being read.
+    ///
+    /// # Errors
+    /// As [`CommitLog::open`] and `read` have them.
+    pub(crate) async fn reading<T>(state: &Folder, mut read: impl AsyncFnMut(&Self) -> Result<T>) -> Result<T> {
+        let mut log = Self::open(state).await?;
+        for _ in 1..READINGS {
+            match read(&log).await {
+                Ok(read) => return Ok(read),
+                Err(error) => {
+                    let now = Self::open(state).await?;
+                    if now.len() == log.len() {
+                        return Err(error);
+                    }
+                    log = now;
+                }
+            }
+        }
+        read(&log).await
     }
 
     /// Files of results that count.

@@ -66,17 +66,21 @@ pub async fn forecast(pipeline: Arc<Pipeline>, registry: &Registry) -> Result<Fo
     let keys = count_rows(&planning, &plan, &pipeline, &meter).await?;
     let state = state_folder(&pipeline)?;
     Owner::find(&state, &Folder::open(&pipeline.sink.path)?).await?;
-    let log = CommitLog::open(&state).await?;
-    let settled = Arc::new(log.settled(true).await?);
-    let failed_before = settled.len() - log.settled(false).await?.len();
-    let unfinished = Unfinished::find(&state, &log).await?;
-    let question = plan.question(&pipeline, unfinished.as_ref().map_or(log.salt(), |unfinished| Some(unfinished.salt.as_str())));
+    let committed = CommitLog::reading(&state, async |log| {
+        let settled = log.settled(true).await?;
+        let failed_before = settled.len() - log.settled(false).await?.len();
+        let unfinished = Unfinished::find(&state, log).await?;
+        let salt = unfinished.as_ref().map_or(log.salt(), |unfinished| Some(unfinished.salt.as_str()));
+        Ok((settled, failed_before, plan.question(&pipeline, salt), unfinished.is_some(), log.question()))
+    });
+    let (settled, failed_before, question, is_unfinished, question_before) = committed.await?;
+    let settled = Arc::new(settled);
     let asked = Fingerprint::of([question.as_bytes()]);
     let context = StageContext {
         question: question.into(),
         pipeline: Arc::clone(&pipeline),
         run_id: "plan".into(),
-        answered: if unfinished.is_some() { Arc::new(NothingAnswered) } else { settled.clone() },
+        answered: if is_unfinished { Arc::new(NothingAnswered) } else { settled.clone() },
         journal: Arc::new(NoJournal),
         asks: true,
         acceptance: Arc::new([]),
@@ -93,8 +97,8 @@ pub async fn forecast(pipeline: Arc<Pipeline>, registry: &Registry) -> Result<Fo
     let mut escapes = 0;
     let mut forecast = Forecast {
         failed_before: failed_before as u64,
-        is_question_changed: unfinished.is_none() && log.question().is_some_and(|before| before != asked),
-        completes_fresh: unfinished.is_some(),
+        is_question_changed: !is_unfinished && question_before.is_some_and(|before| before != asked),
+        completes_fresh: is_unfinished,
         gone: settled.keys().filter(|key| keys.binary_search(key).is_err()).count() as u64,
         ..Forecast::default()
     };

@@ -25,18 +25,32 @@ use crate::run::state_folder;
 use crate::sink::Layout;
 use crate::storage::Folder;
 
-/// A session with the five tables of a pipeline.
+/// A session with the five tables of a pipeline, as they are now.
+///
+/// A run that ends may replace files that the session names: who reads while runs go on uses [`reading`].
 ///
 /// # Errors
 /// If the pipeline is wrong or its state cannot be read.
 pub async fn open(pipeline: &Pipeline, registry: &Registry) -> Result<SessionContext> {
+    reading(pipeline, registry, async |session| Ok(session.clone())).await
+}
+
+/// Reads from the five tables; and anew from a new session, if that failed and a run has meanwhile committed: it may have
+/// replaced the files that were being read.
+///
+/// # Errors
+/// If the pipeline is wrong, its state cannot be read, or what `read` says.
+pub async fn reading<T>(pipeline: &Pipeline, registry: &Registry, mut read: impl AsyncFnMut(&SessionContext) -> Result<T>) -> Result<T> {
+    let state = state_folder(pipeline)?;
+    Owner::find(&state, &Folder::open(&pipeline.sink.path)?).await?;
+    CommitLog::reading(&state, async |log| read(&tables(pipeline, registry, &state, log).await?).await).await
+}
+
+async fn tables(pipeline: &Pipeline, registry: &Registry, state: &Folder, log: &CommitLog) -> Result<SessionContext> {
     let session = session(None);
     let plan = Plan::new(&session, pipeline, registry, Purpose::Looking).await?;
     let layout = Layout::new(&plan.results, &pipeline.sink.partition_by, &pipeline.source.key, &plan.output)?;
-    let state = state_folder(pipeline)?;
     let sink = Folder::open(&pipeline.sink.path)?;
-    Owner::find(&state, &sink).await?;
-    let log = CommitLog::open(&state).await?;
     sink.register(&session);
     state.register(&session);
     let partitions = layout
@@ -52,8 +66,8 @@ pub async fn open(pipeline: &Pipeline, registry: &Registry) -> Result<SessionCon
     register("source", plan.source)?;
     register("results", Arc::new(results))?;
     register("dead_letters", Arc::new(dead_letters))?;
-    register("attempts", attempts(&session, &state).await?)?;
-    register("runs", runs(&state).await?)?;
+    register("attempts", attempts(&session, state).await?)?;
+    register("runs", runs(state).await?)?;
     Ok(session)
 }
 

@@ -38,10 +38,19 @@ pub(crate) type Rows = Vec<Vec<Option<String>>>;
 
 /// Gathers everything.
 pub(crate) async fn gather(pipeline: Arc<Pipeline>, registry: &Registry, record: RunRecord) -> Result<Gathered> {
-    let session = promptmill_engine::sql::open(&pipeline, registry).await?;
+    let read = async |session: &SessionContext| query(session, &pipeline, record.clone()).await;
+    let gathered = promptmill_engine::sql::reading(&pipeline, registry, read).await?;
+    let shown = gathered.answers.iter().map(|row| &row[0]).chain(gathered.examples.iter().map(|row| &row[1]));
+    let keys: Vec<String> = shown.filter_map(Clone::clone).collect();
+    let items = if keys.is_empty() { BTreeMap::new() } else { promptmill_engine::items(pipeline, registry, &keys).await? };
+    Ok(Gathered { items, ..gathered })
+}
+
+/// Everything that the tables say.
+async fn query(session: &SessionContext, pipeline: &Pipeline, record: RunRecord) -> Result<Gathered> {
     let run_id = record.summary.run_id.replace('\'', "''");
     let attempts = rows(
-        &session,
+        session,
         &format!(
             "SELECT model, status, count(*), sum(answered), min(latency_ms), approx_percentile_cont(0.5) WITHIN GROUP (ORDER BY latency_ms), \
              approx_percentile_cont(0.95) WITHIN GROUP (ORDER BY latency_ms), max(latency_ms), coalesce(sum(cost_usd), 0) \
@@ -51,9 +60,9 @@ pub(crate) async fn gather(pipeline: Arc<Pipeline>, registry: &Registry, record:
     .await?;
     let key = quoted(&pipeline.source.key);
     let dead =
-        rows(&session, "SELECT reason, count(*), coalesce(sum(cost_usd), 0) FROM dead_letters GROUP BY reason ORDER BY 2 DESC").await?;
+        rows(session, "SELECT reason, count(*), coalesce(sum(cost_usd), 0) FROM dead_letters GROUP BY reason ORDER BY 2 DESC").await?;
     let examples = rows(
-        &session,
+        session,
         &format!(
             "SELECT reason, key, detail, last_text, llm_model FROM (SELECT reason, CAST({key} AS VARCHAR) AS key, detail, last_text, llm_model, \
              row_number() OVER (PARTITION BY reason ORDER BY md5(CAST({key} AS VARCHAR))) AS place FROM dead_letters) AS numbered \
@@ -61,9 +70,8 @@ pub(crate) async fn gather(pipeline: Arc<Pipeline>, registry: &Registry, record:
         ),
     )
     .await?;
-    let answer_columns: Vec<String> = promptmill_engine::answer_shape(&pipeline)
-        .map(|shape| shape.columns().into_iter().map(str::to_owned).collect())
-        .unwrap_or_default();
+    let answer_columns: Vec<String> =
+        promptmill_engine::answer_shape(pipeline).map(|shape| shape.columns().into_iter().map(str::to_owned).collect()).unwrap_or_default();
     let frame = session.table("results").await.map_err(failed)?;
     let there = |name: &str| frame.schema().has_column_with_unqualified_name(name);
     // Results of an earlier version of the pipeline may have other columns.
@@ -79,16 +87,13 @@ pub(crate) async fn gather(pipeline: Arc<Pipeline>, registry: &Registry, record:
     let columns: String = answer_columns.iter().map(|name| format!(", {}", quoted(name))).collect();
     // A digest of the key spreads the sample over all rows, and shows the same rows each time.
     let answers = rows(
-        &session,
+        session,
         &format!(
             "SELECT CAST({key} AS VARCHAR), llm_model, cost_usd, {flags}{columns} FROM results ORDER BY md5(CAST({key} AS VARCHAR)) LIMIT {ANSWERS}"
         ),
     )
     .await?;
-    let keys: Vec<String> =
-        answers.iter().filter_map(|row| row[0].clone()).chain(examples.iter().filter_map(|row| row[1].clone())).collect();
-    let items = if keys.is_empty() { BTreeMap::new() } else { promptmill_engine::items(pipeline, registry, &keys).await? };
-    Ok(Gathered { record, attempts, dead, examples, answer_columns, answers, items })
+    Ok(Gathered { record, attempts, dead, examples, answer_columns, answers, items: BTreeMap::new() })
 }
 
 #[expect(clippy::needless_pass_by_value, reason = "as `map_err` hands it over")]

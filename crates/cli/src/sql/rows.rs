@@ -12,6 +12,7 @@ use arrow::json::writer::LineDelimited;
 use arrow::util::pretty::pretty_format_batches;
 use clap::ValueEnum;
 use datafusion::error::DataFusionError;
+use datafusion::execution::SendableRecordBatchStream;
 use datafusion::execution::context::SQLOptions;
 use datafusion::parquet::arrow::ArrowWriter;
 use datafusion::parquet::basic::{Compression, ZstdLevel};
@@ -35,26 +36,48 @@ pub(crate) enum RowFormat {
 /// A row group that has come to this size is written out.
 const ROW_GROUP_BYTES: usize = 16 * 1024 * 1024;
 
-/// Writes the rows of a query. Only queries: nothing here changes what is stored.
-pub(crate) async fn answer(session: &SessionContext, query: &str, format: RowFormat, to: impl Write + Send) -> Result<()> {
-    let failed = |error: DataFusionError| {
-        Error::failed("the query failed").hint("tables: source, results, dead_letters, attempts, runs").because(error.strip_backtrace())
-    };
-    let read_only = SQLOptions::new().with_allow_ddl(false).with_allow_dml(false);
-    let frame = session.sql_with_options(query.trim().trim_end_matches(';'), read_only).await.map_err(failed)?;
-    let schema = SchemaRef::new(frame.schema().as_arrow().clone());
-    let mut stream = frame.execute_stream().await.map_err(failed)?;
-    let mut writer = Writer::new(format, schema, to).map_err(unprintable)?;
-    while let Some(batch) = stream.next().await {
-        match writer.write(batch.map_err(failed)?) {
-            // `promptmill sql … | head` has read enough.
-            Err(error) if is_broken_pipe(&error) => return Ok(()),
-            other => other.map_err(unprintable)?,
-        }
+/// The rows of a query, of which the first are there.
+pub(crate) struct Rows {
+    schema: SchemaRef,
+    first: Option<RecordBatch>,
+    rest: SendableRecordBatchStream,
+}
+
+impl Rows {
+    /// Asks a query. Only queries: nothing here changes what is stored.
+    pub(crate) async fn of(session: &SessionContext, query: &str) -> Result<Self> {
+        let failed = |error: DataFusionError| {
+            Error::failed("the query failed").hint("tables: source, results, dead_letters, attempts, runs").because(error.strip_backtrace())
+        };
+        let read_only = SQLOptions::new().with_allow_ddl(false).with_allow_dml(false);
+        let frame = session.sql_with_options(query.trim().trim_end_matches(';'), read_only).await.map_err(failed)?;
+        let schema = SchemaRef::new(frame.schema().as_arrow().clone());
+        let mut rest = frame.execute_stream().await.map_err(failed)?;
+        let first = rest.next().await.transpose().map_err(failed)?;
+        Ok(Self { schema, first, rest })
     }
-    match writer.finish() {
-        Err(error) if is_broken_pipe(&error) => Ok(()),
-        other => other.map_err(unprintable),
+
+    /// Writes them.
+    pub(crate) async fn write(self, format: RowFormat, to: impl Write + Send) -> Result<()> {
+        let Self { schema, first, mut rest } = self;
+        let mut writer = Writer::new(format, schema, to).map_err(unprintable)?;
+        let mut next = first;
+        while let Some(batch) = next {
+            match writer.write(batch) {
+                // `promptmill sql … | head` has read enough.
+                Err(error) if is_broken_pipe(&error) => return Ok(()),
+                other => other.map_err(unprintable)?,
+            }
+            next = rest.next().await.transpose().map_err(|error| {
+                Error::failed("the query failed after its first rows")
+                    .hint("ask again: the end of a run may have replaced what was being read")
+                    .because(error.strip_backtrace())
+            })?;
+        }
+        match writer.finish() {
+            Err(error) if is_broken_pipe(&error) => Ok(()),
+            other => other.map_err(unprintable),
+        }
     }
 }
 
