@@ -6,10 +6,12 @@
 //! [`board`] shares it among the processes of a host. How many rows share a request is decided in [`rows`].
 //!
 //! What it goes by, in the order of trust: limits that the provider names, in headers or in a refusal; refusals,
-//! which a cap on requests in flight (`cap`) and a limited rate (`rate`) explain in different ways; and the time
+//! which a cap on requests in flight (`cap`) and a limited rate (`rate`) explain in different ways, and some of which
+//! nothing explains (`accidents`); and the time
 //! of answers only for servers that queue, where it tells how much work each level does (`knee`). Raw latency is
 //! no signal: it grows with the length of answers and with the server's own batching.
 
+mod accidents;
 pub mod board;
 mod breaker;
 mod cap;
@@ -26,11 +28,12 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use self::accidents::{Accidents, Cause};
 use self::breaker::Breaker;
 use self::cap::{Cap, Verdict};
 use self::constants::{
     ADMITTED_AFTER, ADMITTED_AFTER_REFUSALS, CAP_GATE, COMEBACK, DOUBLING, FAILS_AT_ONCE, LANE_PAUSE, LATE_AT_LEAST, PAUSE_GATE,
-    QUICK_START, STREAK, WINDOW,
+    QUICK_START, SPEED_OVER, STREAK, WINDOW,
 };
 pub use self::gate::{Gate, Pass};
 pub use self::host::{Identity, join};
@@ -79,6 +82,8 @@ pub struct Without {
     pub gate: bool,
     /// Testing a cap by exactly one request: it is overrun by 5 % instead.
     pub single_test: bool,
+    /// Telling refusals by accident from limits.
+    pub accidents: bool,
 }
 
 /// What a request weighs.
@@ -168,6 +173,7 @@ pub struct Lane {
     cap: Cap,
     /// Requests and tokens.
     rates: [Rate; 2],
+    accidents: Accidents,
     breaker: Breaker,
     knee: Knee,
     latency: Latency,
@@ -175,6 +181,8 @@ pub struct Lane {
     sent: [f64; 2],
     /// [`Lane::sent`] at the last few window ends.
     recent: VecDeque<(f64, [f64; 2])>,
+    /// Requests a second that leave, in the mean of some seconds.
+    speed: f64,
     /// Admitted since the last cut.
     good: u64,
     /// Refusals that the last cut and its followers cost.
@@ -242,11 +250,13 @@ impl Lane {
             cap: Cap::new(settings.bounds),
             rates: [settings.rpm.map(f64::from), settings.tpm.map(|tpm| tpm as f64)]
                 .map(|stated| Rate::new(stated.map(|stated| stated / 60.0), settings.without)),
+            accidents: Accidents::default(),
             breaker: Breaker::default(),
             knee: Knee::new(),
             latency: Latency::default(),
             sent: [0.0; 2],
             recent: VecDeque::new(),
+            speed: 0.0,
             good: 0,
             cost: 0,
             cut: f64::NEG_INFINITY,
@@ -366,6 +376,12 @@ impl Lane {
             self.comeback_room(now, level)?;
             test = self.cap_room(now, level)?;
         }
+        if let Err(again) = self.accidents.ready(now) {
+            if test {
+                self.cap.test_lost();
+            }
+            return Err(again);
+        }
         let load = self.scaled(load);
         let weights = [1.0, load.tokens as f64];
         for (rate, weight) in self.rates.iter_mut().zip(weights) {
@@ -382,6 +398,7 @@ impl Lane {
             rate.take(weight);
             *sent += weight / self.share;
         }
+        self.accidents.take(now);
         let id = self.next;
         self.next += 1;
         if self.flights.is_empty() {
@@ -525,6 +542,7 @@ impl Lane {
 
     fn admitted(&mut self, now: f64, flight: &Flight) {
         self.good += 1;
+        self.accidents.admitted();
         let fresh = flight.at >= self.cut;
         self.cap.admitted(now, flight.level, flight.test, fresh);
         if flight.test && !self.cap.is_held() {
@@ -552,7 +570,6 @@ impl Lane {
 
     fn refuse(&mut self, now: f64, flight: &Flight, named: Option<Named>, pause: f64) {
         self.refused += 1;
-        self.refused_in_window = true;
         if let Some(Named::Tokens(_, Some(counted))) = named {
             // Some servers count the most that an answer may have instead of what it has.
             let scale = counted as f64 / (flight.load.tokens as f64 / self.token_scale).max(1.0);
@@ -567,6 +584,8 @@ impl Lane {
         }
         // What left before the last cut does not count against what is in force since.
         if flight.at < self.cut {
+            self.refused_in_window = true;
+            self.accidents.crowd();
             self.cost += 1;
             self.cap.lower(flight.level);
             if flight.test {
@@ -574,6 +593,10 @@ impl Lane {
             }
             return;
         }
+        if self.is_accident(now, flight, named, pause) {
+            return;
+        }
+        self.refused_in_window = true;
         let rapid = now - self.cut < STREAK + pause;
         self.cost = if rapid && !flight.test { self.cost + 1 } else { 1 };
         self.cut = now;
@@ -596,6 +619,28 @@ impl Lane {
                 } else {
                     self.cut_rates(now, flight, [true, true], None, pause);
                 }
+            }
+        }
+    }
+
+    /// Whether the lane is not to blame for a refusal.
+    fn is_accident(&mut self, now: f64, flight: &Flight, named: Option<Named>, pause: f64) -> bool {
+        // A cap that is being looked for is tried one by one, at little cost.
+        let tries_cap = flight.test || !self.is_paced() && self.cap.is_tried(flight.level);
+        let elsewhere = self.settings.shared || self.share < 1.0;
+        if named.is_some() || pause > 0.0 || elsewhere || tries_cap || self.settings.without.accidents {
+            return false;
+        }
+        let is_test = self.cap.is_searched() || self.rates.iter().any(Rate::is_tested);
+        match self.accidents.refused(now, self.speed, is_test, || (self.cap.clone(), self.rates.clone())) {
+            Cause::Limit => false,
+            Cause::Accident => true,
+            Cause::AllAccidents(before) => {
+                (self.cap, self.rates) = *before;
+                let level = self.level();
+                self.cap.acquit(now, level);
+                self.rates.iter_mut().for_each(|rate| rate.lift(now));
+                true
             }
         }
     }
@@ -733,6 +778,10 @@ impl Lane {
         let quiet = !std::mem::take(&mut self.refused_in_window);
         let binding = std::mem::take(&mut self.cap.binding);
         self.window_end = now + WINDOW;
+        if let Some((at, before)) = self.recent.back() {
+            let seconds = (now - at).max(WINDOW);
+            self.speed += (1.0 - (-seconds / SPEED_OVER).exp()) * ((self.sent[0] - before[0]).max(0.0) / seconds - self.speed);
+        }
         self.recent.push_back((now, self.sent));
         if self.recent.len() > 4 {
             self.recent.pop_front();
@@ -743,7 +792,7 @@ impl Lane {
         if quiet {
             for (which, rate) in self.rates.iter_mut().enumerate() {
                 let mark = Mark { at: now, work: self.sent[which], count: self.sent[0].max(0.0) as u64 };
-                rate.window(mark, self.good, self.cost, self.settings.shared, self.leads);
+                rate.window(mark, self.good, self.cost, self.settings.shared, self.leads, self.accidents.are_known());
             }
             self.choose_rate(now);
         }

@@ -86,6 +86,16 @@ impl Cap {
         !matches!(self.mode, Mode::Climb { .. })
     }
 
+    /// Whether a new level is looked for.
+    pub(super) fn is_searched(&self) -> bool {
+        matches!(self.mode, Mode::Search { .. })
+    }
+
+    /// Whether more is tried than ever, with a request that leaves at this level.
+    pub(super) fn is_tried(&self, level: usize) -> bool {
+        matches!(self.mode, Mode::Climb { .. }) && level >= self.highest.max(1) && self.limit < self.most()
+    }
+
     /// The suspected or known cap.
     pub(super) fn ceiling(&self) -> Option<usize> {
         match self.mode {
@@ -305,6 +315,16 @@ impl Cap {
         let former = self.former.take().map_or(0.0, |(_, level)| level);
         self.set(self.limit.max(former));
         self.climb(now, false);
+    }
+
+    /// What was refused was refused by accident: nothing speaks against a cap, or for one. It is
+    /// looked for from this level up.
+    pub(super) fn acquit(&mut self, now: f64, level: usize) {
+        self.set(self.limit.min(level as f64));
+        self.refuted = f64::NEG_INFINITY;
+        self.paradoxes.clear();
+        self.contradictions = 0;
+        self.climb(now, true);
     }
 
     fn search(&mut self, level: usize) {

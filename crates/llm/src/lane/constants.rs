@@ -7,6 +7,8 @@ pub(super) const ADMITTED_AFTER: f64 = 0.5;
 pub(super) const ADMITTED_AFTER_REFUSALS: f64 = 3.0;
 /// Between two looks at what kept requests back: long enough to have seen some, short beside a service time.
 pub(super) const WINDOW: f64 = 0.5;
+/// The time over which the speed of the lane is a mean.
+pub(super) const SPEED_OVER: f64 = 7.0;
 /// Cuts closer together than this are a streak, each cut harder than the last.
 pub(super) const STREAK: f64 = 10.0;
 
@@ -55,6 +57,37 @@ pub(super) const CAP_DISPROVED: f64 = 280.0;
 pub(super) const CAP_SLACK: f64 = 0.03;
 /// How long a refuted cap is not suspected again.
 pub(super) const CAP_REFUTED: f64 = 20.0;
+
+/// Refusals in a row, each alone and none when more was tried, after which they are suspected to be accidents.
+pub(super) const ACCIDENTS: u32 = 4;
+/// The longest trial.
+pub(super) const ACCIDENTS_TRIAL: u64 = 300;
+/// Slower than this, compared with what was admitted between two refusals, the lane is below every limit that may have been met.
+pub(super) const ACCIDENTS_BELOW: f64 = 0.9;
+/// Faster than this, compared with the first, the lane has tried more.
+pub(super) const ACCIDENTS_FASTER: f64 = 1.08;
+/// Admitted between two that are each alone. A limit that is overrun by a tenth refuses every eleventh.
+pub(super) const ACCIDENTS_APART: u64 = 8;
+/// Admitted after the last, by which a series has ended: seldom accidents do little harm, and limits are tested so often.
+pub(super) const ACCIDENTS_WITHIN: u64 = 150;
+/// The speed at which limits refuse nothing, as a share of the one that is suspected to be free …
+pub(super) const ACCIDENTS_TRIED_AT: f64 = 0.8;
+/// … and refusals at it that prove accidents.
+pub(super) const ACCIDENTS_TRIED: u32 = 3;
+/// Accidents that are to be expected in a trial.
+pub(super) const ACCIDENTS_EXPECTED: u64 = 8;
+/// Admitted after a trial that has shown a limit, before the next suspicion; doubled each time, up to sixteen times.
+pub(super) const ACCIDENTS_REST: u64 = 150;
+/// Accidents are no larger a share than this: beyond it, slower is better whatever the reason.
+pub(super) const ACCIDENT_LIMIT: f64 = 0.2;
+/// Requests over which their share is learned …
+pub(super) const ACCIDENT_MEMORY: f64 = 500.0;
+/// … up to so many times what it was in the series.
+pub(super) const ACCIDENTS_MORE: f64 = 1.25;
+/// A share below which accidents are no longer believed in.
+pub(super) const ACCIDENTS_END: f64 = 0.003;
+/// How sure one has to be that there are more refusals than accidents explain, as the logarithm of a likelihood ratio.
+pub(super) const ACCIDENT_ALARM: f64 = 4.5;
 
 /// What a refusal leaves of a rate, by its place in the streak: gentle near the right level, hard if it goes on.
 pub(super) const CUTS: [f64; 4] = [0.97, 0.93, 0.85, 0.70];

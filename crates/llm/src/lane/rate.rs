@@ -353,7 +353,7 @@ impl Rate {
     }
 
     /// At the end of a window without a refusal.
-    pub(super) fn window(&mut self, mark: Mark, admitted: u64, cost: u32, shared: bool, leads: bool) {
+    pub(super) fn window(&mut self, mark: Mark, admitted: u64, cost: u32, shared: bool, leads: bool, accidents: bool) {
         let now = mark.at;
         let binding = std::mem::take(&mut self.binding);
         self.remember(mark);
@@ -383,7 +383,8 @@ impl Rate {
         // A limit that was named is tested seldom: it may have risen since.
         let patience = if self.told.is_some_and(|told| self.pace > 0.98 * told) { TOLD_GATE } else { 1.0 };
         let due = now >= self.next_test && admitted as f64 >= patience * self.gate(cost);
-        let requests = if self.pausing { TEST_REQUESTS_PAUSING } else { TEST_REQUESTS };
+        let careful = self.pausing || accidents;
+        let requests = if careful { TEST_REQUESTS_PAUSING } else { TEST_REQUESTS };
         let start = match self.test {
             // Nothing is measured yet: as fast as anything can be seen.
             Some(test) if self.proven.is_none() => {
@@ -395,7 +396,7 @@ impl Rate {
             }
             Some(test) if self.windowed && now - test.since < 0.6 * MEMORY => false,
             Some(test) if now - test.since < self.step_time().max(requests * self.mean_weight / self.pace) => false,
-            Some(_) if self.pausing => true,
+            Some(_) if careful => true,
             Some(_) => {
                 let beyond = !self.windowed && self.ceiling.is_none_or(|ceiling| self.pace > CEILING_MOVED * ceiling);
                 self.gain = if beyond { (2.0 * self.gain).min(GAIN_MAX) } else { GAIN };
@@ -500,6 +501,11 @@ impl Rate {
     /// Whether nothing was admitted since the last refusal.
     pub(super) fn is_dry(&self) -> bool {
         self.dry > 0
+    }
+
+    /// Whether it is tried whether more is admitted.
+    pub(super) fn is_tested(&self) -> bool {
+        self.enforced && self.test.is_some()
     }
 
     /// Whether headers that are believed say that much is left: then something else is to blame.

@@ -38,6 +38,7 @@ fn ablations() {
         ("without debt", Without { debt: true, ..none }),
         ("without the request gate", Without { gate: true, ..none }),
         ("without single tests of a cap", Without { single_test: true, ..none }),
+        ("without telling accidents from limits", Without { accidents: true, ..none }),
     ] {
         println!("\n{name}\n{}", Summary::HEAD);
         run(&scenarios, without).iter().for_each(|summary| println!("{summary}"));

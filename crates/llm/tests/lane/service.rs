@@ -34,6 +34,9 @@ pub(crate) struct ServiceConfig {
     pub(crate) tail_factor: f64,
     /// Share of requests that never come back; the client gives up after its timeout.
     pub(crate) stuck: f64,
+    /// Share of requests that are refused whatever the load, and of those that fail soon after they arrive.
+    pub(crate) overloaded: f64,
+    pub(crate) failing: f64,
     /// How answers grow.
     pub(crate) output_factor: f64,
     /// Whether headers tell the limits: `none`, `right`, `stale`, `wrong`.
@@ -82,6 +85,8 @@ impl Default for ServiceConfig {
             tail: 0.0,
             tail_factor: 10.0,
             stuck: 0.0,
+            overloaded: 0.0,
+            failing: 0.0,
             output_factor: 1.0,
             headers: Headers::None,
             named: false,
@@ -203,6 +208,14 @@ impl Service {
             Outage::Unavailable => return Fate::Failed { after: 0.02 },
             Outage::Refused => return Fate::Failed { after: 0.0 },
             Outage::Hang => return Fate::Lost,
+        }
+        let accident = if self.config.overloaded + self.config.failing > 0.0 { self.random.random::<f64>() } else { 1.0 };
+        if accident < self.config.overloaded {
+            let retry_after = (self.config.retry_after > 0.0).then_some(self.config.retry_after);
+            return Fate::Refused { which: Limit::Requests, retry_after };
+        }
+        if accident < self.config.overloaded + self.config.failing {
+            return Fate::Failed { after: 0.05 };
         }
         let (capacities, rates) = (self.capacities(), self.rates());
         for (which, weight) in [1.0, tokens].into_iter().enumerate() {
