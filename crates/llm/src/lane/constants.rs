@@ -75,7 +75,7 @@ pub(super) const ACCIDENTS_TRIED_AT: f64 = 0.8;
 /// … and refusals at it that prove accidents.
 pub(super) const ACCIDENTS_TRIED: u32 = 3;
 /// Accidents that are to be expected in a trial.
-pub(super) const ACCIDENTS_EXPECTED: u64 = 8;
+pub(super) const ACCIDENTS_EXPECTED: u64 = 12;
 /// Admitted after a trial that has shown a limit, before the next suspicion; doubled each time, up to sixteen times.
 pub(super) const ACCIDENTS_REST: u64 = 150;
 /// Accidents are no larger a share than this: beyond it, slower is better whatever the reason.

@@ -31,10 +31,9 @@ pub struct Rows {
     min: usize,
     max: usize,
     now: usize,
-    packs: u32,
-    bad_packs: u32,
-    rows: u32,
-    bad_rows: u32,
+    /// Requests and rows of this size, and those that failed.
+    packs: Share,
+    rows: Share,
     bad_in_a_row: u32,
     /// Packs that a step which failed before is left alone for.
     closed: u32,
@@ -49,8 +48,51 @@ pub struct Rows {
     /// Tokens of the last answer that was cut off, and of the longest that was not.
     last_cut: Option<u64>,
     longest_whole: u64,
-    /// The shares of rows without a usable answer and of broken answers that have nothing to do with the number of rows.
-    usual: (f64, f64),
+    /// What fails though nothing is smaller, or with more rows no less: it has nothing to do with their number.
+    usual: Option<Usual>,
+}
+
+/// What fails whatever the number of rows.
+#[derive(Clone, Copy, Debug)]
+struct Usual {
+    packs: Share,
+    rows: Share,
+}
+
+/// How many of how many failed.
+#[derive(Clone, Copy, Debug, Default)]
+struct Share {
+    bad: u32,
+    all: u32,
+}
+
+impl Share {
+    fn add(&mut self, bad: u32, all: u32) {
+        self.bad += bad;
+        self.all += all;
+    }
+
+    fn mean(self) -> f64 {
+        f64::from(self.bad) / f64::from(self.all.max(1))
+    }
+
+    /// Whether more fails than is well, and more than is usual: by more than chance explains.
+    fn is_too_much(self, well: f64, usual: Option<Self>) -> bool {
+        interval(self.bad, self.all).0 > well && usual.is_none_or(|usual| self.differs(usual) > Z)
+    }
+
+    /// Whether it is sure that no more fails than is well or usual, but for a margin.
+    fn is_well(self, well: f64, margin: f64, usual: Option<Self>) -> bool {
+        interval(self.bad, self.all).1 < margin * well || usual.is_some_and(|usual| self.all > 0 && self.differs(usual) < Z)
+    }
+
+    /// By how many standard deviations more fails here than there.
+    fn differs(self, there: Self) -> f64 {
+        let (here, of_there) = (f64::from(self.all.max(1)), f64::from(there.all.max(1)));
+        // One more failure and one more success on each side: of none seen so far nobody knows that there are none.
+        let pooled = f64::from(self.bad + there.bad + 1) / (here + of_there + 2.0);
+        (self.mean() - there.mean()) / (pooled * (1.0 - pooled) * (1.0 / here + 1.0 / of_there)).sqrt()
+    }
 }
 
 /// What became of one request, as far as its size is concerned.
@@ -78,10 +120,8 @@ impl Rows {
             min,
             max,
             now,
-            packs: 0,
-            bad_packs: 0,
-            rows: 0,
-            bad_rows: 0,
+            packs: Share::default(),
+            rows: Share::default(),
             bad_in_a_row: 0,
             closed: 0,
             cost: 0.0,
@@ -91,7 +131,7 @@ impl Rows {
             ceiling_holds: 0,
             last_cut: None,
             longest_whole: 0,
-            usual: (0.0, 0.0),
+            usual: None,
         }
     }
 
@@ -143,55 +183,68 @@ impl Rows {
         if result.size != self.now || self.is_fixed() {
             return;
         }
-        self.packs += 1;
-        self.rows += result.rows as u32;
-        self.bad_packs += u32::from(result.broken);
-        self.bad_rows += result.bad_rows as u32;
+        self.packs.add(u32::from(result.broken), 1);
+        self.rows.add(result.bad_rows.min(result.rows) as u32, result.rows as u32);
         self.good_rows += (result.rows - result.bad_rows.min(result.rows)) as u32;
         self.cost += result.cost.unwrap_or(0.0);
         self.bad_in_a_row = if result.broken { self.bad_in_a_row + 1 } else { 0 };
-        let (row_low, row_high) = interval(self.bad_rows, self.rows);
-        let (pack_low, pack_high) = interval(self.bad_packs, self.packs);
-        self.learn_what_is_usual(row_high, pack_high);
-        let bound = |usual: f64, least: f64| if self.is_rough() { least.max(usual) } else { least };
-        let (row_failures, pack_failures) = (bound(self.usual.0, ROW_FAILURES), bound(self.usual.1, PACK_FAILURES));
+        self.learn_what_is_usual();
+        let (packs, rows) = (self.usual.map(|usual| usual.packs), self.usual.map(|usual| usual.rows));
+        let is_tried = self.packs.all >= PATIENCE;
         if self.bad_in_a_row >= self.no_accident() && self.now > self.min {
             self.step_to(self.now / 2);
             self.closed = self.rest();
-        } else if (row_low > row_failures || pack_low > pack_failures) && self.now > self.min
-            || self.packs >= PATIENCE && self.is_dearer_than_below()
+        } else if (self.rows.is_too_much(ROW_FAILURES, rows) || self.packs.is_too_much(PACK_FAILURES, packs)) && self.now > self.min
+            || is_tried && self.is_dearer_than_below()
         {
             self.step_to(LADDER.iter().rev().copied().find(|step| *step < self.now).unwrap_or(1));
             self.closed = self.rest();
-        } else if self.packs >= PATIENCE && self.closed == 0 && row_high < 2.0 * row_failures && pack_high < 4.0 * pack_failures {
+        } else if is_tried
+            && self.closed == 0
+            && self.rows.is_well(ROW_FAILURES, 2.0, rows)
+            && self.packs.is_well(PACK_FAILURES, 4.0, packs)
+        {
             // It takes a hundred rows to see that they do well: on the small steps, long enough to take two at once.
             let steps = if self.now < TWO_STEPS_BELOW { 2 } else { 1 };
             self.step_to(LADDER.iter().copied().filter(|step| *step > self.now).take(steps).last().unwrap_or(self.now));
         }
     }
 
-    /// What fails with the fewest rows does not fail because of their number: it is what is usual here, and more rows are
-    /// judged by it. Where less fails with more rows, less is usual.
-    fn learn_what_is_usual(&mut self, row_high: f64, pack_high: f64) {
-        if self.now == self.min && self.packs >= PATIENCE {
-            self.usual = (row_high, pack_high);
+    /// What fails with the fewest rows does not fail because of their number: more rows are judged by it. Where less fails
+    /// with more rows, less is usual.
+    fn learn_what_is_usual(&mut self) {
+        let seen = Usual { packs: self.packs, rows: self.rows };
+        if self.now == self.min && self.packs.all >= PATIENCE {
+            self.usual = Some(seen);
             // With what was seen there is no reason to wait any longer.
             if self.is_rough() {
                 self.closed = 0;
             }
-        } else if self.packs >= 5 * PATIENCE {
-            self.usual = (self.usual.0.min(row_high), self.usual.1.min(pack_high));
+        } else if let Some(usual) = &mut self.usual
+            && self.packs.all >= 5 * PATIENCE
+        {
+            if seen.packs.mean() < usual.packs.mean() {
+                usual.packs = seen.packs;
+            }
+            if seen.rows.mean() < usual.rows.mean() {
+                usual.rows = seen.rows;
+            }
         }
     }
 
-    /// Whether so much fails here, whatever the number of rows, that a few failures say nothing about that number.
+    /// The share of requests that fails whatever the number of rows.
+    fn failing(&self) -> f64 {
+        self.usual.map_or(0.0, |usual| usual.packs.mean().max(usual.rows.mean())).min(0.9)
+    }
+
+    /// Whether so much fails whatever the number of rows that a few failures say nothing about that number.
     fn is_rough(&self) -> bool {
-        self.usual.0 > 4.0 * ROW_FAILURES || self.usual.1 > 4.0 * PACK_FAILURES
+        self.failing() > PACK_FAILURES
     }
 
     /// For how many requests a step that failed is left alone.
     fn rest(&self) -> u32 {
-        if self.is_rough() { PATIENCE } else { 10 * PATIENCE }
+        if self.is_rough() { 2 * PATIENCE } else { 10 * PATIENCE }
     }
 
     /// So many broken answers one after the other are no accident: two where hardly any are.
@@ -199,7 +252,8 @@ impl Rows {
         if !self.is_rough() {
             return 2;
         }
-        (ACCIDENT.ln() / self.usual.1.min(0.9).ln()).ceil() as u32
+        let broken = self.usual.map_or(0.0, |usual| interval(usual.packs.bad, usual.packs.all).1).clamp(PACK_FAILURES, 0.9);
+        (ACCIDENT.ln() / broken.ln()).ceil() as u32
     }
 
     /// The prompt and answer of so many rows were too long for the model or the quota.
@@ -218,8 +272,8 @@ impl Rows {
     fn is_dearer_than_below(&self) -> bool {
         let below = self.below.filter(|(rows, cost)| *rows < self.now && *cost > 0.0);
         // Where much fails, chance alone makes one price differ from the other.
-        let (failing, packs) = (self.usual.1.min(0.9), f64::from(self.packs.max(1)));
-        let chance = if self.is_rough() { Z * (failing / (1.0 - failing) / packs).sqrt() } else { 0.0 };
+        let failing = self.failing();
+        let chance = if self.is_rough() { Z * (failing / (1.0 - failing) / f64::from(self.packs.all.max(1))).sqrt() } else { 0.0 };
         below.is_some_and(|(_, cost)| self.cost_per_good_row() > (DEARER + chance) * cost)
     }
 
@@ -227,7 +281,7 @@ impl Rows {
         self.below = (rows > self.now && self.good_rows > 0).then(|| (self.now, self.cost_per_good_row()));
         (self.cost, self.good_rows) = (0.0, 0);
         self.now = rows.clamp(self.min, self.max.max(self.min));
-        (self.packs, self.bad_packs, self.rows, self.bad_rows, self.bad_in_a_row) = (0, 0, 0, 0, 0);
+        (self.packs, self.rows, self.bad_in_a_row) = (Share::default(), Share::default(), 0);
     }
 }
 
@@ -325,18 +379,45 @@ mod tests {
 
     #[test]
     fn what_fails_whatever_the_size_is_no_reason_for_small_packs() {
-        let mut rows = Rows::new(15, 1, 40);
-        let mut dice = 1_u64;
-        let mut sizes = 0;
-        for number in 0..2_000 {
-            dice = dice.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-            // One answer in five is broken, with one row as with forty; the prompt costs as much as five rows.
-            let broken = (dice >> 33).is_multiple_of(5);
-            let now = rows.now();
-            rows.observe(PackResult { size: now, rows: now, bad_rows: if broken { now } else { 0 }, broken, cost: Some(5.0 + now as f64) });
-            sizes += if number >= 1_000 { rows.now() } else { 0 };
+        for (broken_of, bad_rows_of) in [(5, 1_000), (6, 20), (8, 12), (10, 1_000), (14, 30), (1_000, 12)] {
+            let mut sizes = 0;
+            for seed in 1..=10_u64 {
+                let mut rows = Rows::new(15, 1, 40);
+                let mut dice = seed;
+                let mut throw = |sides: u64| {
+                    dice = dice.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+                    (dice >> 33).is_multiple_of(sides)
+                };
+                for number in 0..2_000 {
+                    // As many answers are broken with one row as with forty; the prompt costs as much as five rows.
+                    let now = rows.now();
+                    let broken = throw(broken_of);
+                    let bad_rows = if broken { now } else { (0..now).filter(|_| throw(bad_rows_of)).count() };
+                    rows.observe(PackResult { size: now, rows: now, bad_rows, broken, cost: Some(5.0 + now as f64) });
+                    sizes += if number >= 1_000 { rows.now() } else { 0 };
+                }
+            }
+            let mean = sizes as f64 / 10e3;
+            assert!(mean >= 20.0, "{mean} rows in the mean with 1 of {broken_of} answers broken and 1 of {bad_rows_of} rows bad");
         }
-        assert!(sizes / 1_000 >= 10, "{} rows in the mean", sizes as f64 / 1e3);
+    }
+
+    #[test]
+    fn what_fails_with_more_rows_is_found_among_what_fails_anyway() {
+        let mut sizes = 0;
+        for seed in 1..=10_u64 {
+            let mut rows = Rows::new(15, 1, 40);
+            let mut dice = seed;
+            for number in 0..2_000 {
+                dice = dice.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+                let now = rows.now();
+                // One answer in eight is broken anyway, and of more than sixteen rows every second one.
+                let broken = (dice >> 33).is_multiple_of(if now > 16 { 2 } else { 8 });
+                rows.observe(PackResult { size: now, rows: now, bad_rows: if broken { now } else { 0 }, broken, cost: None });
+                sizes += if number >= 1_000 { rows.now() } else { 0 };
+            }
+        }
+        assert!((8.0..=18.0).contains(&(sizes as f64 / 10e3)), "{} rows in the mean", sizes as f64 / 10e3);
     }
 
     #[test]

@@ -47,6 +47,9 @@ pub(crate) struct ServiceConfig {
     tail_factor: f64,
     /// Share of requests that never come back; the caller gives up after its timeout.
     stuck: f64,
+    /// Share of requests that are refused whatever the load, and of those that fail.
+    overloaded: f64,
+    failing: f64,
     /// Answer tokens a row.
     output: u64,
     /// The model ends every answer after so many tokens; 0: it does not.
@@ -72,6 +75,8 @@ impl Default for ServiceConfig {
             tail: 0.0,
             tail_factor: 8.0,
             stuck: 0.0,
+            overloaded: 0.0,
+            failing: 0.0,
             output: 40,
             longest_output: 0,
             garbled: 0.0,
@@ -154,9 +159,13 @@ impl Service {
         if config.outage.is_some_and(|(from, until)| (from..until).contains(&at)) {
             return Fate::Unavailable;
         }
+        if config.failing > 0.0 && luck.random_bool(config.failing) {
+            return Fate::Unavailable;
+        }
         let mut state = self.state();
         state.hasty += usize::from(request.items.iter().any(|item| state.told.get(&item.text).is_some_and(|until| now < *until)));
-        if !state.admits(config, now, usage) {
+        let overloaded = config.overloaded > 0.0 && luck.random_bool(config.overloaded);
+        if overloaded || !state.admits(config, now, usage) {
             state.refused += 1;
             let until = now + REFUSAL + Duration::from_secs_f64(config.retry_after);
             state.told.extend(request.items.iter().map(|item| (Arc::clone(&item.text), until)));
