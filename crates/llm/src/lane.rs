@@ -515,8 +515,14 @@ impl Lane {
                 }
                 self.failure_time += 0.2 * (now - flight.at - self.failure_time);
                 // What was given up as lost has been counted.
-                if !flight.lost && self.breaker.failed(now, ticket.0) {
-                    self.went_down();
+                if !flight.lost {
+                    let patience = ADMITTED_AFTER_REFUSALS * self.failure_time;
+                    let flights = &self.flights;
+                    let stands = |flight: &Flight, since: f64| flight.at >= since && now - flight.at > patience && !flight.lost;
+                    let down = self.breaker.failed(now, ticket.0, |since| flights.values().any(|flight| stands(flight, since)));
+                    if down {
+                        self.went_down();
+                    }
                 }
             }
         }

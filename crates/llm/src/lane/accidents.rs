@@ -12,7 +12,8 @@
 use super::cap::Cap;
 use super::constants::{
     ACCIDENT_ALARM, ACCIDENT_LIMIT, ACCIDENT_MEMORY, ACCIDENTS, ACCIDENTS_APART, ACCIDENTS_BELOW, ACCIDENTS_END, ACCIDENTS_EXPECTED,
-    ACCIDENTS_FASTER, ACCIDENTS_MORE, ACCIDENTS_REST, ACCIDENTS_TRIAL, ACCIDENTS_TRIED, ACCIDENTS_TRIED_AT, ACCIDENTS_WITHIN, MEMORY,
+    ACCIDENTS_FASTER, ACCIDENTS_FLOOR, ACCIDENTS_MORE, ACCIDENTS_REST, ACCIDENTS_TRIAL, ACCIDENTS_TRIED, ACCIDENTS_TRIED_AT,
+    ACCIDENTS_WITHIN, MEMORY,
 };
 use super::rate::Rate;
 
@@ -203,9 +204,12 @@ impl Accidents {
             return Cause::Limit;
         }
         let between = admitted as f64 / seconds.max(1e-3);
+        let mut slow_enough = false;
         match &mut self.below {
             Some(series) if between < series.speed && now - series.began < MEMORY => {
-                series.grow(admitted, was_alone && speed.max(between) < ACCIDENTS_BELOW * series.speed);
+                let share = speed.max(between) / series.speed;
+                series.grow(admitted, was_alone && share < ACCIDENTS_BELOW);
+                slow_enough = share < ACCIDENTS_FLOOR;
             }
             slow if admitted >= 2 * ACCIDENTS_APART => *slow = Some(Series::new(now, between, learned())),
             _ => {}
@@ -217,7 +221,7 @@ impl Accidents {
         }
         let both = [&mut self.below, &mut self.at_level];
         let Some(suspect) = both.into_iter().find_map(|series| series.take_if(|series| series.suspect >= ACCIDENTS)) else {
-            return Cause::Limit;
+            return if slow_enough { Cause::Accident } else { Cause::Limit };
         };
         (self.at_level, self.below) = (None, None);
         self.trial = Some(Trial {

@@ -49,8 +49,9 @@ impl Breaker {
         }
     }
 
-    /// A request failed. Returns whether the server counts as down from now on.
-    pub(super) fn failed(&mut self, now: f64, request: u64) -> bool {
+    /// A request failed. Others that left since the first of the failures in this row, and have not failed `others_stand`
+    /// by now, will be answered: then this is no outage. Returns whether the server counts as down from now on.
+    pub(super) fn failed(&mut self, now: f64, request: u64, others_stand: impl Fn(f64) -> bool) -> bool {
         if let Some(down) = &mut self.down {
             if down.probe == Some(request) {
                 let longest = if now - down.since > DOWN_LONG { DOWN_PROBES.2 } else { DOWN_PROBES.1 };
@@ -64,7 +65,7 @@ impl Breaker {
             self.failing_since = now;
         }
         self.failures += 1;
-        if self.failures >= FAILURES {
+        if self.failures >= FAILURES && !others_stand(self.failing_since) {
             self.open(now, false);
             return true;
         }

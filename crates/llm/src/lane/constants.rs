@@ -64,6 +64,8 @@ pub(super) const ACCIDENTS: u32 = 4;
 pub(super) const ACCIDENTS_TRIAL: u64 = 300;
 /// Slower than this, compared with what was admitted between two refusals, the lane is below every limit that may have been met.
 pub(super) const ACCIDENTS_BELOW: f64 = 0.9;
+/// Slower than this there is no reason to become slower still, while refusals come one by one.
+pub(super) const ACCIDENTS_FLOOR: f64 = 0.7;
 /// Faster than this, compared with the first, the lane has tried more.
 pub(super) const ACCIDENTS_FASTER: f64 = 1.08;
 /// Admitted between two that are each alone. A limit that is overrun by a tenth refuses every eleventh.
