@@ -11,7 +11,7 @@ use promptmill_core::{
 use promptmill_llm::lane::{Named, Outcome, Pass};
 use promptmill_llm::{
     CallError, Charge, Class, Dimension, Finish, LimitHint, Model, Per, RateLimits, Request, Reservation, Response, RowAnswer, Tokens,
-    pack_schema, read_answers, user_message,
+    pack_schema, read_answers, rejections, user_message,
 };
 use serde_json::Value;
 use tokio::sync::Notify;
@@ -401,7 +401,8 @@ pub(super) fn prompt_bytes(request: &Request) -> usize {
         AnswerShape::Text(_) => 0,
         AnswerShape::Fields(_) => request.shape.schema().to_string().len() * (request.items.len() + 1),
     };
-    request.system.as_ref().map_or(0, |system| system.len()) + request.prompt.len() + INSTRUCTION + shape + items
+    let system = request.system.as_ref().map_or(0, |system| system.len());
+    system + request.prompt.len() + INSTRUCTION + shape + items + rejections(request).len()
 }
 
 /// The length of a text inside JSON quotes, or a little more: without branches and in sums that are one byte wide,
@@ -436,4 +437,43 @@ pub(super) fn counted_worst_case(price: Option<Price>, request: &Request) -> Opt
 /// Now, in microseconds since 1970.
 pub(super) fn now_micros() -> i64 {
     Utc::now().timestamp_micros()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use promptmill_core::pipeline::Structured;
+    use promptmill_llm::{Item, row_id};
+
+    use super::*;
+
+    #[test]
+    fn what_is_set_aside_covers_every_byte_also_of_what_a_row_is_told_when_asked_again() {
+        let item = |row: usize| {
+            let rejected = row.is_multiple_of(2).then(|| "pattern: `\"\n\u{1}`; ".repeat(20 * row).into());
+            Item { rejected, ..Item::new(row_id(row), "een \"motie\"\n\u{1}".repeat(row)) }
+        };
+        for rows in [1, 2, 15, 120] {
+            let request = Request {
+                model: "gpt-4o-mini".into(),
+                system: Some("Je legt moties uit.".into()),
+                prompt: "Leg uit.".into(),
+                items: (0..rows).map(item).collect(),
+                shape: Arc::new(AnswerShape::Text("summary".into())),
+                structured: Structured::Text,
+                max_tokens: Some(100),
+                temperature: None,
+                extra_body: Arc::default(),
+                timeout: Duration::from_secs(1),
+            };
+            let read =
+                user_message(&request).len() + request.system.as_deref().map_or(0, str::len) + pack_schema(&request).to_string().len();
+            assert!(read <= prompt_bytes(&request), "{rows} rows: {read} bytes, of which {} are known", prompt_bytes(&request));
+            let told = rejections(&request).len();
+            let untold =
+                Request { items: request.items.iter().map(|item| Item { rejected: None, ..item.clone() }).collect(), ..request.clone() };
+            assert_eq!(prompt_bytes(&untold) + told, prompt_bytes(&request));
+        }
+    }
 }

@@ -26,7 +26,7 @@ use tokio::time::Instant;
 use super::ask::{Asked, Progress, Question, Rules, ask, counted_worst_case, judge_again, now_micros, prompt_bytes, worst_case};
 use super::queue::Queue;
 use super::race::{Finished, Races};
-use super::row::{Answer, Bill, Done, Fault, Row, to_batch};
+use super::row::{Answer, Bill, Done, Fault, Rejections, Row, to_batch};
 use super::{Llm, pack_plan};
 use crate::prompt_pack::{PackPlan, environment};
 
@@ -267,6 +267,7 @@ impl Desk {
                 cap: usize::MAX,
                 bill: Bill::default(),
                 fault: None,
+                rejections: Rejections::default(),
                 racing: false,
             };
             let weight = if self.item_bytes == 0.0 { 1.0 } else { ITEM_WEIGHT };
@@ -325,7 +326,10 @@ impl Desk {
             let Some(model) = model.filter(|_| found.is_none() && *is_same_question) else { continue };
             match judge_again(&self.models[model], attempt, *position, &row.item, rules) {
                 Some(Ok(answer)) => found = Some((model, answer)),
-                Some(Err(fault)) => row.fault = Some(fault),
+                Some(Err(fault)) => {
+                    row.rejections.note(&fault);
+                    row.fault = Some(fault);
+                }
                 None => {}
             }
         }
@@ -521,7 +525,9 @@ impl Desk {
             // Near the end of the context an estimate is not enough, where there is better.
             let near = used as f64 > NEAR * context as f64;
             let counted = near.then(|| Tokens::counted(&name, &row.item)).flatten().map(|counted| counted + AROUND_ITEM as u64 / 2);
-            used += per_row + counted.unwrap_or_else(|| tokens.of_prompt(weight));
+            // Why a row is asked again takes room, but makes it no more than one row to answer.
+            let told = row.rejections.words().map_or(0, |words| tokens.of_prompt(words.len() + AROUND_ITEM));
+            used += per_row + told + counted.unwrap_or_else(|| tokens.of_prompt(weight));
             // To the nearest row: in the mean a pack has as many as are in force.
             used <= context && (rows.is_fixed() || (bytes <= target + weight / 2 && used <= minute))
         })
@@ -529,8 +535,9 @@ impl Desk {
 
     fn request(&self, model: usize, pack: &[Row]) -> Result<Request> {
         let asking = self.asking()?;
-        let items: Vec<Item> =
-            pack.iter().enumerate().map(|(position, row)| Item { id: row_id(position), text: Arc::clone(&row.item) }).collect();
+        let item =
+            |(position, row): (usize, &Row)| Item { id: row_id(position), text: Arc::clone(&row.item), rejected: row.rejections.words() };
+        let items: Vec<Item> = pack.iter().enumerate().map(item).collect();
         let prompt = asking.prompt.of(&items)?;
         let tokens = self.stage.max_tokens_per_row as usize * pack.len() + ENVELOPE_TOKENS;
         let model = &self.models[model];
@@ -675,6 +682,7 @@ impl Desk {
     /// What becomes of a row that got no answer.
     fn again(&mut self, mut row: Row, pack: usize, fault: Fault, class: Option<Class>, retry_after: Option<Duration>) {
         let now = Instant::now();
+        row.rejections.note(&fault);
         match class {
             Some(class) if class.is_fatal() => return self.queues[row.model].push_again(row),
             Some(class) if class.is_limit() => {
