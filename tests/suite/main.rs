@@ -6,6 +6,7 @@
 mod again;
 mod browser;
 mod bucket;
+mod canary;
 mod changes;
 mod compare;
 mod delta;

@@ -15,6 +15,8 @@ pub(crate) struct Manner {
     pub(crate) says: &'static str,
     /// A word, and what it says about rows that have it, until it is told that an answer about them was rejected.
     pub(crate) stubborn: Option<(&'static str, &'static str)>,
+    /// What it says about a row that is asked alone, if that is something else.
+    pub(crate) alone: Option<&'static str>,
     /// How long it takes to.
     pub(crate) wait: Duration,
     /// One request that takes much longer: its number, from 1 on, and its time.
@@ -43,6 +45,7 @@ impl Default for Manner {
         Self {
             says: "De motie verzoekt de regering om de wachttijden in de zorg te verkorten.",
             stubborn: None,
+            alone: None,
             wait: Duration::ZERO,
             straggler: None,
             breaks: Breaks::None,
@@ -186,7 +189,8 @@ fn answer(asked: &Asked, manner: &Manner, number: usize) -> Value {
         .filter_map(|item| {
             let (id, text) = (item["id"].as_str()?, item["text"].as_str()?);
             let stubborn = manner.stubborn.filter(|(word, _)| text.contains(word) && asked.told(id).is_none());
-            Some((id.to_owned(), said(&properties[id], stubborn.map_or(manner.says, |(_, says)| says), manner.prefers, text)))
+            let says = stubborn.map(|(_, says)| says).or(manner.alone.filter(|_| asked.ids().len() == 1)).unwrap_or(manner.says);
+            Some((id.to_owned(), said(&properties[id], says, manner.prefers, text)))
         })
         .collect();
     let content = if broken { "I had rather not.".to_owned() } else { Value::Object(answers).to_string() };

@@ -41,6 +41,8 @@ pub(super) struct Question {
     pub(super) progress: Arc<Progress>,
     pub(super) journal: Arc<dyn Journal>,
     pub(super) acceptance: Arc<[Arc<dyn Acceptance>]>,
+    /// Whether what is said answers no row.
+    pub(super) is_canary: bool,
 }
 
 /// Where a request is on its way. Before it leaves and after it has come back it waits for the journal, which nobody can
@@ -90,8 +92,8 @@ pub(super) struct Asked {
 /// When the journal cannot make it durable. Whatever was received is lost to this run then; its cost stays
 /// reserved.
 pub(super) async fn ask(question: Question) -> Result<Asked> {
-    let Question { model, meter, rows_in_force, tries, request, prompt_bytes, begun, reservation, pass, progress, journal, acceptance } =
-        question;
+    let Question { model, meter, rows_in_force, tries, request, prompt_bytes, begun, reservation, pass, progress, .. } = question;
+    let Question { journal, acceptance, is_canary, .. } = question;
     journal.begin(&begun).await?;
     let started = *progress.left_at.get_or_init(Instant::now);
     let flight = meter.depart(&model.name, departure(&model, &request, rows_in_force, tries));
@@ -108,10 +110,16 @@ pub(super) async fn ask(question: Question) -> Result<Asked> {
     };
     // The slot is free as soon as the response is here; judging it and writing it down are our own time.
     pass.leave(outcome, &limits);
+    // What a canary is told is no answer of the run, and nothing that its steps have repaired.
+    let uncounted = Meter::default();
+    let judging = if is_canary { &uncounted } else { &*meter };
     let mut asked = match result {
-        Ok(response) => answered(&model, &meter, &request, prompt_bytes, response, begun, &acceptance),
+        Ok(response) => answered(&model, judging, &request, prompt_bytes, response, begun, &acceptance),
         Err(error) => failed(&model, &request, error, begun),
     };
+    if is_canary {
+        asked.attempt.answered = 0;
+    }
     asked.attempt.latency_ms = latency.as_secs_f64() * 1e3;
     meter.returned(&model.name, returned(&asked.attempt, &limits, is_reported.then_some(prompt_bytes)));
     journal.end(&asked.attempt).await?;

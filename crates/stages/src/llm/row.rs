@@ -52,6 +52,11 @@ pub(super) struct Bill {
 }
 
 impl Bill {
+    /// Whether the row has been asked just once, over all runs.
+    pub(super) fn is_of_the_first_attempt(&self) -> bool {
+        self.attempts == 1
+    }
+
     /// Adds the share of the row at `position` of an attempt. It follows from the journalled attempt alone, so
     /// that a resumed run comes to the same sums.
     pub(super) fn add(&mut self, attempt: &Attempt, position: usize, is_limit: bool) {
