@@ -192,7 +192,7 @@ impl Desk {
         loop {
             let stopping = self.context.stop.is_requested() || output.is_closed();
             if stopping {
-                self.canaries.drain(..).collect::<Vec<_>>().into_iter().for_each(|canary| self.let_go(canary));
+                std::mem::take(&mut self.canaries).into_iter().for_each(|canary| self.let_go(canary));
             } else {
                 self.launch()?;
             }
