@@ -3,8 +3,10 @@
 //! One binary for all of it, so that it links once. It is a target of the command line's crate, because cargo
 //! hands the path of the built binary only to tests of the crate that builds it.
 
+mod again;
 mod browser;
 mod bucket;
+mod canary;
 mod changes;
 mod compare;
 mod delta;

@@ -396,6 +396,11 @@ fn pace() -> Vec<Case> {
         .base(&one_by_one)
         .base(&[&concurrency("start = 2, max = 2")])
         .waits(150),
+        // Every row of every pack once more alone.
+        Case::new("stages.llm.canary", &["stages.llm.canary=1"], |base, changed| {
+            let alone = changed.packs().iter().filter(|rows| **rows == 1).count();
+            base.packs() == [5, 5, 2] && (changed.rows_asked(), alone) == (24, 12) && changed.answer("llm_attempts") == "2"
+        }),
         // One request is late at the end: who may, asks about its rows again.
         Case::new("stages.llm.hedge", &["stages.llm.hedge=0.2"], |base, changed| {
             base.rows_asked() == 36 && (37..=43).contains(&changed.rows_asked())

@@ -13,7 +13,7 @@ use crate::support::{Project, Ran};
 
 const CANARY: &str = "canary-secret-1234567";
 
-fn pipeline(url: &str, more: &str) -> String {
+pub(crate) fn pipeline(url: &str, more: &str) -> String {
     format!(
         r#"
 name = "secrets"
@@ -51,7 +51,7 @@ headers = {{ "X-Token" = "${{SPY_HEADER}}" }}
     )
 }
 
-fn rows(project: &Project, bodies: &[&str]) {
+pub(crate) fn rows(project: &Project, bodies: &[&str]) {
     let ids: StringArray = (0..bodies.len()).map(|row| Some(format!("k{row}"))).collect();
     let columns: [(&str, ArrayRef); 2] =
         [("id", Arc::new(ids)), ("body", Arc::new(bodies.iter().map(|body| Some(*body)).collect::<StringArray>()))];

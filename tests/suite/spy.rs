@@ -13,6 +13,10 @@ use serde_json::{Map, Value, json};
 pub(crate) struct Manner {
     /// What it says about each row.
     pub(crate) says: &'static str,
+    /// A word, and what it says about rows that have it, until it is told that an answer about them was rejected.
+    pub(crate) stubborn: Option<(&'static str, &'static str)>,
+    /// What it says about a row that is asked alone, if that is something else.
+    pub(crate) alone: Option<&'static str>,
     /// How long it takes to.
     pub(crate) wait: Duration,
     /// One request that takes much longer: its number, from 1 on, and its time.
@@ -40,6 +44,8 @@ impl Default for Manner {
     fn default() -> Self {
         Self {
             says: "De motie verzoekt de regering om de wachttijden in de zorg te verkorten.",
+            stubborn: None,
+            alone: None,
             wait: Duration::ZERO,
             straggler: None,
             breaks: Breaks::None,
@@ -69,6 +75,11 @@ impl Asked {
     pub(crate) fn message(&self) -> &str {
         let message = self.body["messages"].as_array().and_then(|messages| messages.last());
         message.and_then(|message| message["content"].as_str()).unwrap_or_default()
+    }
+
+    /// What it says of earlier answers about the row of this id, if it says anything.
+    pub(crate) fn told(&self, id: &str) -> Option<&str> {
+        self.message().lines().find_map(|line| line.strip_prefix(&format!("The answer for \"{id}\" was rejected: ")))
     }
 
     /// The ids of the rows in it.
@@ -177,7 +188,9 @@ fn answer(asked: &Asked, manner: &Manner, number: usize) -> Value {
     let answers: Map<String, Value> = items
         .filter_map(|item| {
             let (id, text) = (item["id"].as_str()?, item["text"].as_str()?);
-            Some((id.to_owned(), said(&properties[id], manner.says, manner.prefers, text)))
+            let stubborn = manner.stubborn.filter(|(word, _)| text.contains(word) && asked.told(id).is_none());
+            let says = stubborn.map(|(_, says)| says).or(manner.alone.filter(|_| asked.ids().len() == 1)).unwrap_or(manner.says);
+            Some((id.to_owned(), said(&properties[id], says, manner.prefers, text)))
         })
         .collect();
     let content = if broken { "I had rather not.".to_owned() } else { Value::Object(answers).to_string() };

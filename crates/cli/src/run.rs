@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use clap::{Args, ValueEnum};
 use promptmill_core::{Error, Meter, Money, Registry, Result, Stop, StopReason};
-use promptmill_engine::{Ended, RunOptions, Scope, Status, Summary};
+use promptmill_engine::{CanaryRows, Ended, RunOptions, Scope, Status, Summary};
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::progress::{self, Progress};
@@ -90,13 +90,17 @@ pub(crate) async fn execute(
     shown.abort();
     let _ = shown.await;
     signals.abort();
-    let Ended { summary, dead_letters, error } = ended?;
+    let Ended { summary, dead_letters, canaries, error } = ended?;
     match output {
         OutputFormat::Json => {
             let json = serde_json::to_string(&summary).map_err(|error| Error::failed("the summary cannot be printed").because(error))?;
             output::line(&json)?;
         }
-        OutputFormat::Text => output::line(&text(&summary, meter.read().pruned))?,
+        OutputFormat::Text => output::line(&text(&summary, meter.read().pruned, canaries.as_ref()))?,
+    }
+    for warning in canaries.iter().flat_map(|canaries| &canaries.warnings) {
+        output::error(&format!("warning: {warning}"));
+        output::error("hint: ask about fewer rows a request; `promptmill compare PIPELINE --rows 1,4,8,16` finds how many may share one");
     }
     if let Some(error) = error {
         return Ok(fail(&error));
@@ -143,7 +147,7 @@ pub(crate) async fn stop_on_signals(stop: Stop) {
 }
 
 /// A few lines for people.
-fn text(summary: &Summary, pruned: u64) -> String {
+fn text(summary: &Summary, pruned: u64, canaries: Option<&CanaryRows>) -> String {
     let Summary { rows, requests, throughput, .. } = summary;
     let status = match summary.status {
         Status::Completed => "completed",
@@ -187,6 +191,13 @@ fn text(summary: &Summary, pruned: u64) -> String {
     if !summary.rejections.is_empty() {
         let reasons: Vec<String> = summary.rejections.iter().map(|(reason, count)| format!("{reason} {count}")).collect();
         lines.push(format!("rejected  {} (and asked again)", reasons.join(", ")));
+    }
+    if let Some(canaries) = canaries {
+        let alike = canaries.likeness.map(|likeness| format!(", answers {:.2} alike", likeness.mean)).unwrap_or_default();
+        lines.push(format!(
+            "canaries  {} rows asked alone, too, for ${}: {} of {} accepted in their packs, {} alone{alike}",
+            canaries.asked, canaries.cost_usd, canaries.accepted_in_packs.rows, canaries.compared, canaries.accepted_alone.rows
+        ));
     }
     lines.push(format!("results   {}", summary.results));
     lines.join("\n")

@@ -38,7 +38,7 @@ pub struct Accepted {
 pub struct Rejected {
     /// A stable name, counted per run.
     pub reason: String,
-    /// What was seen.
+    /// What was seen, for a person who reads the dead letter and for the model that is asked again.
     pub detail: String,
     /// Whether asking again may help.
     pub retry: bool,

@@ -7,10 +7,12 @@
 
 mod acceptance;
 mod answer;
+mod canary;
 mod diagnostic;
 mod error;
 mod fingerprint;
 mod journal;
+mod likeness;
 mod meter;
 mod money;
 pub mod pipeline;
@@ -20,10 +22,12 @@ mod traffic;
 
 pub use acceptance::{About, Acceptance, Accepted, Effect, Effects, Rejected, Tally};
 pub use answer::{AnswerField, AnswerShape, FieldType};
+pub use canary::{Canaries, Likenesses};
 pub use diagnostic::{Diagnostic, Diagnostics, Mistake, Origin, nearest};
 pub use error::{Error, Result};
 pub use fingerprint::{Fingerprint, RowId};
 pub use journal::{Answered, Attempt, Begun, CostSource, Journal, NothingAnswered, Past};
+pub use likeness::likeness;
 pub use meter::{Flight, Meter, Reading};
 pub use money::{Money, ParseMoneyError, Price, Quote, Usage, share};
 pub use pipeline::{ModelSpec, Pipeline, ProviderSpec, StageSpec};

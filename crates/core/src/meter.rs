@@ -8,7 +8,7 @@ use std::time::Instant;
 use serde::{Deserialize, Serialize};
 
 use crate::traffic::{Departure, InFlight, Returned, Traffic};
-use crate::{Money, Tally, Usage};
+use crate::{Canaries, Money, Tally, Usage};
 
 /// Counters of one run. All of them may be read at any moment by anybody.
 #[derive(Debug, Default)]
@@ -49,6 +49,7 @@ pub struct Meter {
     in_flight: Mutex<InFlight>,
     limit: AtomicU64,
     traffic: Mutex<BTreeMap<String, Traffic>>,
+    canaries: Mutex<Canaries>,
 }
 
 /// A request in flight; landed when this is dropped.
@@ -112,6 +113,16 @@ impl Meter {
     /// What the steps have done about the answers of this run, those from the journal included.
     pub fn steps(&self) -> Tally {
         self.steps.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Takes note of a canary row.
+    pub fn canary(&self, note: impl FnOnce(&mut Canaries)) {
+        note(&mut self.canaries.lock().unwrap_or_else(PoisonError::into_inner));
+    }
+
+    /// What the canary rows came to.
+    pub fn canaries(&self) -> Canaries {
+        self.canaries.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// A request leaves for a model. It is in flight until what this returns is dropped.

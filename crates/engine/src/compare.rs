@@ -9,7 +9,6 @@ mod judge;
 mod packs;
 mod ranking;
 mod sample;
-mod stats;
 mod trial;
 
 use std::collections::BTreeMap;
@@ -176,7 +175,8 @@ async fn trials(bench: &Bench<'_>, pipeline: &Pipeline, options: &CompareOptions
     // No fallback, or another model's answers would count for this one; nothing asked twice, or the cost would not be its own.
     let with = |model: &str| {
         let model = format!("stages.{llm}.model={}", literal(model));
-        vec![model, format!("stages.{llm}.fallback=[]"), format!("stages.{llm}.hedge=0.0")]
+        let [fallback, hedge, canary] = ["fallback=[]", "hedge=0.0", "canary=0.0"].map(|setting| format!("stages.{llm}.{setting}"));
+        vec![model, fallback, hedge, canary]
     };
     let models = if options.models.is_empty() { vec![own] } else { options.models.clone() };
     let mut trials = Vec::new();

@@ -1,7 +1,7 @@
 //! What a run would take: from what is known before it, and from what the last run observed.
 //!
 //! Tokens and money are ranges. The low end is what answers of usual length cost if every row is answered the first
-//! time; the high end is what would be set aside for asking every row once: a token for each byte, and answers as
+//! time; the high end is what would be set aside for asking every row once, canaries twice: a token for each byte, and answers as
 //! long as they may be. Rows that have to be asked again come on top, and only the budget bounds those.
 
 use promptmill_core::{Money, Price, Usage};
@@ -28,6 +28,8 @@ pub(crate) struct Work {
     pub(crate) shared_bytes: u64,
     pub(crate) rows_per_request: f64,
     pub(crate) max_tokens_per_row: u64,
+    /// The share of the rows that are asked once more alone.
+    pub(crate) canary: f64,
     pub(crate) price: Option<Price>,
     /// Limits that the pipeline file states, a minute.
     pub(crate) rpm: Option<u32>,
@@ -73,19 +75,24 @@ pub struct Estimate {
 
 /// What this work would take.
 pub(crate) fn estimate(work: &Work, shown: &Shown) -> Estimate {
-    let requests = (work.rows as f64 / work.rows_per_request.max(1.0)).ceil() as u64;
-    let bytes = work.item_bytes + work.rows * BYTES_AROUND_ITEM + requests * (work.shared_bytes + BYTES_AROUND_ITEMS);
+    let packs = (work.rows as f64 / work.rows_per_request.max(1.0)).ceil() as u64;
+    // What is asked alone anyhow is no canary.
+    let canary = if work.rows_per_request > 1.0 { work.canary } else { 0.0 };
+    let alone = (work.rows as f64 * canary).round() as u64;
+    let (requests, rows) = (packs + alone, work.rows + alone);
+    let item_bytes = work.item_bytes + (work.item_bytes as f64 * canary) as u64;
+    let bytes = item_bytes + rows * BYTES_AROUND_ITEM + requests * (work.shared_bytes + BYTES_AROUND_ITEMS);
     let bytes_per_token = shown.bytes_per_token.unwrap_or(BYTES_PER_TOKEN);
     let of_answer = shown.output_tokens_per_row.unwrap_or(ANSWER_BYTES / BYTES_PER_TOKEN).min(work.max_tokens_per_row as f64);
     let usual = Usage {
         input_tokens: (bytes as f64 / bytes_per_token).ceil() as u64,
         cached_input_tokens: 0,
-        output_tokens: (work.rows as f64 * of_answer).ceil() as u64,
+        output_tokens: (rows as f64 * of_answer).ceil() as u64,
     };
     let most = Usage {
         input_tokens: bytes + requests * TOKENS_AROUND_PROMPT,
         cached_input_tokens: 0,
-        output_tokens: work.rows * work.max_tokens_per_row + requests * TOKENS_AROUND_ANSWERS,
+        output_tokens: rows * work.max_tokens_per_row + requests * TOKENS_AROUND_ANSWERS,
     };
     let by_latency = shown.latency_ms.zip(shown.concurrency).map(|(latency, concurrency)| {
         let in_a_row = (requests as f64 / concurrency).ceil();
@@ -116,6 +123,7 @@ mod tests {
             shared_bytes: 600,
             rows_per_request: 10.0,
             max_tokens_per_row: 200,
+            canary: 0.0,
             price: Some(price),
             rpm: None,
             tpm: None,
@@ -152,6 +160,16 @@ mod tests {
         let slow = Work { rpm: Some(6), tpm: Some(10_000), ..work() };
         assert_eq!(estimate(&slow, &Shown::default()).seconds, Some(22_122.0 * 60.0 / 10_000.0));
         assert_eq!(estimate(&Work { tpm: None, ..slow }, &Shown::default()).seconds, Some(90.0));
+    }
+
+    #[test]
+    fn canary_rows_are_asked_alone_besides() {
+        let estimate = estimate(&Work { canary: 0.1, ..work() }, &Shown::default());
+        assert_eq!(estimate.requests, 20);
+        assert_eq!(estimate.tokens.1.input_tokens, 27_500 + 110 * 80 + 20 * 1_000 + 20 * 96);
+        assert_eq!(estimate.tokens.1.output_tokens, 110 * 200 + 20 * 64);
+        let alone = Work { rows_per_request: 1.0, ..work() };
+        assert_eq!(super::estimate(&Work { canary: 0.1, ..alone }, &Shown::default()), super::estimate(&alone, &Shown::default()));
     }
 
     #[test]

@@ -166,6 +166,7 @@ async fn estimated(
         shared_bytes: (plan.question(pipeline, None).len() + schema_bytes) as u64,
         rows_per_request: setting("rows_per_request/start") as f64,
         max_tokens_per_row: setting("max_tokens_per_row"),
+        canary: declares.iter().find_map(|declares| declares.of_requests.get("canary")?.as_f64()).unwrap_or(0.0),
         price: match spec {
             Some(spec) => (registry.price)(spec, provider).map(|quote| quote.price),
             None => Some(Price::FREE),

@@ -1,6 +1,7 @@
 //! A pipeline as a DataFusion plan: planned, run, resumed, committed, queried. The only crate that knows
 //! DataFusion; it is handed a [`Registry`](promptmill_core::Registry) and does not know the stages.
 
+mod canary;
 mod commit;
 pub mod compare;
 mod estimate;
@@ -18,8 +19,10 @@ mod settings;
 mod sink;
 mod source;
 pub mod sql;
+mod stats;
 mod storage;
 
+pub use canary::{CanaryRows, Mean, Share};
 pub use commit::{Commit, CommitLog, DataFile};
 pub use estimate::Estimate;
 pub use forecast::{Forecast, forecast};

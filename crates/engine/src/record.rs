@@ -7,6 +7,7 @@ use promptmill_core::{Error, Meter, Money, Reading, Result, Tally};
 use serde::{Deserialize, Serialize, Serializer};
 use serde_json::{Map, Value};
 
+use crate::canary::CanaryRows;
 use crate::storage::Folder;
 
 /// How a run ended.
@@ -194,6 +195,9 @@ pub struct RunRecord {
     /// What the steps of `post-process` did about the answers: repaired, flagged, rejected.
     #[serde(default)]
     pub steps: Tally,
+    /// What canary rows say about packs; `None` if there were none.
+    #[serde(default)]
+    pub canaries: Option<CanaryRows>,
     /// The summary.
     pub summary: Summary,
     /// What failed, if it failed.

@@ -17,6 +17,7 @@ use promptmill_core::{
     Stop, StopReason, columns,
 };
 
+use crate::canary::CanaryRows;
 use crate::commit::{CommitLog, key_hash};
 use crate::fresh::Unfinished;
 use crate::journal::RunJournal;
@@ -68,6 +69,8 @@ pub struct Ended {
     pub summary: Summary,
     /// Dead letters that there are now, those of earlier runs included.
     pub dead_letters: u64,
+    /// What canary rows say about packs; `None` if there were none.
+    pub canaries: Option<CanaryRows>,
     /// What failed, if something did. What was received before is committed.
     pub error: Option<Error>,
 }
@@ -114,6 +117,7 @@ pub async fn run(pipeline: Arc<Pipeline>, registry: &Registry, options: RunOptio
     };
     let summary = Summary::new(&run_id, status, &meter.read(), budget, started.elapsed(), &pipeline.sink.path);
     let error = outcome.err();
+    let canaries = CanaryRows::of(&meter.canaries());
     let record = RunRecord {
         pipeline: pipeline.name.clone(),
         started_at,
@@ -123,6 +127,7 @@ pub async fn run(pipeline: Arc<Pipeline>, registry: &Registry, options: RunOptio
         models: settings::of_models(&pipeline, &plan.declares, registry, &meter),
         budget: settings::of_budget(plan.budget(), options.budget, spent_before, summary.cost_usd),
         steps: meter.steps(),
+        canaries: canaries.clone(),
         summary: summary.clone(),
         error: error.as_ref().map(ToString::to_string),
         timeline: timeline.into_samples(),
@@ -131,7 +136,7 @@ pub async fn run(pipeline: Arc<Pipeline>, registry: &Registry, options: RunOptio
         serde_json::to_vec_pretty(&record).map_err(|error| Error::failed("the run record cannot be written as JSON").because(error))?;
     let recorded = state.put(&format!("runs/{run_id}.json"), json).await;
     // Of two errors the first one is the cause.
-    Ok(Ended { summary, dead_letters, error: error.or(recorded.err()) })
+    Ok(Ended { summary, dead_letters, canaries, error: error.or(recorded.err()) })
 }
 
 /// What one run is about.

@@ -18,6 +18,15 @@ pub struct Item {
     pub id: String,
     /// What the model is shown of the row.
     pub text: Arc<str>,
+    /// Why earlier answers about it were rejected, in words that the model is told.
+    pub rejected: Option<Arc<str>>,
+}
+
+impl Item {
+    /// A row that is asked about for the first time.
+    pub fn new(id: String, text: impl Into<Arc<str>>) -> Self {
+        Self { id, text: text.into(), rejected: None }
+    }
 }
 
 /// A question about a pack of rows.

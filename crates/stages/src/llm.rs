@@ -2,11 +2,12 @@
 //!
 //! The desk takes rows in, cuts packs whenever a slot is free and hands rows out again as they are answered,
 //! in whatever order that happens. A row that got no acceptable answer is asked again, then asked of the next
-//! model of the chain, and at last handed out as a dead letter with its reason. The four parts: the row
+//! model of the chain, and at last handed out as a dead letter with its reason. The parts: the row
 //! and what it has been through (`row`), one request from reservation to judgement (`ask`), who waits for
-//! what (`queue`), and the loop that joins them (`desk`). Answers become columns in `typed`.
+//! what (`queue`), who is asked twice (`race`, `canary`), and the loop that joins them (`desk`). Answers become columns in `typed`.
 
 mod ask;
+mod canary;
 mod desk;
 mod queue;
 mod race;
@@ -56,6 +57,11 @@ pub(crate) struct Llm {
     #[serde(default = "two_percent")]
     #[schemars(range(min = 0.0, max = 0.2))]
     hedge: f64,
+    /// The share of the rows that, besides being asked in a pack, are asked once more alone, to see what packs do to
+    /// answers: the answer of the pack counts, and both are paid. 0: none.
+    #[serde(default)]
+    #[schemars(range(min = 0.0, max = 1.0))]
+    canary: f64,
     /// The sampling temperature; left out: the provider's default.
     #[serde(default)]
     #[schemars(range(min = 0.0, max = 2.0))]
@@ -87,6 +93,7 @@ timeout = "120s"
 attempts = 4
 max_tokens_per_row = 200
 hedge = 0.02
+canary = 0.01
 temperature = 0.2"#;
 }
 
@@ -130,6 +137,7 @@ impl Stage for Llm {
             ("attempts", self.attempts.into()),
             ("max_tokens_per_row", self.max_tokens_per_row.into()),
             ("temperature", self.temperature.into()),
+            ("canary", self.canary.into()),
             ("timeout_ms", (self.timeout.0.as_millis() as u64).into()),
         ];
         let of_requests = of_requests.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();

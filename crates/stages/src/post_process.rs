@@ -79,8 +79,8 @@ pub(crate) struct PostProcess {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 enum OnReject {
-    /// The row is asked again, then asked of the fallback models; at last it is a dead letter. Where no model wrote the
-    /// text, it is one at once.
+    /// The row is asked again with the reason, then in smaller packs, then of the fallback models; at last it is a dead
+    /// letter. Where no model wrote the text, it is one at once.
     #[default]
     Retry,
     /// The row is a dead letter at once.

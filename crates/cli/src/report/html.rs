@@ -1,6 +1,6 @@
 //! A report as a page.
 
-use promptmill_engine::{Sample, Status, Summary};
+use promptmill_engine::{CanaryRows, Mean, Sample, Status, Summary};
 use serde_json::Value;
 
 use super::gather::{Gathered, Rows};
@@ -31,6 +31,9 @@ pub(crate) fn render(gathered: &Gathered) -> String {
         main = main.with(el("p").class("bad").with(text(error)));
     }
     main = main.with(headline(summary)).with(money(gathered)).with(pace(&record.timeline)).with(trouble(gathered));
+    if let Some(rows) = &record.canaries {
+        main = main.with(canaries(rows));
+    }
     main = main.with(attempts(&gathered.attempts)).with(settings(gathered)).with(answers(gathered)).with(configuration(gathered));
     let versions: Vec<String> = record.versions.iter().map(|(name, version)| format!("{name} {version}")).collect();
     main = main.with(el("footer").text(format!("{} · results in {}", versions.join(" · "), summary.results)));
@@ -150,6 +153,41 @@ fn trouble(gathered: &Gathered) -> Element {
         .with(table(&["reason", "rows#", "cost, $#"], reasons))
         .with(el("h3").text("Some of them"))
         .with(table(&["reason", "key", "detail", "last text", "model"], examples))
+}
+
+fn canaries(canaries: &CanaryRows) -> Element {
+    let range = |(low, high): (f64, f64)| format!("{low:.2} to {high:.2}");
+    let accepted = [("in their packs", canaries.accepted_in_packs), ("alone", canaries.accepted_alone)];
+    let accepted = accepted.map(|(asked, share)| {
+        vec![text(asked), text(number(share.rows as f64)), text(percent(share.share, 1.0)), text(range(share.interval))]
+    });
+    let mean = |rows: String, mean: &Mean| {
+        vec![
+            text(rows),
+            text(number(mean.rows as f64)),
+            text(format!("{:.2}", mean.mean)),
+            text(mean.interval.map(range).unwrap_or_default()),
+        ]
+    };
+    let halves = [("all", canaries.likeness), ("first half of the pack", canaries.first_half), ("second half", canaries.second_half)];
+    let halves = halves.iter().filter_map(|(name, likeness)| Some(mean((*name).to_owned(), likeness.as_ref()?)));
+    let by_rows = canaries.by_rows.iter().map(|(rows, likeness)| mean(format!("packs of up to {rows}"), likeness));
+    let mut section = section("Canary rows").with(el("p").text(format!(
+        "{} rows were asked in a pack and once more alone, for ${}; {} could be compared.",
+        number(canaries.asked as f64),
+        number(canaries.cost_usd),
+        number(canaries.compared as f64)
+    )));
+    for warning in &canaries.warnings {
+        section = section.with(el("p").class("bad").text(warning));
+    }
+    section
+        .with(table(&["asked", "accepted#", "share#", "95% interval#"], accepted))
+        .with(table(&["rows", "answered twice#", "likeness of the two#", "95% interval#"], halves.chain(by_rows)))
+        .with(el("p").class("note").text(
+            "Likeness is the Sørensen–Dice coefficient over words, from 0 to 1. How much two askings differ by chance is not known here; \
+             the pack-size trial of compare asks alone twice and says so.",
+        ))
 }
 
 fn attempts(rows: &Rows) -> Element {

@@ -11,13 +11,13 @@ use promptmill_core::{Money, Pipeline, Registry, Result};
 use serde::Serialize;
 
 use super::sample::quoted;
-use super::stats::wilson;
 use super::trial::Trial;
 use crate::items::answer_shape;
 use crate::node::from_datafusion;
 use crate::record::RunRecord;
 use crate::run::state_folder;
 use crate::sql;
+use crate::stats::wilson;
 
 /// The figures of one candidate.
 #[derive(Clone, Debug, Default, Serialize)]

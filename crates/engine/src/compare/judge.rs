@@ -11,8 +11,8 @@ use promptmill_core::{Error, Money, Pipeline, Result, Stop};
 use serde::Serialize;
 
 use super::figures::{self, Outcome, spent};
-use super::stats::wilson;
 use super::trial::{Bench, literal, run_all};
+use crate::stats::wilson;
 use crate::storage::Folder;
 
 /// The judgements of all pairs of candidates.

@@ -3,11 +3,11 @@
 //! The same sample is asked one row a request, twice, and then in packs of each size. The second asking with one row
 //! shows how much answers differ by chance alone; what a size does beyond that is its doing.
 
-use promptmill_core::{AnswerShape, FieldType};
+use promptmill_core::AnswerShape;
 use serde::Serialize;
 
 use super::figures::{Figures, Outcome, mean};
-use super::stats::{bootstrap, holm, likeness, mcnemar, sign_flips};
+use crate::stats::{bootstrap, holm, mcnemar, sign_flips};
 
 /// Groups that the places of a pack are put into.
 const GROUPS: usize = 4;
@@ -106,17 +106,7 @@ pub(super) fn judge(single: &Outcome, again: &Outcome, sizes: Vec<(usize, Outcom
 
 /// How alike two answers about a row are; `None` where one of them is missing.
 pub(super) fn alike(a: &Outcome, b: &Outcome, key: &str, shape: &AnswerShape) -> Option<f64> {
-    let (a, b) = (a.answers.get(key)?, b.answers.get(key)?);
-    let each = a.values.iter().zip(&b.values).enumerate();
-    Some(mean(each.map(|(index, (a, b))| if is_text(shape, index) { likeness(a, b) } else { f64::from(u8::from(a == b)) })))
-}
-
-/// Whether a column of the answer is free text.
-pub(super) fn is_text(shape: &AnswerShape, column: usize) -> bool {
-    match shape {
-        AnswerShape::Text(_) => true,
-        AnswerShape::Fields(fields) => fields.get(column).is_some_and(|field| field.kind == FieldType::String),
-    }
+    Some(shape.likeness(&a.answers.get(key)?.values, &b.answers.get(key)?.values))
 }
 
 fn places(outcome: &Outcome, pairs: &[(&String, f64)], rows: usize) -> Vec<Place> {

@@ -2,13 +2,12 @@
 
 use std::collections::BTreeSet;
 
-use promptmill_core::AnswerShape;
+use promptmill_core::{AnswerShape, likeness};
 use serde::Serialize;
 
 use super::figures::{Outcome, mean};
 use super::judge::Judgement;
-use super::packs::is_text;
-use super::stats::{likeness, mcnemar};
+use crate::stats::mcnemar;
 
 /// How candidates are ranked, as it is shown.
 pub const RANKING: &str = "Ranked by the rows that were right when asked for the first time; who is not measurably behind (exact McNemar \
@@ -89,7 +88,7 @@ pub(super) fn agreements(outcomes: &[Outcome], shape: &AnswerShape) -> Vec<Agree
                 let Some(two) = outcomes[b].answers.get(key) else { continue };
                 rows += 1;
                 for (column, (one, two)) in one.values.iter().zip(&two.values).enumerate() {
-                    if is_text(shape, column) {
+                    if shape.is_text(column) {
                         texts.push(likeness(one, two));
                     } else {
                         others.push(f64::from(u8::from(one == two)));

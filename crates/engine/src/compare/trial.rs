@@ -14,7 +14,7 @@ use crate::storage::Folder;
 use crate::{RunOptions, Status, plan, run};
 
 /// Settings that decide how fast a trial goes, and not what it is answered.
-const PACE: [&str; 3] = ["concurrency", "timeout", "hedge"];
+const PACE: [&str; 4] = ["concurrency", "timeout", "hedge", "canary"];
 
 /// Rounds in which money that some trials left over goes to those that ran out of theirs.
 const ROUNDS: usize = 8;

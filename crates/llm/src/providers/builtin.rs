@@ -185,7 +185,7 @@ mod tests {
     use crate::Item;
 
     fn request(texts: &[&str], shape: AnswerShape, max_tokens: Option<u32>) -> Request {
-        let item = |(index, text): (usize, &&str)| Item { id: format!("r{}", index + 1), text: (*text).into() };
+        let item = |(index, text): (usize, &&str)| Item::new(format!("r{}", index + 1), *text);
         Request {
             model: EXTRACTIVE.into(),
             system: Some("Kort.".into()),

@@ -11,7 +11,7 @@ use promptmill_core::{
 use promptmill_llm::lane::{Named, Outcome, Pass};
 use promptmill_llm::{
     CallError, Charge, Class, Dimension, Finish, LimitHint, Model, Per, RateLimits, Request, Reservation, Response, RowAnswer, Tokens,
-    pack_schema, read_answers, user_message,
+    pack_schema, read_answers, rejections, user_message,
 };
 use serde_json::Value;
 use tokio::sync::Notify;
@@ -41,6 +41,8 @@ pub(super) struct Question {
     pub(super) progress: Arc<Progress>,
     pub(super) journal: Arc<dyn Journal>,
     pub(super) acceptance: Arc<[Arc<dyn Acceptance>]>,
+    /// Whether what is said answers no row.
+    pub(super) is_canary: bool,
 }
 
 /// Where a request is on its way. Before it leaves and after it has come back it waits for the journal, which nobody can
@@ -90,8 +92,8 @@ pub(super) struct Asked {
 /// When the journal cannot make it durable. Whatever was received is lost to this run then; its cost stays
 /// reserved.
 pub(super) async fn ask(question: Question) -> Result<Asked> {
-    let Question { model, meter, rows_in_force, tries, request, prompt_bytes, begun, reservation, pass, progress, journal, acceptance } =
-        question;
+    let Question { model, meter, rows_in_force, tries, request, prompt_bytes, begun, reservation, pass, progress, .. } = question;
+    let Question { journal, acceptance, is_canary, .. } = question;
     journal.begin(&begun).await?;
     let started = *progress.left_at.get_or_init(Instant::now);
     let flight = meter.depart(&model.name, departure(&model, &request, rows_in_force, tries));
@@ -108,10 +110,16 @@ pub(super) async fn ask(question: Question) -> Result<Asked> {
     };
     // The slot is free as soon as the response is here; judging it and writing it down are our own time.
     pass.leave(outcome, &limits);
+    // What a canary is told is no answer of the run, and nothing that its steps have repaired.
+    let uncounted = Meter::default();
+    let judging = if is_canary { &uncounted } else { &*meter };
     let mut asked = match result {
-        Ok(response) => answered(&model, &meter, &request, prompt_bytes, response, begun, &acceptance),
+        Ok(response) => answered(&model, judging, &request, prompt_bytes, response, begun, &acceptance),
         Err(error) => failed(&model, &request, error, begun),
     };
+    if is_canary {
+        asked.attempt.answered = 0;
+    }
     asked.attempt.latency_ms = latency.as_secs_f64() * 1e3;
     meter.returned(&model.name, returned(&asked.attempt, &limits, is_reported.then_some(prompt_bytes)));
     journal.end(&asked.attempt).await?;
@@ -401,7 +409,8 @@ pub(super) fn prompt_bytes(request: &Request) -> usize {
         AnswerShape::Text(_) => 0,
         AnswerShape::Fields(_) => request.shape.schema().to_string().len() * (request.items.len() + 1),
     };
-    request.system.as_ref().map_or(0, |system| system.len()) + request.prompt.len() + INSTRUCTION + shape + items
+    let system = request.system.as_ref().map_or(0, |system| system.len());
+    system + request.prompt.len() + INSTRUCTION + shape + items + rejections(request).len()
 }
 
 /// The length of a text inside JSON quotes, or a little more: without branches and in sums that are one byte wide,
@@ -436,4 +445,43 @@ pub(super) fn counted_worst_case(price: Option<Price>, request: &Request) -> Opt
 /// Now, in microseconds since 1970.
 pub(super) fn now_micros() -> i64 {
     Utc::now().timestamp_micros()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use promptmill_core::pipeline::Structured;
+    use promptmill_llm::{Item, row_id};
+
+    use super::*;
+
+    #[test]
+    fn what_is_set_aside_covers_every_byte_also_of_what_a_row_is_told_when_asked_again() {
+        let item = |row: usize| {
+            let rejected = row.is_multiple_of(2).then(|| "pattern: `\"\n\u{1}`; ".repeat(20 * row).into());
+            Item { rejected, ..Item::new(row_id(row), "een \"motie\"\n\u{1}".repeat(row)) }
+        };
+        for rows in [1, 2, 15, 120] {
+            let request = Request {
+                model: "gpt-4o-mini".into(),
+                system: Some("Je legt moties uit.".into()),
+                prompt: "Leg uit.".into(),
+                items: (0..rows).map(item).collect(),
+                shape: Arc::new(AnswerShape::Text("summary".into())),
+                structured: Structured::Text,
+                max_tokens: Some(100),
+                temperature: None,
+                extra_body: Arc::default(),
+                timeout: Duration::from_secs(1),
+            };
+            let read =
+                user_message(&request).len() + request.system.as_deref().map_or(0, str::len) + pack_schema(&request).to_string().len();
+            assert!(read <= prompt_bytes(&request), "{rows} rows: {read} bytes, of which {} are known", prompt_bytes(&request));
+            let told = rejections(&request).len();
+            let untold =
+                Request { items: request.items.iter().map(|item| Item { rejected: None, ..item.clone() }).collect(), ..request.clone() };
+            assert_eq!(prompt_bytes(&untold) + told, prompt_bytes(&request));
+        }
+    }
 }

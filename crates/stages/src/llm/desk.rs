@@ -3,8 +3,8 @@
 //! Everything is decided in one task, so there is no lock around the queues; requests run in tasks of their
 //! own, so that reading and judging answers uses every core.
 
-use std::collections::HashMap;
 use std::collections::hash_map::Entry;
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
@@ -24,9 +24,10 @@ use tokio::task::{JoinError, JoinSet};
 use tokio::time::Instant;
 
 use super::ask::{Asked, Progress, Question, Rules, ask, counted_worst_case, judge_again, now_micros, prompt_bytes, worst_case};
+use super::canary::Canary;
 use super::queue::Queue;
 use super::race::{Finished, Races};
-use super::row::{Answer, Bill, Done, Fault, Row, to_batch};
+use super::row::{Answer, Bill, Done, Fault, Rejections, Row, to_batch};
 use super::{Llm, pack_plan};
 use crate::prompt_pack::{PackPlan, environment};
 
@@ -107,6 +108,8 @@ struct Desk {
     races: Races,
     /// Rows that were asked a second time because their request was late.
     hedged_rows: usize,
+    /// Rows that have their verdict and are to be asked once more alone.
+    canaries: VecDeque<Canary>,
     /// Mean bytes of an item: packs are measured in tokens, the number of rows is only their usual size.
     item_bytes: f64,
     /// What is being asked, with the rows that ask the very same and wait for the first one's answer.
@@ -141,6 +144,8 @@ struct Flying {
     /// Expected tokens of the answer.
     output: u64,
     hedged: bool,
+    /// The row as it was before, where this is about a canary.
+    canary: Option<Canary>,
     progress: Arc<Progress>,
 }
 
@@ -171,6 +176,7 @@ impl Desk {
             flying: HashMap::new(),
             races: Races::default(),
             hedged_rows: 0,
+            canaries: VecDeque::new(),
             item_bytes: 0.0,
             asking_now: HashMap::new(),
             done: Vec::new(),
@@ -185,7 +191,9 @@ impl Desk {
     async fn run(mut self, mut input: BatchStream, output: &mpsc::Sender<Result<RecordBatch>>) -> Result<()> {
         loop {
             let stopping = self.context.stop.is_requested() || output.is_closed();
-            if !stopping {
+            if stopping {
+                std::mem::take(&mut self.canaries).into_iter().for_each(|canary| self.let_go(canary));
+            } else {
                 self.launch()?;
             }
             let flush_at = self.done_since.map(|since| since + OUTPUT_WAIT);
@@ -194,7 +202,7 @@ impl Desk {
                 continue;
             }
             let idle = self.in_flight.is_empty();
-            if idle && (stopping || (!self.input_open && self.queues.iter().all(Queue::is_empty))) {
+            if idle && (stopping || (!self.input_open && self.canaries.is_empty() && self.queues.iter().all(Queue::is_empty))) {
                 break;
             }
             let wants_rows = self.input_open && !stopping && self.queues[0].fresh() < self.rows_wanted();
@@ -267,6 +275,7 @@ impl Desk {
                 cap: usize::MAX,
                 bill: Bill::default(),
                 fault: None,
+                rejections: Rejections::default(),
                 racing: false,
             };
             let weight = if self.item_bytes == 0.0 { 1.0 } else { ITEM_WEIGHT };
@@ -325,7 +334,10 @@ impl Desk {
             let Some(model) = model.filter(|_| found.is_none() && *is_same_question) else { continue };
             match judge_again(&self.models[model], attempt, *position, &row.item, rules) {
                 Some(Ok(answer)) => found = Some((model, answer)),
-                Some(Err(fault)) => row.fault = Some(fault),
+                Some(Err(fault)) => {
+                    row.rejections.note(&fault);
+                    row.fault = Some(fault);
+                }
                 None => {}
             }
         }
@@ -336,6 +348,8 @@ impl Desk {
     fn launch(&mut self) -> Result<()> {
         let now = Instant::now();
         self.again_at = None;
+        // They go first: a row that waits for its canary is not handed out.
+        while self.launch_canary()? {}
         for model in 0..self.models.len() {
             self.queues[model].wake(now);
             while self.launch_one(model)? {}
@@ -343,9 +357,58 @@ impl Desk {
         self.hedge(now)
     }
 
+    /// Whether there are as many requests as may be. Responses that wait for the disk hold no place at the provider, but
+    /// they hold memory.
+    fn is_full(&self, model: usize) -> bool {
+        self.in_flight.len() >= TASKS_PER_PLACE * self.models[model].gate.level().0 + TASKS_AHEAD
+    }
+
+    /// Asks the next canary alone. Where the budget has no room for it, it is let go: no row is to be lost for a check.
+    fn launch_canary(&mut self) -> Result<bool> {
+        let Some(model) = self.canaries.front().map(|canary| canary.model).filter(|model| !self.is_full(*model)) else { return Ok(false) };
+        let Some(pass) = self.enter(model, self.expected_load(model, 1)) else { return Ok(false) };
+        let Some(canary) = self.canaries.pop_front() else { return Ok(false) };
+        let pack = vec![canary.alone()];
+        let request = self.request(model, &pack)?;
+        let bytes = prompt_bytes(&request);
+        match self.reserve(model, &request, bytes) {
+            Some(reservation) => self.send(model, 0, pack, Some(canary), request, bytes, reservation, pass),
+            None => {
+                pass.withdraw();
+                self.let_go(canary);
+            }
+        }
+        Ok(true)
+    }
+
+    /// Sets what a canary was told alone beside what came of its pack.
+    fn land_canary(&mut self, mut canary: Canary, asked: &Asked) -> Result<()> {
+        let class = asked.error.as_ref().map(|(class, _)| *class);
+        canary.row.bill.add(&asked.attempt, 0, class.is_some_and(Class::is_limit));
+        let shape = Arc::clone(&self.asking()?.shape);
+        self.context.meter.canary(|canaries| {
+            canaries.asked += 1;
+            canaries.cost += asked.spent;
+            match asked.verdicts.first().filter(|_| class.is_none()) {
+                Some(alone) => canary.compare(alone, &shape, canaries),
+                None => canaries.failed += 1,
+            }
+        });
+        self.let_go(canary);
+        Ok(())
+    }
+
+    /// A canary goes where the verdict of its pack sends it.
+    fn let_go(&mut self, canary: Canary) {
+        let Canary { row, model, place, packed } = canary;
+        match packed {
+            Ok(answer) => self.finish(row, model, Ok(answer)),
+            Err(fault) => self.again(row, place.1, fault, None, None),
+        }
+    }
+
     fn launch_one(&mut self, model: usize) -> Result<bool> {
-        // Responses that wait for the disk hold no place at the provider, but they hold memory.
-        if self.queues[model].awake() == 0 || self.in_flight.len() >= TASKS_PER_PLACE * self.models[model].gate.level().0 + TASKS_AHEAD {
+        if self.queues[model].awake() == 0 || self.is_full(model) {
             return Ok(false);
         }
         let mut size = self.size(model);
@@ -374,7 +437,7 @@ impl Desk {
                 return Ok(false);
             };
             let usual = pack[0].cap == usize::MAX && 2 * pack.len() >= size;
-            self.send(model, if usual { size } else { 0 }, pack, request, bytes, reservation, pass);
+            self.send(model, if usual { size } else { 0 }, pack, None, request, bytes, reservation, pass);
             return Ok(true);
         }
     }
@@ -467,7 +530,7 @@ impl Desk {
             }
             let pack = self.flying[&number].rows[begin..end].to_vec();
             self.hedged_rows += pack.len();
-            self.send(model, 0, pack, request, bytes, reservation, pass);
+            self.send(model, 0, pack, None, request, bytes, reservation, pass);
             begin = end;
         }
         Ok(())
@@ -521,7 +584,9 @@ impl Desk {
             // Near the end of the context an estimate is not enough, where there is better.
             let near = used as f64 > NEAR * context as f64;
             let counted = near.then(|| Tokens::counted(&name, &row.item)).flatten().map(|counted| counted + AROUND_ITEM as u64 / 2);
-            used += per_row + counted.unwrap_or_else(|| tokens.of_prompt(weight));
+            // Why a row is asked again takes room, but makes it no more than one row to answer.
+            let told = row.rejections.words().map_or(0, |words| tokens.of_prompt(words.len() + AROUND_ITEM));
+            used += per_row + told + counted.unwrap_or_else(|| tokens.of_prompt(weight));
             // To the nearest row: in the mean a pack has as many as are in force.
             used <= context && (rows.is_fixed() || (bytes <= target + weight / 2 && used <= minute))
         })
@@ -529,8 +594,9 @@ impl Desk {
 
     fn request(&self, model: usize, pack: &[Row]) -> Result<Request> {
         let asking = self.asking()?;
-        let items: Vec<Item> =
-            pack.iter().enumerate().map(|(position, row)| Item { id: row_id(position), text: Arc::clone(&row.item) }).collect();
+        let item =
+            |(position, row): (usize, &Row)| Item { id: row_id(position), text: Arc::clone(&row.item), rejected: row.rejections.words() };
+        let items: Vec<Item> = pack.iter().enumerate().map(item).collect();
         let prompt = asking.prompt.of(&items)?;
         let tokens = self.stage.max_tokens_per_row as usize * pack.len() + ENVELOPE_TOKENS;
         let model = &self.models[model];
@@ -554,6 +620,7 @@ impl Desk {
         model: usize,
         size: usize,
         pack: Vec<Row>,
+        canary: Option<Canary>,
         request: Request,
         prompt_bytes: usize,
         reservation: Reservation,
@@ -592,20 +659,23 @@ impl Desk {
             progress: Arc::clone(&progress),
             journal: Arc::clone(&self.context.journal),
             acceptance: Arc::clone(&self.context.acceptance),
+            is_canary: canary.is_some(),
         };
-        self.flying.insert(number, Flying { model, size, rows: pack, output, hedged: false, progress });
+        // A canary that is late holds up its own row alone.
+        let hedged = canary.is_some();
+        self.flying.insert(number, Flying { model, size, rows: pack, output, hedged, canary, progress });
         self.in_flight.spawn(async move { Landing { number, asked: ask(question).await } });
     }
 
     fn land(&mut self, landing: Result<Landing, JoinError>) -> Result<()> {
         let Landing { number, asked } = landing.map_err(|error| Error::failed("a request ended in a panic").because(error))?;
         let asked = asked?;
-        let Some(Flying { model, size, rows, .. }) = self.flying.remove(&number) else {
+        let Some(Flying { model, size, rows, canary, .. }) = self.flying.remove(&number) else {
             return Err(Error::failed("a response came to a request that was never sent"));
         };
         let class = asked.error.as_ref().map(|(class, _)| *class);
-        self.count(&asked, class);
-        if class.is_none() || class == Some(Class::Malformed) {
+        self.count(&asked, class, canary.is_some());
+        if canary.is_none() && (class.is_none() || class == Some(Class::Malformed)) {
             self.sizes[model].observe(PackResult {
                 size,
                 rows: rows.len(),
@@ -634,6 +704,9 @@ impl Desk {
             None => self.bad_requests = 0,
             Some(_) => {}
         }
+        if let Some(canary) = canary {
+            return self.land_canary(canary, &asked);
+        }
         let pack = rows.len();
         for (position, (mut row, verdict)) in rows.into_iter().zip(asked.verdicts).enumerate() {
             let is_limit = class.is_some_and(Class::is_limit);
@@ -649,6 +722,10 @@ impl Desk {
                 continue;
             }
             row.bill.add(&asked.attempt, position, is_limit);
+            if class.is_none() && self.is_canary(&row, pack) {
+                self.canaries.push_back(Canary { row, model, place: (position, pack), packed: verdict });
+                continue;
+            }
             match verdict {
                 Ok(answer) => self.finish(row, model, Ok(answer)),
                 Err(fault) => self.again(row, pack, fault, class, asked.retry_after),
@@ -658,7 +735,12 @@ impl Desk {
         Ok(())
     }
 
-    fn count(&self, asked: &Asked, class: Option<Class>) {
+    /// Whether a row that has been answered in a pack is to be asked alone, too: once, whatever the answer was.
+    fn is_canary(&self, row: &Row, pack: usize) -> bool {
+        pack > 1 && row.bill.is_of_the_first_attempt() && Canary::is_drawn(row.question, self.stage.canary)
+    }
+
+    fn count(&self, asked: &Asked, class: Option<Class>, is_canary: bool) {
         let meter = &self.context.meter;
         match class {
             None => meter.add(|meter| &meter.ok, 1),
@@ -667,7 +749,7 @@ impl Desk {
         }
         meter.spend(asked.attempt.usage.unwrap_or_default(), asked.spent);
         meter.set_reserved(self.budget.reserved());
-        if class.is_none() {
+        if class.is_none() && !is_canary {
             asked.verdicts.iter().filter_map(|verdict| verdict.as_ref().err()).for_each(|fault| meter.reject(&fault.reason));
         }
     }
@@ -675,6 +757,7 @@ impl Desk {
     /// What becomes of a row that got no answer.
     fn again(&mut self, mut row: Row, pack: usize, fault: Fault, class: Option<Class>, retry_after: Option<Duration>) {
         let now = Instant::now();
+        row.rejections.note(&fault);
         match class {
             Some(class) if class.is_fatal() => return self.queues[row.model].push_again(row),
             Some(class) if class.is_limit() => {

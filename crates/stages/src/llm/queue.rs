@@ -134,6 +134,7 @@ mod tests {
             cap,
             bill: super::super::row::Bill::default(),
             fault: None,
+            rejections: super::super::row::Rejections::default(),
             racing: false,
         }
     }

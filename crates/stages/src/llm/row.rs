@@ -28,6 +28,8 @@ pub(super) struct Row {
     pub(super) bill: Bill,
     /// Why the last try failed.
     pub(super) fault: Option<Fault>,
+    /// Why its answers were rejected, for the model that is asked again.
+    pub(super) rejections: Rejections,
     /// Whether it is in several requests at once; see `race`.
     pub(super) racing: bool,
 }
@@ -50,6 +52,11 @@ pub(super) struct Bill {
 }
 
 impl Bill {
+    /// Whether the row has been asked just once, over all runs.
+    pub(super) fn is_of_the_first_attempt(&self) -> bool {
+        self.attempts == 1
+    }
+
     /// Adds the share of the row at `position` of an attempt. It follows from the journalled attempt alone, so
     /// that a resumed run comes to the same sums.
     pub(super) fn add(&mut self, attempt: &Attempt, position: usize, is_limit: bool) {
@@ -81,6 +88,44 @@ pub(super) struct Fault {
 impl Fault {
     pub(super) fn new(reason: &str, detail: &str) -> Self {
         Self { reason: reason.to_owned(), detail: detail.to_owned(), text: None, retry: true }
+    }
+
+    /// Whether there was an answer, and it was turned away. What was not said can be said no better.
+    fn is_of_an_answer(&self) -> bool {
+        self.text.is_some() || self.reason == "duplicate"
+    }
+}
+
+/// Why the answers about a row were rejected so far: of each kind the latest, the last few kinds.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Rejections(Vec<(String, String)>);
+
+impl Rejections {
+    /// So many kinds are kept: a model that avoids the last fault is not to fall back into the one before.
+    const KINDS: usize = 3;
+    /// Characters of a detail: it may quote the answer, at any length where the rule is not one of ours.
+    const DETAIL: usize = 160;
+
+    /// Takes note of a fault, if it is one of an answer.
+    pub(super) fn note(&mut self, fault: &Fault) {
+        if !fault.is_of_an_answer() {
+            return;
+        }
+        self.0.retain(|(reason, _)| *reason != fault.reason);
+        if self.0.len() == Self::KINDS {
+            self.0.remove(0);
+        }
+        let detail = match fault.detail.char_indices().nth(Self::DETAIL) {
+            Some((end, _)) => format!("{}…", &fault.detail[..end]),
+            None => fault.detail.clone(),
+        };
+        self.0.push((fault.reason.clone(), detail));
+    }
+
+    /// What the model is told of them.
+    pub(super) fn words(&self) -> Option<Arc<str>> {
+        let each: Vec<String> = self.0.iter().map(|(reason, detail)| format!("{reason}: {detail}")).collect();
+        Some(each.join("; ").into()).filter(|_| !each.is_empty())
     }
 }
 
@@ -172,4 +217,31 @@ fn push_answer(arrays: &mut Vec<ArrayRef>, done: &[Done], index: usize, kind: &F
         arrays.push(Arc::new(builder.finish()));
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rejected(reason: &str, detail: &str) -> Fault {
+        Fault { text: Some("said".to_owned()), ..Fault::new(reason, detail) }
+    }
+
+    #[test]
+    fn a_model_is_told_of_the_faults_of_answers_each_kind_once_and_not_at_length() {
+        let mut rejections = Rejections::default();
+        for fault in [Fault::new("missing", "the answer does not name this row"), Fault::new("timeout", "no answer")] {
+            rejections.note(&fault);
+        }
+        assert_eq!(rejections.words(), None, "nothing was said that could be said better");
+        rejections.note(&rejected("too-short", "4 characters, fewer than 40"));
+        rejections.note(&rejected("wrong-language", "en, not nl"));
+        rejections.note(&rejected("too-short", "9 characters, fewer than 40"));
+        assert_eq!(rejections.words().as_deref(), Some("wrong-language: en, not nl; too-short: 9 characters, fewer than 40"));
+        rejections.note(&Fault::new("duplicate", "the answer names this row twice, with different words"));
+        rejections.note(&rejected("mine", &"é".repeat(10_000)));
+        let words = rejections.words().expect("reasons");
+        assert!(!words.contains("wrong-language") && words.starts_with("too-short: 9 characters") && words.contains("; duplicate: "));
+        assert!(words.ends_with(&format!("; mine: {}…", "é".repeat(160))), "{words}");
+    }
 }

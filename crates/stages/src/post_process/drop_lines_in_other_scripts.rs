@@ -68,7 +68,7 @@ impl Step for DropLines {
         }
         let out = cut(&spelled, &spans, Seam::Spaced);
         if !out.chars().any(|c| self.kind(c) == Kind::Allowed) {
-            return Err(Rejection::new("other-script", format!("nothing is left of `{}`", excerpt(text))));
+            return Err(Rejection::new("other-script", format!("nothing but other scripts: `{}`", excerpt(text))));
         }
         Ok(Cow::Owned(out))
     }
@@ -269,7 +269,7 @@ mod tests {
         for text in ["هذا نص", "مرحبا\n(45-102)\n", "ja, да: даже"] {
             assert_eq!(apply(&["Latin"], text).expect_err("rejected").reason, "other-script", "{text:?}");
         }
-        assert_eq!(apply(&["Latin"], "هذا نص").expect_err("rejected").to_string(), "other-script: nothing is left of `هذا نص`");
+        assert_eq!(apply(&["Latin"], "هذا نص").expect_err("rejected").to_string(), "other-script: nothing but other scripts: `هذا نص`");
     }
 
     #[test]

@@ -62,7 +62,7 @@ impl Step for Markdown {
             plain = Cow::Owned(stripped);
         }
         match plain {
-            Cow::Owned(_) if self.rejects => Err(Rejection::new("markdown", format!("`{}`", excerpt(text)))),
+            Cow::Owned(_) if self.rejects => Err(Rejection::new("markdown", format!("marks in `{}`", excerpt(text)))),
             plain => Ok(plain),
         }
     }
@@ -243,7 +243,7 @@ mod tests {
             assert!(Markdown { rejects: true }.apply(text, &About::NOTHING).is_ok(), "{text}");
         }
         let rejection = Markdown { rejects: true }.apply("De **motie**", &About::NOTHING).expect_err("rejected");
-        assert_eq!(rejection.to_string(), "markdown: `De **motie**`");
+        assert_eq!(rejection.to_string(), "markdown: marks in `De **motie**`");
     }
 
     proptest! {

@@ -40,7 +40,7 @@ impl Step for Forbid {
     fn apply<'t>(&self, text: &'t str, _: &About<'_>) -> Result<Cow<'t, str>, Rejection> {
         match self.pattern.find(text) {
             None => Ok(Cow::Borrowed(text)),
-            Some(found) => Err(Rejection::new("pattern", format!("`{}`", excerpt(found.as_str())))),
+            Some(found) => Err(Rejection::new("pattern", format!("it has `{}`", excerpt(found.as_str())))),
         }
     }
 }
@@ -52,7 +52,7 @@ mod tests {
     #[test]
     fn a_match_is_a_rejection() {
         let step = RejectPattern { pattern: "(?i)taalmodel".to_owned() }.compile(&StepContext::default()).expect("compiles");
-        assert_eq!(step.apply("Ik ben een Taalmodel.", &About::NOTHING).expect_err("rejected").to_string(), "pattern: `Taalmodel`");
+        assert_eq!(step.apply("Ik ben een Taalmodel.", &About::NOTHING).expect_err("rejected").to_string(), "pattern: it has `Taalmodel`");
         assert!(step.apply("Ik ben een model.", &About::NOTHING).is_ok());
         let refused = RejectPattern { pattern: "(".to_owned() }.compile(&StepContext::default()).expect_err("refused");
         assert!(refused.contains("not a regular expression"), "{refused}");

@@ -18,7 +18,7 @@ use super::Language;
 pub struct Rejection {
     /// Stable and kebab-case: runs count their rejections by it.
     pub reason: &'static str,
-    /// What was seen, for a person who reads the dead letter.
+    /// What was seen, for a person who reads the dead letter and for the model that is asked again.
     pub detail: String,
 }
 

@@ -9,7 +9,10 @@ use std::time::Duration;
 use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, StringArray};
 use arrow::datatypes::Decimal128Type;
 use futures::{StreamExt, TryStreamExt, stream};
-use promptmill_core::{Extensions, Meter, Money, NothingAnswered, Pipeline, StageContext, Stop, StopReason, columns};
+use promptmill_core::{
+    About, Acceptance, Accepted, Extensions, Meter, Money, NothingAnswered, Pipeline, Rejected, StageContext, Stop, StopReason, Tally,
+    columns,
+};
 use promptmill_llm::Models;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
@@ -18,7 +21,7 @@ use tokio::time::Instant;
 use toml::Table;
 
 use crate::ledger::{Book, Ledger};
-use crate::service::{POISON, Service, ServiceConfig, answer_about};
+use crate::service::{IMPROPER, POISON, Service, ServiceConfig, answer_about};
 
 /// Seeds that every scenario runs with.
 const SEEDS: u64 = 10;
@@ -112,6 +115,23 @@ pub(crate) struct Summary {
     mean: Outcomes,
     worst_time: f64,
     pub(crate) missed: Vec<String>,
+}
+
+/// Rejects improper answers.
+#[derive(Debug)]
+struct Proper;
+
+impl Acceptance for Proper {
+    fn column(&self) -> &'static str {
+        "answer"
+    }
+
+    fn judge(&self, text: &str, _: &About<'_>, _: &mut Tally) -> Result<Accepted, Rejected> {
+        if text.starts_with(IMPROPER) {
+            return Err(Rejected { reason: IMPROPER.to_owned(), detail: format!("it says `{text}`"), retry: true });
+        }
+        Ok(Accepted { text: text.to_owned(), flags: Vec::new() })
+    }
 }
 
 impl Scenario {
@@ -239,7 +259,7 @@ impl Scenario {
             answered: Arc::new(NothingAnswered),
             journal: Arc::clone(&ledger) as _,
             asks: true,
-            acceptance: Arc::new([]),
+            acceptance: Arc::new([Arc::new(Proper) as _]),
             budget,
             meter: Arc::new(Meter::default()),
             stop: stop.clone(),

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use promptmill_core::Usage;
-use promptmill_llm::{CallError, Charge, Class, Finish, Provider, RateLimits, Request, Response};
+use promptmill_llm::{CallError, Charge, Class, Finish, Item, Provider, RateLimits, Request, Response, rejections};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use rand_distr::{Distribution, LogNormal};
@@ -26,6 +26,8 @@ const ITEM_TOKENS: u64 = 20;
 const ENVELOPE_TOKENS: u64 = 4;
 /// An item with this word in it is refused, and the whole pack with it.
 pub(crate) const POISON: &str = "poison";
+/// What an improper answer begins with.
+pub(crate) const IMPROPER: &str = "improper";
 
 /// What the provider does.
 #[derive(Clone, Debug, Deserialize)]
@@ -59,6 +61,8 @@ pub(crate) struct ServiceConfig {
     garbled_above: usize,
     /// Share of rows that an answer leaves out.
     missing: f64,
+    /// Share of rows that get an improper answer until the model is told that one was rejected.
+    improper: f64,
     /// When everything is answered with 503, in seconds.
     outage: Option<(f64, f64)>,
 }
@@ -82,6 +86,7 @@ impl Default for ServiceConfig {
             garbled: 0.0,
             garbled_above: usize::MAX,
             missing: 0.0,
+            improper: 0.0,
             outage: None,
         }
     }
@@ -185,6 +190,13 @@ impl Service {
         Fate::Answered(Duration::from_secs_f64(usual * noise * tail))
     }
 
+    /// Whether this item gets an improper answer: the same ones in every run with this seed, however often they are asked.
+    fn is_improper(&self, item: &Item) -> bool {
+        let mut hasher = DefaultHasher::new();
+        (self.seed, &item.text, IMPROPER).hash(&mut hasher);
+        item.rejected.is_none() && StdRng::seed_from_u64(hasher.finish()).random_bool(self.config.improper)
+    }
+
     fn answer(&self, request: &Request, usage: Usage, luck: &mut StdRng) -> Response {
         let config = &self.config;
         let rows = request.items.len();
@@ -195,7 +207,8 @@ impl Service {
         for item in &request.items[..complete] {
             if !luck.random_bool(config.missing) {
                 let comma = if content.len() > 1 { "," } else { "" };
-                write!(content, "{comma}\"{}\":\"{}\"", item.id, answer_about(&item.text)).expect("a string grows");
+                let answer = if self.is_improper(item) { IMPROPER.to_owned() } else { answer_about(&item.text) };
+                write!(content, "{comma}\"{}\":\"{answer}\"", item.id).expect("a string grows");
             }
         }
         content.push_str(if truncated { ",\"r" } else { "}" });
@@ -244,7 +257,7 @@ impl Provider for Service {
         let mut luck = self.luck(request);
         let rows = request.items.len() as u64;
         let text: usize = request.items.iter().map(|item| item.text.len()).sum();
-        let input_tokens = PROMPT_TOKENS + ITEM_TOKENS * rows + text as u64 / 4;
+        let input_tokens = PROMPT_TOKENS + ITEM_TOKENS * rows + (text + rejections(request).len()) as u64 / 4;
         let longest = if self.config.longest_output == 0 { u64::MAX } else { self.config.longest_output };
         let output_tokens = (self.config.output * rows + ENVELOPE_TOKENS).min(longest);
         let usage = Usage { input_tokens, cached_input_tokens: 0, output_tokens };

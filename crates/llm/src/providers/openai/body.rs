@@ -108,7 +108,7 @@ pub(super) mod tests {
             model: "m/one".into(),
             system: Some("Je legt moties uit.\n\"Eenvoudig\".".into()),
             prompt: "Leg uit.".into(),
-            items: vec![Item { id: row_id(0), text: "Verzoekt de regering\u{2028}…".into() }],
+            items: vec![Item::new(row_id(0), "Verzoekt de regering\u{2028}…")],
             shape: Arc::new(AnswerShape::Text("summary".into())),
             structured,
             max_tokens: Some(900),
@@ -147,7 +147,8 @@ pub(super) mod tests {
     fn a_body_of_many_rows_holds_their_message_and_schema() {
         let mut request = request(Structured::JsonSchema, json!({}));
         let texts = ["een \"woord\"\\", "twee\r\n\tregels\u{1}", "drie \u{2028} …"];
-        request.items = texts.iter().enumerate().map(|(row, text)| Item { id: row_id(row), text: (*text).into() }).collect();
+        request.items = texts.iter().enumerate().map(|(row, text)| Item::new(row_id(row), *text)).collect();
+        request.items[1].rejected = Some("too-short: `\"\n`".into());
         let fields = vec![AnswerField::new("a\"b", FieldType::Int), AnswerField::new("c", FieldType::Enum(vec!["\\".to_owned()]))];
         for shape in [AnswerShape::Text("summary".into()), AnswerShape::Fields(fields)] {
             request.shape = Arc::new(shape);
@@ -192,7 +193,7 @@ pub(super) mod tests {
         let mut request = request(Structured::JsonSchema, json!({"provider": {"require_parameters": true}}));
         for (rows, chars) in [(1, 1_500), (15, 1_500)] {
             let text: Arc<str> = "De Kamer, gehoord de \"beraadslaging\", ".repeat(chars / 38).into();
-            request.items = (0..rows).map(|row| Item { id: row_id(row), text: Arc::clone(&text) }).collect();
+            request.items = (0..rows).map(|row| Item::new(row_id(row), Arc::clone(&text))).collect();
             let begun = cpu_time();
             for _ in 0..10_000 {
                 std::hint::black_box(write(&request, "max_tokens").expect("written"));

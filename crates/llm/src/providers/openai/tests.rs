@@ -157,7 +157,7 @@ fn request() -> Request {
         model: "m/one".into(),
         system: Some("Je legt moties uit.".into()),
         prompt: "Leg uit.".into(),
-        items: vec![Item { id: row_id(0), text: "Verzoekt de regering…".into() }],
+        items: vec![Item::new(row_id(0), "Verzoekt de regering…")],
         shape: Arc::new(AnswerShape::Text("summary".into())),
         structured: Structured::JsonSchema,
         max_tokens: Some(900),
