@@ -6,6 +6,7 @@
 mod browser;
 mod bucket;
 mod changes;
+mod clock;
 mod compare;
 mod delta;
 mod disk;
