@@ -13,6 +13,7 @@ mod disk;
 mod durable;
 mod faults;
 mod first_run;
+mod guide;
 mod init;
 mod lockfile;
 mod money;
