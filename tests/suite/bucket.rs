@@ -113,12 +113,20 @@ impl Bucket {
         self.list().into_iter().map(|name| (name.clone(), get(&name).expect("read").to_vec())).collect()
     }
 
+    /// How many requests of this method have come.
+    pub(crate) fn requests(&self, method: &str) -> u64 {
+        let text = self.request("GET", "/_requests", "");
+        let counts: Value = serde_json::from_str(&text).expect("JSON");
+        counts[method].as_u64().unwrap_or_default()
+    }
+
     /// A plain request, without a signature.
-    fn request(&self, method: &str, path: &str, body: &str) {
+    fn request(&self, method: &str, path: &str, body: &str) -> String {
         let client = reqwest::Client::builder().no_proxy().build().expect("a client");
         let method = method.parse().expect("a method");
         let sent = client.request(method, format!("{}{path}", self.endpoint)).body(body.to_owned()).send();
         let response = self.runtime.block_on(sent).expect("sent");
         assert!(response.status().is_success(), "{path}: {}", response.status());
+        self.runtime.block_on(response.text()).expect("a text")
     }
 }

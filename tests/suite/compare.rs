@@ -4,6 +4,7 @@ use promptmill_sim::SimConfig;
 use serde_json::Value;
 
 use crate::browser::seen_by_a_browser;
+use crate::bucket::Bucket;
 use crate::spy::{Manner, Spy};
 use crate::support::{Project, Ran};
 
@@ -189,6 +190,32 @@ fn a_judge_is_believed_where_the_order_does_not_matter() {
     let judged = compare(&project, &[&both[..], &["--judge", "biased"]].concat()).expect(0).json();
     assert_eq!(judged["judgement"]["pairs"][0]["ties"], 20);
     assert_eq!(names(&judged), ["cheap", "dear"]);
+}
+
+/// With the state in a bucket, the trials, the judge's pairs and the page are there too.
+#[test]
+fn a_comparison_lives_where_the_state_lives() {
+    let Some(bucket) = Bucket::start() else { return };
+    let says = |says| Spy::new(Manner { says, ..Manner::default() });
+    let dear = says("De motie verzoekt de regering helder om de wachttijden in de zorg te verkorten.");
+    let cheap = says("De motie vraagt aan de regering om minder lange wachttijden in de zorg.");
+    let judge = Spy::new(Manner { prefers: Some("helder"), ..Manner::default() });
+    let mut project = Project::new();
+    project.motions(60);
+    project.write("pipeline.toml", &pipeline(&[("dear", &dear.url, 9.0), ("cheap", &cheap.url, 0.1), ("judge", &judge.url, 0.1)]));
+    bucket.take(&mut project);
+    let asked = || [&dear, &cheap, &judge].map(|spy| spy.asked().len());
+    let sampled = ["--models", "dear,cheap", "--sample", "20", "--judge", "judge"];
+    let first = compare(&project, &sampled).expect(0);
+    assert_eq!(names(&first.json()), ["dear", "cheap"], "as judged");
+    assert!(first.stderr.contains("s3://lake/out/_promptmill/motions/compare/"), "{}", first.stderr);
+    let objects = bucket.list();
+    assert!(objects.iter().any(|name| name.ends_with("/compare.html")), "{objects:?}");
+    assert!(objects.iter().all(|name| name.starts_with("in/") || name.starts_with("out/_promptmill/motions/compare/")), "{objects:?}");
+    assert!(!project.path("out").exists(), "nothing on the local disk");
+    let before = asked();
+    assert_eq!(compare(&project, &sampled).expect(0).json()["candidates"], first.json()["candidates"]);
+    assert_eq!(asked(), before, "nothing was asked again");
 }
 
 #[test]

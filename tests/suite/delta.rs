@@ -1,7 +1,8 @@
-//! A sink that is a Delta table, read by another implementation of Delta: `tests/delta.py`.
+//! A sink that is a Delta table, read by two other implementations of Delta: `tests/delta.py` and, on the local disk, DuckDB
+//! in `tests/duck.py`, which reads plain Parquet too.
 //!
-//! It runs on the Python that `PROMPTMILL_TEST_PYTHON` names, or else `python3`. Where that has no `deltalake`, these tests
-//! say so and are skipped; with `PROMPTMILL_TEST_S3=required`, as in CI, they fail.
+//! They run on the Python that `PROMPTMILL_TEST_PYTHON` names, or else `python3`. Where that has no `deltalake` or no DuckDB,
+//! these tests say so and are skipped; with `PROMPTMILL_TEST_S3=required`, as in CI, they fail.
 
 use std::collections::BTreeSet;
 use std::process::{Command, Stdio};
@@ -19,11 +20,19 @@ const ROWS: u64 = 120;
 
 /// Whether there is a reader of Delta tables on this machine.
 fn has_reader() -> bool {
-    let ran = Command::new(python()).args(["-c", "import deltalake, pyarrow"]).stderr(Stdio::null()).status();
+    has("deltalake", "import deltalake, pyarrow", "deltalake pyarrow")
+}
+
+fn has_duckdb() -> bool {
+    has("DuckDB", "import duckdb, duckdb_extension_delta", "duckdb==1.5.5 duckdb-extension-delta==1.5.5")
+}
+
+fn has(name: &str, import: &str, install: &str) -> bool {
+    let ran = Command::new(python()).args(["-c", import]).stderr(Stdio::null()).status();
     let has = ran.is_ok_and(|status| status.success());
     if !has {
-        assert!(std::env::var("PROMPTMILL_TEST_S3").is_err(), "`{}` has no deltalake: pip install deltalake pyarrow", python());
-        eprintln!("skipped: `{}` has no deltalake; pip install deltalake pyarrow or set PROMPTMILL_TEST_PYTHON", python());
+        assert!(std::env::var("PROMPTMILL_TEST_S3").is_err(), "`{}` has no {name}: pip install {install}", python());
+        eprintln!("skipped: `{}` has no {name}; pip install {install} or set PROMPTMILL_TEST_PYTHON", python());
     }
     has
 }
@@ -55,6 +64,13 @@ fn read(project: &Project, deeds: &[&str]) -> Value {
     Ran::from(output).expect(0).json()
 }
 
+/// What DuckDB reads in the sink.
+fn duck(project: &Project, kind: &str) -> Value {
+    let sink = project.path("out/motions");
+    let output = Command::new(python()).arg(root().join("tests/duck.py")).arg(kind).arg(sink).output().expect("Python runs");
+    Ran::from(output).expect(0).json()
+}
+
 /// The table says what `promptmill sql` says, and every version of it had every key once.
 #[track_caller]
 fn assert_agrees(project: &Project, settings: &[&str]) -> Value {
@@ -69,6 +85,13 @@ fn assert_agrees(project: &Project, settings: &[&str]) -> Value {
     let (sql, delta) = (rows(&ran.json(), "cost"), rows(&table["rows"], "cost_usd"));
     let wrong: Vec<_> = sql.symmetric_difference(&delta).take(4).collect();
     assert!(wrong.is_empty(), "{wrong:#?}");
+    // A table in a bucket would need another extension.
+    if project.path("out/motions").exists() && has_duckdb() {
+        let table = duck(project, "delta");
+        let duckdb = rows(&table["rows"], "cost_usd");
+        let wrong: Vec<_> = sql.symmetric_difference(&duckdb).take(4).collect();
+        assert!(wrong.is_empty() && count(&table) == sql.len() as u64, "DuckDB: {wrong:#?}");
+    }
     for (version, keys) in table["versions"].as_array().expect("versions").iter().enumerate() {
         assert_eq!(keys[0], keys[1], "a key twice in version {version}");
     }
@@ -278,4 +301,25 @@ fn a_table_in_a_bucket_survives_a_kill() {
     project.run_pipeline(&changed).expect(0);
     assert_eq!(count(&assert_agrees(&project, &changed)), ROWS);
     project.assert_money_agrees();
+}
+
+/// The plain sink needs no extension: a folder of Parquet with its partitions, as the guide says.
+#[test]
+fn duckdb_reads_the_plain_sink() {
+    if !has_duckdb() {
+        return;
+    }
+    let project = project(SimConfig::instant());
+    project.write(
+        "pipeline.toml",
+        &std::fs::read_to_string(project.path("pipeline.toml")).expect("a pipeline").replace("\"delta\"", "\"parquet\""),
+    );
+    project.run_pipeline(&[]).expect(0);
+    let table = duck(&project, "parquet");
+    let query = "SELECT motion_id, year, summary, CAST(cost_usd AS VARCHAR) AS cost FROM results";
+    let row = |row: &Value, cost: &str| format!("{} {} {} {}", row["motion_id"], row["year"], row["summary"], row[cost]);
+    let ours: BTreeSet<String> = project.query(query).iter().map(|one| row(one, "cost")).collect();
+    let theirs: BTreeSet<String> = table["rows"].as_array().expect("rows").iter().map(|one| row(one, "cost_usd")).collect();
+    assert_eq!((count(&table), ours.len() as u64), (ROWS, ROWS));
+    assert_eq!(ours, theirs);
 }

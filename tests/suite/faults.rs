@@ -102,6 +102,19 @@ fn rows_that_get_no_answer_are_dead_letters_with_their_reason_and_last_text() {
     project.assert_money_agrees();
 }
 
+/// Asked alone the last time, a row has what was said to it, also if that was cut off before it became an answer.
+#[test]
+fn what_was_cut_off_is_kept_for_the_reader() {
+    let project = Project::simulated(12, config(&[("truncated", 1.0)]));
+    project.write("pipeline.toml", &project.simulated_pipeline("attempts = 2"));
+    project.run_pipeline(&[]).expect(0);
+    let dead = project.query("SELECT reason, last_text FROM dead_letters WHERE reason = 'truncated'");
+    assert!(!dead.is_empty());
+    assert!(dead.iter().all(|row| row["last_text"].as_str().is_some_and(|text| text.contains("r1"))), "{dead:?}");
+    project.assert_settled_once();
+    project.assert_money_agrees();
+}
+
 #[test]
 fn a_fallback_model_answers_what_the_first_could_not() {
     let project = Project::simulated(30, config(&[("refusal", 1.0)]));

@@ -4,6 +4,7 @@ use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use promptmill_sim::SimConfig;
+use promptmill_sim::motions::{Options, write_parquet};
 use serde_json::json;
 
 use crate::bucket::Bucket;
@@ -174,4 +175,25 @@ fn what_is_missing_is_named() {
     project.environment.retain(|(name, _)| *name != "AWS_ENDPOINT_URL");
     project.environment.push(("AWS_ENDPOINT_URL", "http://storage.example.org:9000".to_owned()));
     says(&project, &["check", "pipeline.toml"], 2, &["in clear", "AWS_ALLOW_HTTP"]);
+}
+
+/// Each piece of a file is a request, so a small one is fetched whole: once for its columns, once for its rows.
+#[test]
+fn small_files_are_one_request_each() {
+    let Some(bucket) = Bucket::start() else { return };
+    let project = project(&bucket, 5);
+    const FILES: u64 = 60;
+    for file in 0..FILES {
+        let options = Options { seed: 11, from: 100 + file * 5, rows: 5, ..Options::default() };
+        write_parquet(&project.path("part.parquet"), &options).expect("motions");
+        bucket.put(&format!("many/part-{file}.parquet"), std::fs::read(project.path("part.parquet")).expect("a file"));
+    }
+    let before = bucket.requests("GET");
+    let query = "SELECT count(DISTINCT motion_id) AS n, max(title) AS title FROM source WHERE vote_result IS NOT NULL OR body <> 'x'";
+    let many = ["sql", "pipeline.toml", query, "--output", "json", "--set", "source.path=s3://lake/many"];
+    let rows = project.run(&many).expect(0).json();
+    assert!(rows[0]["n"].as_u64().is_some_and(|n| n > FILES * 4), "{rows}");
+    // And what is asked of the state and the listing.
+    let asked = bucket.requests("GET") - before;
+    assert!(asked <= 2 * FILES + 10, "{asked} requests for {FILES} files");
 }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use arrow::array::{ArrayRef, Int64Array, LargeStringArray, RecordBatch, StringArray, StringViewArray};
 use parquet::arrow::ArrowWriter;
+use promptmill_sim::SimConfig;
 
 use crate::support::Project;
 
@@ -139,4 +140,17 @@ fn predicates_and_columns_are_pushed_into_the_scan() {
     assert!(!plan.contains("FilterExec"), "the scan filters by itself: {plan}");
     assert!(plan.contains("1 filtered out") && plan.contains("1 to ask"), "{plan}");
     assert_eq!(answered(&project), 1);
+}
+
+/// More partitions than files may be open at once: some are closed before their time, and nothing is lost or doubled.
+#[test]
+fn a_partition_for_every_row() {
+    let project = Project::simulated(600, SimConfig::instant());
+    let settings = ["--set", "sink.partition_by=['motion_id']", "--set", "sink.columns=['motion_id', 'year', 'summary']"];
+    let summary = project.run_pipeline(&settings).expect(0).json();
+    let files = project.files().iter().filter(|name| name.starts_with("out/motions/motion_id=")).count();
+    assert_eq!(summary["rows"]["answered"].as_u64(), Some(files as u64), "a file a row");
+    let query = "SELECT count(*) AS n, count(DISTINCT motion_id) AS keys FROM results";
+    let ran = project.run(&[&["sql", "pipeline.toml", query, "--output", "json"], &settings[..]].concat()).expect(0).json();
+    assert_eq!((ran[0]["n"].as_u64(), ran[0]["keys"].as_u64()), (Some(files as u64), Some(files as u64)));
 }

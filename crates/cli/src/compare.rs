@@ -9,6 +9,7 @@ use std::process::ExitCode;
 use clap::Args;
 use promptmill_core::pipeline::with_value;
 use promptmill_core::{Error, Money, Registry, Result, Stop, StopReason};
+use promptmill_engine::Folder;
 use promptmill_engine::compare::{CompareOptions, Comparison, OUT_OF_BUDGET, compare, to_write};
 
 use crate::run::{EXIT_BUDGET, EXIT_SIGNAL, OutputFormat, money, stop_on_signals};
@@ -73,9 +74,7 @@ impl Compare {
         let comparison = compare(&options, registry, &stop).await;
         signals.abort();
         let comparison = comparison?;
-        let page = self.html.clone().unwrap_or_else(|| PathBuf::from(format!("{}/compare.html", comparison.folder)));
-        std::fs::write(&page, html::render(&comparison))
-            .map_err(|error| Error::failed(format!("`{}` cannot be written", page.display())).because(error))?;
+        let page = self.write_page(&comparison).await?;
         match self.output {
             OutputFormat::Json => {
                 let json =
@@ -84,7 +83,7 @@ impl Compare {
             }
             OutputFormat::Text => output::line(&text::render(&comparison))?,
         }
-        output::error(&format!("page      {}", page.display()));
+        output::error(&format!("page      {page}"));
         if let Some(StopReason::Interrupted(signal)) = stop.reason() {
             output::error("interrupted: run again to carry on; what has been answered is kept");
             return Ok(ExitCode::from(u8::try_from(EXIT_SIGNAL + signal).unwrap_or(1)));
@@ -103,6 +102,19 @@ impl Compare {
             return Ok(ExitCode::from(EXIT_BUDGET));
         }
         Ok(if whole { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    }
+
+    /// Writes the page and says where it is.
+    async fn write_page(&self, comparison: &Comparison) -> Result<String> {
+        let page = html::render(comparison);
+        if let Some(path) = &self.html {
+            let shown = path.display().to_string();
+            return std::fs::write(path, page)
+                .map_err(|error| Error::failed(format!("`{shown}` cannot be written")).because(error))
+                .map(|()| shown);
+        }
+        Folder::open(&comparison.folder)?.put("compare.html", page).await?;
+        Ok(format!("{}/compare.html", comparison.folder))
     }
 
     /// The models, each once.

@@ -11,6 +11,7 @@ use datafusion::datasource::file_format::FileFormat;
 use datafusion::datasource::file_format::parquet::ParquetFormat;
 use datafusion::datasource::listing::PartitionedFile;
 use datafusion::datasource::physical_plan::{FileGroup, FileScanConfigBuilder, ParquetSource};
+use datafusion::datasource::source::DataSourceExec;
 use datafusion::datasource::table_schema::TableSchema;
 use datafusion::error::Result as DataFusionResult;
 use datafusion::logical_expr::{Expr, TableProviderFilterPushDown, TableType};
@@ -20,10 +21,13 @@ use object_store::ObjectMeta;
 use promptmill_core::Result;
 
 use crate::node::from_datafusion;
-use crate::storage::Folder;
+use crate::storage::{Folder, Readers, SMALL_BYTES};
 
 /// Files whose columns are looked up; of more, as many are taken from the whole list.
 const LOOKED_INTO: usize = 128;
+
+/// Small files that are read at once from a store on the network.
+const SMALL_AT_ONCE: usize = 32;
 
 /// Parquet files as a table.
 pub(crate) struct Files {
@@ -52,6 +56,14 @@ impl Files {
         });
         let files = files.collect::<Result<Vec<_>>>()?;
         Ok(Self { folder: folder.clone(), schema: TableSchema::builder(schema).with_table_partition_cols(partitions).build(), files })
+    }
+}
+
+impl Files {
+    /// Whether the files are small ones far away, where each is one request and mostly waiting.
+    fn are_whole(&self) -> bool {
+        let bytes: u64 = self.files.iter().map(|file| file.object_meta.size).sum();
+        self.folder.local().is_none() && bytes < SMALL_BYTES * self.files.len() as u64
     }
 }
 
@@ -90,14 +102,24 @@ impl TableProvider for Files {
             let schema = datafusion::physical_plan::project_schema(&self.schema(), projection)?;
             return Ok(Arc::new(EmptyExec::new(schema)));
         }
-        let groups = FileGroup::new(self.files.clone()).split_files(state.config().target_partitions());
-        let source = Arc::new(ParquetSource::new(self.schema.clone()).with_table_parquet_options(state.table_options().parquet.clone()));
+        let mut options = state.table_options().parquet.clone();
+        let mut at_once = state.config().target_partitions();
+        if self.are_whole() {
+            // What is asked for in turn stays in turn.
+            at_once = if at_once > 1 { at_once.max(SMALL_AT_ONCE) } else { at_once };
+            // Looking for a filter in them opens a file twice.
+            options.global.bloom_filter_on_read = false;
+        }
+        let groups = FileGroup::new(self.files.clone()).split_files(at_once);
+        let source = ParquetSource::new(self.schema.clone()).with_table_parquet_options(options);
+        let footers = state.runtime_env().cache_manager.get_file_metadata_cache();
+        let source = Arc::new(source.with_parquet_file_reader_factory(Arc::new(Readers::new(&self.folder, footers))));
         let config = FileScanConfigBuilder::new(self.folder.store_url().clone(), source)
             .with_file_groups(groups)
             .with_projection_indices(projection.cloned())?
             .with_limit(limit)
             .build();
-        ParquetFormat::default().create_physical_plan(state, config).await
+        Ok(DataSourceExec::from_data_source(config))
     }
 
     fn supports_filters_pushdown(&self, filters: &[&Expr]) -> DataFusionResult<Vec<TableProviderFilterPushDown>> {

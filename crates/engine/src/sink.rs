@@ -33,6 +33,8 @@ use layout::{OpenFile, column, folders};
 
 /// Encoded bytes in all open files together beyond which the largest is closed: the sink's share of memory.
 const OPEN_BYTES: usize = 96 << 20;
+/// Files that are open at the most: one that is empty takes a quarter of a megabyte, which its bytes do not tell.
+const OPEN_FILES: usize = 256;
 /// Staged rows that are remembered one by one before their index is written.
 const INDEX_ROWS: usize = 250_000;
 
@@ -184,13 +186,14 @@ impl Sink {
     async fn roll(&mut self) -> Result<()> {
         loop {
             let total = self.now.open_bytes() + self.staged.open_bytes();
+            let files = self.now.open.len() + self.staged.open.len();
             let bundle = if self.now.largest().map(|(bytes, _)| bytes) >= self.staged.largest().map(|(bytes, _)| bytes) {
                 &mut self.now
             } else {
                 &mut self.staged
             };
             match bundle.largest() {
-                Some((bytes, partition)) if bytes >= self.files.target_bytes || total > OPEN_BYTES => {
+                Some((bytes, partition)) if bytes >= self.files.target_bytes || total > OPEN_BYTES || files > OPEN_FILES => {
                     bundle.close(&mut self.files, partition).await?;
                 }
                 _ => return Ok(()),

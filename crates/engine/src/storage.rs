@@ -17,7 +17,7 @@ use object_store::path::Path;
 use object_store::{ObjectMeta, ObjectStore, ObjectStoreExt, PutMode, PutOptions, PutPayload, UpdateVersion, WriteMultipart};
 use promptmill_core::{Error, Result};
 
-pub(crate) use reader::StoredFile;
+pub(crate) use reader::{Readers, SMALL_BYTES, StoredFile};
 pub(crate) use s3::Action;
 
 /// Files beyond this size travel to S3 in parts of this size, a few at a time: a fault costs a part and not the file.

@@ -111,6 +111,8 @@ const CONTEXT_TEXTS: &[&str] = &[
     "too large for model with",   // † Mistral
     "exceeds the context window", // † OpenAI
 ];
+/// llama.cpp holds what it has generated against the shape that it expected, and answers 500 if it does not fit.
+const MALFORMED_TEXTS: &[&str] = &["model produced output that does not match the expected"];
 const NO_CAPACITY: &[&str] = &[
     "service_tier_capacity_exceeded",
     "3505",
@@ -204,6 +206,9 @@ fn class_of(status: u16, told: &Told, hint: Option<LimitHint>) -> Class {
     }
     if upstream_says(NO_CAPACITY) || (status == 429 && told.text.contains("resource unavailable")) {
         return Class::NoCapacity;
+    }
+    if reads(MALFORMED_TEXTS) {
+        return Class::Malformed;
     }
     if says(OVERLOADED) {
         return Class::Overloaded;
@@ -388,6 +393,7 @@ mod tests {
             (520, "", Overloaded, "HTTP 520 (no reason given)"),
             (500, r#"{"error":{}}"#, Overloaded, "HTTP 500"),
             (500, "null", Overloaded, "HTTP 500"),
+            (500, r#"{"error":{"code":500,"message":"The model produced output that does not match the expected peg-native format","type":"server_error"}}"#, Malformed, "The model produced"),
             (500, r#"{"error":null,"message":null}"#, Overloaded, "HTTP 500"),
             (503, r#"{"error":{"code":503,"message":"Loading model","type":"unavailable_error"}}"#, Overloaded, "Loading model"),
             (503, r#"{"error":{"message":"server busy, please try again.  maximum pending requests exceeded","type":"api_error","param":null,"code":null}}"#, Overloaded, "server busy, please try again. maximum"),

@@ -140,7 +140,7 @@ impl OpenAi {
             message,
             status: Some(status.as_u16()),
             retry_after,
-            charge: charge_of_status(status),
+            charge: charge_of(class, status),
             raw: (!words.is_empty()).then(|| redact(String::from_utf8_lossy(&words).into_owned(), &self.secrets, SHORTEST_SECRET)),
             limits,
             limit_hint,
@@ -289,9 +289,11 @@ async fn read_up_to(mut response: reqwest::Response, most: usize, bytes: &mut Ve
     Ok(End::Complete)
 }
 
-/// What a refusal may have cost. A gateway that gave up waiting says nothing about the server behind it.
-fn charge_of_status(status: StatusCode) -> Charge {
+/// What a refusal may have cost. A gateway that gave up waiting says nothing about the server behind it, and a server
+/// that cannot read what its model has said has let it speak.
+fn charge_of(class: Class, status: StatusCode) -> Charge {
     match status.as_u16() {
+        _ if class == Class::Malformed => Charge::Unknown,
         // Two of Cloudflare's: an empty or broken response, and none in time.
         408 | 504 | 520 | 524 => Charge::Unknown,
         _ => Charge::Nothing,

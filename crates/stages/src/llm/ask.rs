@@ -219,7 +219,7 @@ fn answered(
     let truncated = response.finish == Finish::Truncated;
     let reply = if truncated { reply.cut_off() } else { reply };
     let (bad_rows, whole) = (reply.rows.len() - reply.given(), reply.whole);
-    let verdicts = verdicts(&reply.rows, request, truncated, acceptance, meter);
+    let verdicts = verdicts(&reply.rows, &response.content, request, truncated, acceptance, meter);
     let accepted = verdicts.iter().filter(|verdict| verdict.is_ok()).count();
     let status = match whole {
         _ if truncated => "truncated",
@@ -294,6 +294,7 @@ fn cost(model: &Model, usage: Usage, reported: Option<Money>) -> (Option<Money>,
 /// Judges what a model said about the rows of a request.
 fn verdicts(
     rows: &[RowAnswer],
+    content: &str,
     request: &Request,
     truncated: bool,
     acceptance: &[Arc<dyn Acceptance>],
@@ -301,7 +302,7 @@ fn verdicts(
 ) -> Vec<Result<Answer, Fault>> {
     let items: Vec<&str> = request.items.iter().map(|item| &*item.text).collect();
     let instructions: Vec<&str> = request.system.as_deref().into_iter().chain([request.prompt.as_str()]).collect();
-    let mut judging = Judging { rows, shape: &request.shape, truncated, acceptance, tally: Tally::default() };
+    let mut judging = Judging { rows, content, shape: &request.shape, truncated, acceptance, tally: Tally::default() };
     let mut neighbours = Vec::with_capacity(items.len());
     let verdicts = (0..rows.len())
         .map(|position| {
@@ -342,7 +343,7 @@ pub(super) fn judge_again(
     if position >= rows.len() {
         return None;
     }
-    let mut judging = Judging { rows: &rows, shape, truncated, acceptance, tally: Tally::default() };
+    let mut judging = Judging { rows: &rows, content: &response.content, shape, truncated, acceptance, tally: Tally::default() };
     let verdict = judging.verdict(position, &About { item: Some(item), instructions, ..About::NOTHING });
     meter.tally(&judging.tally);
     Some(verdict)
@@ -351,6 +352,7 @@ pub(super) fn judge_again(
 /// One reply, and who judges it.
 struct Judging<'a> {
     rows: &'a [RowAnswer],
+    content: &'a str,
     shape: &'a AnswerShape,
     truncated: bool,
     acceptance: &'a [Arc<dyn Acceptance>],
@@ -359,14 +361,20 @@ struct Judging<'a> {
 
 impl Judging<'_> {
     fn verdict(&mut self, position: usize, about: &About<'_>) -> Result<Answer, Fault> {
-        let fault = |reason: &str, detail: String| Fault { reason: reason.to_owned(), detail, text: None, retry: true };
         match &self.rows[position] {
             RowAnswer::Given(values) => self.judge(position, values.clone(), about),
-            RowAnswer::Missing if self.truncated => Err(fault("truncated", "the answer was cut off before this row".to_owned())),
-            RowAnswer::Missing => Err(fault("missing", "the answer does not name this row".to_owned())),
-            RowAnswer::Duplicate => Err(fault("duplicate", "the answer names this row twice, with different words".to_owned())),
-            RowAnswer::Invalid { why, said } => Err(Fault { text: Some(said.clone()), ..fault("invalid", why.clone()) }),
+            RowAnswer::Missing if self.truncated => Err(self.fault("truncated", "the answer was cut off before this row".to_owned())),
+            RowAnswer::Missing => Err(self.fault("missing", "the answer does not name this row".to_owned())),
+            RowAnswer::Duplicate => Err(self.fault("duplicate", "the answer names this row twice, with different words".to_owned())),
+            RowAnswer::Invalid { why, said } => Err(Fault { text: Some(said.clone()), ..self.fault("invalid", why.clone()) }),
         }
+    }
+
+    fn fault(&self, reason: &str, detail: String) -> Fault {
+        // What a model said when it was asked about one row alone was about that row, in whatever form.
+        let said = self.content.trim();
+        let text = (self.rows.len() == 1 && !said.is_empty()).then(|| said.to_owned());
+        Fault { reason: reason.to_owned(), detail, text, retry: true }
     }
 
     fn judge(&mut self, position: usize, mut values: Vec<Value>, about: &About<'_>) -> Result<Answer, Fault> {
