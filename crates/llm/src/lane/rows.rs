@@ -18,6 +18,8 @@ const PACK_FAILURES: f64 = 0.05;
 const DEARER: f64 = 1.05;
 /// How rarely an accident may be taken for none: two broken answers in a row where one in twenty is.
 const ACCIDENT: f64 = 0.0025;
+/// So many in a row are none, whatever is usual.
+const ACCIDENTS_AT_MOST: u32 = 8;
 /// Of the longest answer seen to be cut off by the model itself: estimates are not exact.
 const USE_OF_OUTPUT: f64 = 0.8;
 /// Two answers that were cut off this close to each other were cut off at the same length.
@@ -31,9 +33,11 @@ pub struct Rows {
     min: usize,
     max: usize,
     now: usize,
-    /// Requests and rows of this size, and those that failed.
+    /// Requests of this size whose answer was broken, and the share of their rows that failed in the mean.
     packs: Share,
     rows: Share,
+    /// Requests of any size whose answer was broken.
+    ever: Share,
     bad_in_a_row: u32,
     /// Packs that a step which failed before is left alone for.
     closed: u32,
@@ -59,21 +63,25 @@ struct Usual {
     rows: Share,
 }
 
-/// How many of how many failed.
+/// What failed of so many requests. Of each it may be a part: rows of one request share its fate, so that failures in one
+/// request are one observation, however many rows it has. That rows do well each of them shows.
 #[derive(Clone, Copy, Debug, Default)]
 struct Share {
-    bad: u32,
+    bad: f64,
     all: u32,
+    parts: u32,
 }
 
 impl Share {
-    fn add(&mut self, bad: u32, all: u32) {
-        self.bad += bad;
-        self.all += all;
+    fn add(&mut self, bad: usize, parts: usize) {
+        let parts = parts.max(1);
+        self.bad += bad.min(parts) as f64 / parts as f64;
+        self.all += 1;
+        self.parts += parts as u32;
     }
 
     fn mean(self) -> f64 {
-        f64::from(self.bad) / f64::from(self.all.max(1))
+        self.bad / f64::from(self.all.max(1))
     }
 
     /// Whether more fails than is well, and more than is usual: by more than chance explains.
@@ -83,14 +91,15 @@ impl Share {
 
     /// Whether it is sure that no more fails than is well or usual, but for a margin.
     fn is_well(self, well: f64, margin: f64, usual: Option<Self>) -> bool {
-        interval(self.bad, self.all).1 < margin * well || usual.is_some_and(|usual| self.all > 0 && self.differs(usual) < Z)
+        interval(self.mean() * f64::from(self.parts), self.parts).1 < margin * well
+            || usual.is_some_and(|usual| self.all > 0 && self.differs(usual) < Z)
     }
 
     /// By how many standard deviations more fails here than there.
     fn differs(self, there: Self) -> f64 {
         let (here, of_there) = (f64::from(self.all.max(1)), f64::from(there.all.max(1)));
         // One more failure and one more success on each side: of none seen so far nobody knows that there are none.
-        let pooled = f64::from(self.bad + there.bad + 1) / (here + of_there + 2.0);
+        let pooled = (self.bad + there.bad + 1.0) / (here + of_there + 2.0);
         (self.mean() - there.mean()) / (pooled * (1.0 - pooled) * (1.0 / here + 1.0 / of_there)).sqrt()
     }
 }
@@ -122,6 +131,7 @@ impl Rows {
             now,
             packs: Share::default(),
             rows: Share::default(),
+            ever: Share::default(),
             bad_in_a_row: 0,
             closed: 0,
             cost: 0.0,
@@ -183,8 +193,9 @@ impl Rows {
         if result.size != self.now || self.is_fixed() {
             return;
         }
-        self.packs.add(u32::from(result.broken), 1);
-        self.rows.add(result.bad_rows.min(result.rows) as u32, result.rows as u32);
+        self.packs.add(usize::from(result.broken), 1);
+        self.ever.add(usize::from(result.broken), 1);
+        self.rows.add(result.bad_rows, result.rows);
         self.good_rows += (result.rows - result.bad_rows.min(result.rows)) as u32;
         self.cost += result.cost.unwrap_or(0.0);
         self.bad_in_a_row = if result.broken { self.bad_in_a_row + 1 } else { 0 };
@@ -249,11 +260,11 @@ impl Rows {
 
     /// So many broken answers one after the other are no accident: two where hardly any are.
     fn no_accident(&self) -> u32 {
-        if !self.is_rough() {
-            return 2;
-        }
-        let broken = self.usual.map_or(0.0, |usual| interval(usual.packs.bad, usual.packs.all).1).clamp(PACK_FAILURES, 0.9);
-        (ACCIDENT.ln() / broken.ln()).ceil() as u32
+        let usual = self.usual.map_or(0.0, |usual| interval(usual.packs.bad, usual.packs.all).1);
+        let usual = if self.is_rough() { usual } else { 0.0 };
+        let ever = if self.ever.all >= PATIENCE { self.ever.mean() } else { 0.0 };
+        let broken = usual.max(ever).clamp(0.01, 0.9);
+        ((ACCIDENT.ln() / broken.ln()).ceil() as u32).clamp(2, ACCIDENTS_AT_MOST)
     }
 
     /// The prompt and answer of so many rows were too long for the model or the quota.
@@ -286,12 +297,12 @@ impl Rows {
 }
 
 /// Wilson's interval for the share that `hits` of `count` stand for.
-fn interval(hits: u32, count: u32) -> (f64, f64) {
+fn interval(hits: f64, count: u32) -> (f64, f64) {
     if count == 0 {
         return (0.0, 1.0);
     }
     let n = f64::from(count);
-    let p = f64::from(hits) / n;
+    let p = hits / n;
     let centre = p + Z * Z / (2.0 * n);
     let spread = Z * (p * (1.0 - p) / n + Z * Z / (4.0 * n * n)).sqrt();
     let scale = 1.0 + Z * Z / n;
