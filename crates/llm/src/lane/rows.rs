@@ -20,6 +20,8 @@ const DEARER: f64 = 1.05;
 const ACCIDENT: f64 = 0.0025;
 /// So many in a row are none, whatever is usual.
 const ACCIDENTS_AT_MOST: u32 = 8;
+/// For so many requests a number of rows that was too long is not tried again.
+const FITS_FOR: u32 = 25 * PATIENCE;
 /// Of the longest answer seen to be cut off by the model itself: estimates are not exact.
 const USE_OF_OUTPUT: f64 = 0.8;
 /// Two answers that were cut off this close to each other were cut off at the same length.
@@ -39,6 +41,10 @@ pub struct Rows {
     /// Requests of any size whose answer was broken.
     ever: Share,
     bad_in_a_row: u32,
+    /// The most rows that were answered in one request.
+    answered: usize,
+    /// The most rows that are not too long, and for how many requests that holds.
+    fits: Option<(usize, u32)>,
     /// Packs that a step which failed before is left alone for.
     closed: u32,
     /// What good rows have cost on this step, and what one cost on the step below when it was left.
@@ -133,6 +139,8 @@ impl Rows {
             rows: Share::default(),
             ever: Share::default(),
             bad_in_a_row: 0,
+            answered: 0,
+            fits: None,
             closed: 0,
             cost: 0.0,
             good_rows: 0,
@@ -159,7 +167,7 @@ impl Rows {
 
     /// The most rows that a request may have.
     pub fn most(&self) -> usize {
-        self.max
+        self.fits.map_or(self.max, |(rows, _)| rows).clamp(self.min, self.max)
     }
 
     /// The model ended an answer after so many tokens, though more had been allowed. A model that has a limit of its own
@@ -190,6 +198,8 @@ impl Rows {
         // Small packs show nothing of a limit: whether it is there still is found out now and then.
         self.ceiling_holds = self.ceiling_holds.saturating_sub(1);
         self.longest_output = self.longest_output.filter(|_| self.ceiling_holds > 0);
+        self.fits = self.fits.map(|(rows, requests)| (rows, requests - 1)).filter(|(_, requests)| *requests > 0);
+        self.answered = self.answered.max(if result.broken { 0 } else { result.rows });
         if result.size != self.now || self.is_fixed() {
             return;
         }
@@ -267,11 +277,14 @@ impl Rows {
         ((ACCIDENT.ln() / broken.ln()).ceil() as u32).clamp(2, ACCIDENTS_AT_MOST)
     }
 
-    /// The prompt and answer of so many rows were too long for the model or the quota.
+    /// The prompt and answer of so many rows were too long for the model or the quota. Where as many rows have been
+    /// answered just before, it is not their number; should that happen again, it is.
     pub fn too_long(&mut self, rows: usize) {
-        if rows <= self.now && !self.is_fixed() {
+        if rows <= self.answered {
+            self.answered = rows - 1;
+        } else if rows <= self.now && !self.is_fixed() {
             self.step_to(rows * 4 / 5);
-            self.max = self.max.min(self.now);
+            self.fits = Some((self.now, FITS_FOR));
         }
     }
 
@@ -291,7 +304,7 @@ impl Rows {
     fn step_to(&mut self, rows: usize) {
         self.below = (rows > self.now && self.good_rows > 0).then(|| (self.now, self.cost_per_good_row()));
         (self.cost, self.good_rows) = (0.0, 0);
-        self.now = rows.clamp(self.min, self.max.max(self.min));
+        self.now = rows.clamp(self.min, self.most());
         (self.packs, self.rows, self.bad_in_a_row) = (Share::default(), Share::default(), 0);
     }
 }
@@ -440,12 +453,27 @@ mod tests {
     }
 
     #[test]
+    fn too_long_once_among_longer_ones_is_no_ceiling() {
+        let mut rows = Rows::new(20, 1, 40);
+        run(&mut rows, 5, good);
+        rows.too_long(12);
+        assert_eq!(rows.now(), 20);
+        run(&mut rows, 5, good);
+        rows.too_long(20);
+        assert_eq!(rows.now(), 20);
+        rows.too_long(20);
+        assert_eq!(rows.now(), 16, "twice, with none as long in between");
+    }
+
+    #[test]
     fn too_long_is_a_lasting_ceiling() {
         let mut rows = Rows::new(20, 1, 40);
         rows.too_long(20);
         assert_eq!(rows.now(), 16);
         run(&mut rows, 400, good);
-        assert_eq!(rows.now(), 16);
+        assert_eq!((rows.now(), rows.most()), (16, 16));
+        run(&mut rows, 400, good);
+        assert_eq!(rows.most(), 40, "after a while it is tried again");
     }
 
     proptest! {

@@ -684,6 +684,9 @@ impl Desk {
                 cost: Some(asked.spent.nano() as f64),
             });
         }
+        if class.is_some_and(|class| class.wants_split() && class != Class::Filtered) && rows.len() > 1 {
+            self.sizes[model].too_long(rows.len());
+        }
         if let Some(tokens) = asked.cut_off_at {
             self.sizes[model].cut_off(tokens);
         }
@@ -766,9 +769,6 @@ impl Desk {
                 return self.queues[row.model].sleep(row, now + wait);
             }
             Some(class) if class.wants_split() && pack > 1 => {
-                if class != Class::Filtered {
-                    self.sizes[row.model].too_long(pack);
-                }
                 row.cap = pack / 2;
                 row.fault = Some(fault);
                 return self.queues[row.model].push_again(row);
