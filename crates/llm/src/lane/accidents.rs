@@ -4,7 +4,7 @@
 //! of them for a limit slows down for ever, for they go on below every limit that is supposed. A limit shows itself
 //! otherwise: above it refusals crowd, below it there are none.
 //!
-//! So when refusals come one by one although nothing more was tried, the lane tries less: at four fifths of its speed a
+//! So when refusals come one by one although nothing more was tried, the lane tries less: at seven eighths of its speed a
 //! limit refuses nothing, and accidents go on. If they do, what the lane has learned from them is unlearned, and from
 //! then on a refusal counts only when refusals come more often than accidents did: a sequential test (CUSUM) of their share
 //! against a clearly higher one.
@@ -12,7 +12,7 @@
 use super::cap::Cap;
 use super::constants::{
     ACCIDENT_ALARM, ACCIDENT_LIMIT, ACCIDENT_MEMORY, ACCIDENTS, ACCIDENTS_APART, ACCIDENTS_BELOW, ACCIDENTS_END, ACCIDENTS_EXPECTED,
-    ACCIDENTS_FASTER, ACCIDENTS_FLOOR, ACCIDENTS_MORE, ACCIDENTS_REST, ACCIDENTS_TRIAL, ACCIDENTS_TRIED, ACCIDENTS_TRIED_AT,
+    ACCIDENTS_FASTER, ACCIDENTS_FLOOR, ACCIDENTS_MORE, ACCIDENTS_REST, ACCIDENTS_SILENCE, ACCIDENTS_TRIAL, ACCIDENTS_TRIED, ACCIDENTS_TRIED_AT,
     ACCIDENTS_WITHIN, MEMORY,
 };
 use super::rate::Rate;
@@ -137,7 +137,9 @@ impl Accidents {
         }
         if let Some(trial) = &mut self.trial {
             trial.admitted += 1;
-            if trial.admitted > trial.length {
+            // Where accidents have come so often, so many without one are a limit.
+            let silence = ACCIDENTS_SILENCE * trial.length / ACCIDENTS_EXPECTED;
+            if trial.admitted > if trial.refused == 0 { silence } else { trial.length.min(ACCIDENTS_TRIAL) } {
                 self.give_up();
             }
         }
@@ -230,7 +232,7 @@ impl Accidents {
             due: now,
             refused: 0,
             admitted: 0,
-            length: (ACCIDENTS_EXPECTED * suspect.admitted / u64::from(suspect.refused)).min(ACCIDENTS_TRIAL),
+            length: ACCIDENTS_EXPECTED * suspect.admitted / u64::from(suspect.refused),
         });
         Cause::Limit
     }

@@ -73,11 +73,13 @@ pub(super) const ACCIDENTS_APART: u64 = 8;
 /// Admitted after the last, by which a series has ended: seldom accidents do little harm, and limits are tested so often.
 pub(super) const ACCIDENTS_WITHIN: u64 = 150;
 /// The speed at which limits refuse nothing, as a share of the one that is suspected to be free …
-pub(super) const ACCIDENTS_TRIED_AT: f64 = 0.8;
+pub(super) const ACCIDENTS_TRIED_AT: f64 = 0.875;
 /// … and refusals at it that prove accidents.
 pub(super) const ACCIDENTS_TRIED: u32 = 3;
 /// Accidents that are to be expected in a trial.
 pub(super) const ACCIDENTS_EXPECTED: u64 = 12;
+/// The same, if none has come by then.
+pub(super) const ACCIDENTS_SILENCE: u64 = 4;
 /// Admitted after a trial that has shown a limit, before the next suspicion; doubled each time, up to sixteen times.
 pub(super) const ACCIDENTS_REST: u64 = 150;
 /// Accidents are no larger a share than this: beyond it, slower is better whatever the reason.
