@@ -30,7 +30,7 @@ pub(super) struct Cap {
     contradictions: u32,
     /// Tests in a row that were admitted.
     risen: u32,
-    /// The highest level that was admitted since the last refusal.
+    /// The highest level that was admitted of what left since the last refusal: before it, the cap may have been higher.
     highest: usize,
     /// When something was refused below a level that had been admitted just before: no cap does that.
     paradoxes: VecDeque<f64>,
@@ -174,7 +174,9 @@ impl Cap {
     /// A request that left at this level was admitted; `fresh` if it left after the last refusal was known: in a search
     /// what was admitted before, above the level that is refused now, says nothing.
     pub(super) fn admitted(&mut self, now: f64, level: usize, test: bool, fresh: bool) {
-        self.highest = self.highest.max(level);
+        if fresh {
+            self.highest = self.highest.max(level);
+        }
         match self.mode {
             Mode::Hold { probing: true, .. } if test => {
                 self.contradictions = 0;

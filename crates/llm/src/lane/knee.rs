@@ -34,9 +34,10 @@ struct Held {
 struct Level {
     samples: f64,
     level: f64,
-    seconds: f64,
-    /// Mean time over the last few answers alone.
-    lately: f64,
+    /// Mean of the logarithms: one answer that takes ten times as long is not the level's fault.
+    log_seconds: f64,
+    /// The same over the last few answers alone.
+    log_lately: f64,
 }
 
 impl Level {
@@ -44,13 +45,14 @@ impl Level {
         self.samples += 1.0;
         let weight = (1.0 / self.samples).max(0.02);
         self.level += weight * (level - self.level);
-        self.seconds += weight * (seconds - self.seconds);
-        self.lately += (1.0 / self.samples).max(0.1) * (seconds - self.lately);
+        let log_seconds = seconds.max(1e-6).ln();
+        self.log_seconds += weight * (log_seconds - self.log_seconds);
+        self.log_lately += (1.0 / self.samples).max(0.1) * (log_seconds - self.log_lately);
     }
 
     /// Requests' worth of work a second.
     fn work(&self) -> f64 {
-        self.level / self.seconds.max(1e-6)
+        self.level / self.log_seconds.exp()
     }
 }
 
@@ -122,7 +124,7 @@ impl Held {
         }
         if self.tight {
             // It has become slower by far: what was learned holds no more.
-            let overrun = self.now.samples >= 2.0 * KNEE_TRIAL && self.now.lately > OVERRUN * self.now.seconds;
+            let overrun = self.now.samples >= 2.0 * KNEE_TRIAL && self.now.log_lately > OVERRUN.ln() + self.now.log_seconds;
             if overrun {
                 (self.tight, self.before, self.now) = (false, None, Level::default());
             }
