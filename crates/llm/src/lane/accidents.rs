@@ -110,6 +110,20 @@ impl Series {
     }
 }
 
+impl Trial {
+    fn new(now: f64, speed: f64, series: Series) -> Self {
+        let length = ACCIDENTS_EXPECTED * series.admitted / u64::from(series.refused);
+        Self { learned: series.learned, speed: ACCIDENTS_TRIED_AT * speed, due: now, refused: 0, admitted: 0, length }
+    }
+
+    /// Whether more accidents should have come by now.
+    fn has_failed(&self) -> bool {
+        // Where accidents have come so often, so many without one are a limit.
+        let silence = ACCIDENTS_SILENCE * self.length / ACCIDENTS_EXPECTED;
+        self.admitted > if self.refused == 0 { silence } else { self.length.min(ACCIDENTS_TRIAL) }
+    }
+}
+
 impl Accidents {
     /// Whether some refusals are accidents.
     pub(super) fn are_known(&self) -> bool {
@@ -137,9 +151,7 @@ impl Accidents {
         }
         if let Some(trial) = &mut self.trial {
             trial.admitted += 1;
-            // Where accidents have come so often, so many without one are a limit.
-            let silence = ACCIDENTS_SILENCE * trial.length / ACCIDENTS_EXPECTED;
-            if trial.admitted > if trial.refused == 0 { silence } else { trial.length.min(ACCIDENTS_TRIAL) } {
+            if trial.has_failed() {
                 self.give_up();
             }
         }
@@ -174,13 +186,8 @@ impl Accidents {
 
     /// A request was refused without a word why, while the lane went at this speed; `is_test` if it tried for more.
     pub(super) fn refused(&mut self, now: f64, speed: f64, is_test: bool, learned: impl Fn() -> Learned) -> Cause {
-        if self.share > 0.0 && self.trial.is_none() {
-            self.excess += (self.more() / self.share).ln();
-            if self.excess < ACCIDENT_ALARM {
-                self.learn(1.0);
-                return Cause::Accident;
-            }
-            self.excess = ACCIDENT_ALARM / 2.0;
+        if self.trial.is_none() && self.share > 0.0 && self.is_usual() {
+            return Cause::Accident;
         }
         let seconds = now - std::mem::replace(&mut self.last, now);
         if self.since_last < ACCIDENTS_APART {
@@ -190,17 +197,8 @@ impl Accidents {
         let admitted = std::mem::take(&mut self.since_last);
         // Only now it is known that the one before was alone.
         let was_alone = std::mem::take(&mut self.crowd) == 0;
-        if let Some(trial) = &mut self.trial {
-            trial.refused += 1;
-            if trial.refused < ACCIDENTS_TRIED {
-                return Cause::Accident;
-            }
-            // It ends with a refusal, which is one too many.
-            let share = f64::from(trial.refused - 1) / (trial.admitted as f64).max(1.0);
-            (self.share, self.excess) = (share.min(ACCIDENT_LIMIT), 0.0);
-            self.most = ACCIDENTS_MORE * self.share;
-            self.rest = (0, ACCIDENTS_REST);
-            return self.trial.take().map_or(Cause::Accident, |trial| Cause::AllAccidents(trial.learned));
+        if let Some(cause) = self.tried() {
+            return cause;
         }
         if self.rest.0 > 0 {
             return Cause::Limit;
@@ -221,20 +219,47 @@ impl Accidents {
             Some(series) if speed < ACCIDENTS_FASTER * series.speed => series.grow(admitted, was_alone),
             slow => *slow = Some(Series::new(now, speed, learned())),
         }
-        let both = [&mut self.below, &mut self.at_level];
-        let Some(suspect) = both.into_iter().find_map(|series| series.take_if(|series| series.suspect >= ACCIDENTS)) else {
-            return if slow_enough { Cause::Accident } else { Cause::Limit };
-        };
-        (self.at_level, self.below) = (None, None);
-        self.trial = Some(Trial {
-            learned: suspect.learned,
-            speed: ACCIDENTS_TRIED_AT * speed,
-            due: now,
-            refused: 0,
-            admitted: 0,
-            length: ACCIDENTS_EXPECTED * suspect.admitted / u64::from(suspect.refused),
-        });
+        match self.suspect() {
+            Some(series) => self.trial = Some(Trial::new(now, speed, series)),
+            None if slow_enough => return Cause::Accident,
+            None => {}
+        }
         Cause::Limit
+    }
+
+    /// Whether accidents explain one refusal more.
+    fn is_usual(&mut self) -> bool {
+        self.excess += (self.more() / self.share).ln();
+        if self.excess < ACCIDENT_ALARM {
+            self.learn(1.0);
+            return true;
+        }
+        self.excess = ACCIDENT_ALARM / 2.0;
+        false
+    }
+
+    /// What a refusal during a trial is taken for.
+    fn tried(&mut self) -> Option<Cause> {
+        let trial = self.trial.as_mut()?;
+        trial.refused += 1;
+        if trial.refused < ACCIDENTS_TRIED {
+            return Some(Cause::Accident);
+        }
+        let Trial { learned, refused, admitted, .. } = self.trial.take()?;
+        // It ends with a refusal, which is one too many.
+        let share = f64::from(refused - 1) / (admitted as f64).max(1.0);
+        (self.share, self.excess) = (share.min(ACCIDENT_LIMIT), 0.0);
+        self.most = ACCIDENTS_MORE * self.share;
+        self.rest = (0, ACCIDENTS_REST);
+        Some(Cause::AllAccidents(learned))
+    }
+
+    /// The series that calls for a trial; then both begin anew.
+    fn suspect(&mut self) -> Option<Series> {
+        let both = [&mut self.below, &mut self.at_level];
+        let suspect = both.into_iter().find_map(|series| series.take_if(|series| series.suspect >= ACCIDENTS))?;
+        (self.at_level, self.below) = (None, None);
+        Some(suspect)
     }
 
     fn learn(&mut self, refused: f64) {

@@ -60,8 +60,6 @@ pub(super) const CAP_REFUTED: f64 = 20.0;
 
 /// Refusals in a row, each alone and none when more was tried, after which they are suspected to be accidents.
 pub(super) const ACCIDENTS: u32 = 4;
-/// The longest trial.
-pub(super) const ACCIDENTS_TRIAL: u64 = 300;
 /// Slower than this, compared with what was admitted between two refusals, the lane is below every limit that may have been met.
 pub(super) const ACCIDENTS_BELOW: f64 = 0.9;
 /// Slower than this there is no reason to become slower still, while refusals come one by one.
@@ -76,9 +74,11 @@ pub(super) const ACCIDENTS_WITHIN: u64 = 150;
 pub(super) const ACCIDENTS_TRIED_AT: f64 = 0.875;
 /// … and refusals at it that prove accidents.
 pub(super) const ACCIDENTS_TRIED: u32 = 3;
-/// Accidents that are to be expected in a trial.
+/// A trial has failed when so many times the usual distance of two accidents was admitted …
 pub(super) const ACCIDENTS_EXPECTED: u64 = 12;
-/// The same, if none has come by then.
+/// … or this much …
+pub(super) const ACCIDENTS_TRIAL: u64 = 300;
+/// … and sooner, after so many times that distance, if none has come at all.
 pub(super) const ACCIDENTS_SILENCE: u64 = 4;
 /// Admitted after a trial that has shown a limit, before the next suspicion; doubled each time, up to sixteen times.
 pub(super) const ACCIDENTS_REST: u64 = 150;
