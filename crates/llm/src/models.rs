@@ -3,10 +3,11 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::SystemTime;
 
 use promptmill_core::pipeline::Structured;
 use promptmill_core::{Error, Pipeline, Price, Result};
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
 use serde_json::{Map, Value};
 
 use crate::lane::{self, Bounds, Gate, Identity, Lane, Settings, Without};
@@ -39,10 +40,16 @@ pub struct Model {
 }
 
 /// The lanes of this process, by base URL, key and model; and providers of one's own.
-#[derive(Default)]
 pub struct Models {
     gates: Mutex<HashMap<(String, String, String), Arc<Gate>>>,
     own: HashMap<String, Arc<dyn Provider>>,
+    seeds: Mutex<StdRng>,
+}
+
+impl Default for Models {
+    fn default() -> Self {
+        Self { gates: Mutex::default(), own: HashMap::default(), seeds: Mutex::new(rand::make_rng()) }
+    }
 }
 
 impl fmt::Debug for Models {
@@ -59,11 +66,24 @@ impl Models {
         self
     }
 
+    /// Leaves nothing to chance: whoever waits a random time waits the same in every run with this seed.
+    #[must_use]
+    pub fn with_seed(mut self, seed: u64) -> Self {
+        self.seeds = Mutex::new(StdRng::seed_from_u64(seed));
+        self
+    }
+
+    /// A seed for somebody's random numbers, another one every time.
+    pub fn seed(&self) -> u64 {
+        self.seeds.lock().unwrap_or_else(PoisonError::into_inner).random()
+    }
+
     /// The model that a stage calls `name`. The first to open a lane sets its bounds.
     ///
     /// # Errors
     /// If its key is not in the environment, or the provider's settings cannot be used.
     pub fn open(&self, pipeline: &Pipeline, name: &str, bounds: Bounds) -> Result<Model> {
+        let settings = Settings { bounds, rpm: None, tpm: None, shared: false, seed: self.seed(), without: Without::default() };
         if name == builtin::EXTRACTIVE {
             return Ok(Model {
                 name: name.into(),
@@ -75,7 +95,7 @@ impl Models {
                 context: None,
                 price: Some(Price::FREE),
                 tokens: Tokens::default(),
-                gate: self.gate(String::new(), String::new(), name.to_owned(), || Arc::new(Gate::new(Lane::new(settings(bounds))))),
+                gate: self.gate(String::new(), String::new(), name.to_owned(), || Arc::new(Gate::new(Lane::new(settings)))),
             });
         }
         let unknown = |what: &str, name: &str| Error::failed(format!("{what} `{name}` is not declared"));
@@ -83,7 +103,7 @@ impl Models {
         let provider = pipeline.providers.get(&spec.provider).ok_or_else(|| unknown("provider", &spec.provider))?;
         let own = self.own.get(&spec.provider);
         let key_name = provider.api_key_env.clone().unwrap_or_default();
-        let settings = Settings { rpm: provider.rpm, tpm: provider.tpm, shared: provider.shared, ..settings(bounds) };
+        let settings = Settings { rpm: provider.rpm, tpm: provider.tpm, shared: provider.shared, ..settings };
         let open = || {
             let gate = Arc::new(Gate::new(Lane::new(settings)));
             if own.is_none() {
@@ -113,10 +133,4 @@ impl Models {
         let mut gates = self.gates.lock().unwrap_or_else(PoisonError::into_inner);
         Arc::clone(gates.entry((url, key, model)).or_insert_with(open))
     }
-}
-
-/// A lane whose provider says nothing about limits.
-fn settings(bounds: Bounds) -> Settings {
-    let seed = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(1, |now| u64::from(now.subsec_nanos()));
-    Settings { bounds, rpm: None, tpm: None, shared: false, seed, without: Without::default() }
 }

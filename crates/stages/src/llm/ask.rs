@@ -98,6 +98,7 @@ pub(super) async fn ask(question: Question) -> Result<Asked> {
     let started = *progress.left_at.get_or_init(Instant::now);
     let flight = meter.depart(&model.name, departure(&model, &request, rows_in_force, tries));
     let result = tokio::select! {
+        biased;
         result = model.provider.complete(&request) => result,
         () = progress.given_up.notified() => Err(superseded()),
     };

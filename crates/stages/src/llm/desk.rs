@@ -4,7 +4,7 @@
 //! own, so that reading and judging answers uses every core.
 
 use std::collections::hash_map::Entry;
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
@@ -19,6 +19,8 @@ use promptmill_core::{AnswerShape, BatchStream, Begun, Error, Fingerprint, Past,
 use promptmill_llm::lane::rows::{PackResult, Rows};
 use promptmill_llm::lane::{Bounds, Load, Pass};
 use promptmill_llm::{Budget, Class, Item, Model, Models, Request, Reservation, Tokens, row_id};
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
 use tokio::sync::mpsc;
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::Instant;
@@ -104,7 +106,8 @@ struct Desk {
     budget: Arc<Budget>,
     counter: Arc<Counter>,
     in_flight: JoinSet<Landing>,
-    flying: HashMap<u64, Flying>,
+    /// In the order they left.
+    flying: BTreeMap<u64, Flying>,
     races: Races,
     /// Rows that were asked a second time because their request was late.
     hedged_rows: usize,
@@ -117,6 +120,8 @@ struct Desk {
     done: Vec<Done>,
     done_since: Option<Instant>,
     input_open: bool,
+    /// For the waits of rows that are asked again.
+    dice: StdRng,
     /// When a lane lets the next request leave, where it says so.
     again_at: Option<Instant>,
     bad_requests: u32,
@@ -170,10 +175,11 @@ impl Desk {
             budget: context.extensions.get_or_init(|| Budget::new(context.budget, spent)),
             counter: context.extensions.get_or_init(Counter::default),
             models,
+            dice: StdRng::seed_from_u64(shared.seed()),
             stage,
             context,
             in_flight: JoinSet::new(),
-            flying: HashMap::new(),
+            flying: BTreeMap::new(),
             races: Races::default(),
             hedged_rows: 0,
             canaries: VecDeque::new(),
@@ -211,6 +217,10 @@ impl Desk {
                 .flatten()
                 .min();
             tokio::select! {
+                // What is here counts before what is to come; and nothing is left to chance, so that a test is the same
+                // every time.
+                biased;
+                () = self.context.stop.requested(), if !stopping => {}
                 Some(landing) = self.in_flight.join_next(), if !idle => {
                     self.land(landing)?;
                     while let Some(landing) = self.in_flight.try_join_next() {
@@ -224,7 +234,6 @@ impl Desk {
                 () = tokio::time::sleep_until(wake_at.unwrap_or_else(Instant::now)), if wake_at.is_some() => {}
                 // Somebody else's request has landed in a lane that we share.
                 () = self.models[0].gate.landed(), if idle && !stopping => {}
-                () = self.context.stop.requested(), if !stopping => {}
             }
         }
         self.flush(output).await
@@ -765,7 +774,7 @@ impl Desk {
             Some(class) if class.is_fatal() => return self.queues[row.model].push_again(row),
             Some(class) if class.is_limit() => {
                 let least = if class == Class::NoCapacity { NO_CAPACITY_PAUSE } else { Duration::ZERO };
-                let wait = retry_after.unwrap_or_else(|| backoff(0)).max(least);
+                let wait = retry_after.unwrap_or_else(|| self.backoff(0)).max(least);
                 return self.queues[row.model].sleep(row, now + wait);
             }
             Some(class) if class.wants_split() && pack > 1 => {
@@ -778,7 +787,7 @@ impl Desk {
             Some(class) if class.wants_split() => row.tries = self.stage.attempts,
             // While the server is down, no row is to blame.
             Some(Class::Overloaded | Class::Timeout) if self.models[row.model].gate.reading().down => {
-                let wait = backoff(row.tries);
+                let wait = self.backoff(row.tries);
                 row.fault = Some(fault);
                 return self.queues[row.model].sleep(row, now + wait);
             }
@@ -810,11 +819,17 @@ impl Desk {
         }
         match class {
             Some(Class::Overloaded | Class::Timeout) => {
-                let tries = row.tries;
-                self.queues[row.model].sleep(row, now + backoff(tries));
+                let wait = self.backoff(row.tries);
+                self.queues[row.model].sleep(row, now + wait);
             }
             _ => self.queues[row.model].push_again(row),
         }
+    }
+
+    /// Full jitter: a random wait up to the doubled step, so that rows which failed together do not return together.
+    fn backoff(&mut self, tries: u32) -> Duration {
+        let (first, longest) = BACKOFF;
+        first.saturating_mul(1 << tries.min(10)).min(longest).mul_f64(self.dice.random_range(0.1..1.0))
     }
 
     /// A row leaves, and with it those that asked the very same and waited for it: what it cost is its own.
@@ -910,10 +925,4 @@ impl Prompt {
             environment.get_template("prompt").and_then(|template| template.render(context! { count => items.len(), ids, items => texts }));
         rendered.map_err(|error| Error::failed("the template `prompt` cannot be rendered").because(error))
     }
-}
-
-/// Full jitter: a random wait up to the doubled step, so that rows which failed together do not return together.
-fn backoff(tries: u32) -> Duration {
-    let (first, longest) = BACKOFF;
-    first.saturating_mul(1 << tries.min(10)).min(longest).mul_f64(rand::random_range(0.1..1.0))
 }

@@ -251,7 +251,7 @@ impl Scenario {
         let ledger = Arc::new(Ledger::new(budget));
         let stop = Stop::default();
         let extensions = Extensions::default();
-        extensions.insert(Models::default().with_provider("simulated", Arc::clone(&service) as _));
+        extensions.insert(Models::default().with_seed(seed).with_provider("simulated", Arc::clone(&service) as _));
         let context = StageContext {
             pipeline: Arc::new(self.pipeline(changes)),
             run_id: "run".into(),
