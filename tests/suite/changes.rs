@@ -37,6 +37,17 @@ pub(crate) fn edit(project: &Project, change: impl Fn(usize, &str) -> Option<Str
     writer.close().expect("closed");
 }
 
+/// Of the project's rows, as many as here, 5 change and 7 go; 30 come in a second file. Returns the setting that reads both.
+pub(crate) fn come_change_and_go(project: &Project) -> [&'static str; 2] {
+    write_parquet(&project.path("more.parquet"), &Options { seed: 11, from: ROWS, rows: 30, ..Options::default() }).expect("motions");
+    edit(project, |row, body| match row {
+        0..5 => Some(format!("{body} Gewijzigd.")),
+        20..27 => None,
+        _ => Some(body.to_owned()),
+    });
+    ["--set", "source.path=*.parquet"]
+}
+
 fn answered(project: &Project, more: &[&str]) -> u64 {
     let summary = project.run_pipeline(more).expect(0).json();
     assert_eq!(summary["rows"]["remaining"], 0, "{summary}");
@@ -53,14 +64,7 @@ fn rows_that_come_change_and_go_are_the_only_ones_to_be_worked_on() {
     let project = project();
     assert_eq!(answered(&project, &[]), ROWS);
     let before = summaries(&project);
-    write_parquet(&project.path("more.parquet"), &Options { seed: 11, from: ROWS, rows: 30, ..Options::default() }).expect("motions");
-    // 5 change, 7 go; 30 come in a second file.
-    edit(&project, |row, body| match row {
-        0..5 => Some(format!("{body} Gewijzigd.")),
-        20..27 => None,
-        _ => Some(body.to_owned()),
-    });
-    let both = ["--set", "source.path=*.parquet"];
+    let both = come_change_and_go(&project);
     let plan = project.run(&[&["plan", "pipeline.toml"], &both[..]].concat()).expect(0).stdout;
     assert!(plan.contains("35 to ask (30 new, 5 changed)") && plan.contains("changed   5 rows: their items have changed"), "{plan}");
     assert!(plan.contains("gone      7 settled rows"), "{plan}");

@@ -7,7 +7,6 @@
 
 use std::path::PathBuf;
 use std::process::Stdio;
-use std::time::{Duration, Instant};
 
 use promptmill_sim::SimConfig;
 
@@ -55,14 +54,6 @@ fn set(project: &Project, offset: &str) {
     std::fs::rename(project.path("clock.new"), project.path("clock")).expect("set");
 }
 
-fn wait_for_requests(project: &Project, count: u64) {
-    let until = Instant::now() + Duration::from_secs(120);
-    while project.simulator().ledger().requests < count {
-        assert!(Instant::now() < until, "the run does not get going");
-        std::thread::sleep(Duration::from_millis(5));
-    }
-}
-
 /// Everything is there once, and the journal has seen a day at least between its first attempt and its last.
 #[track_caller]
 fn assert_whole(project: &Project) {
@@ -90,7 +81,7 @@ fn the_clock_jumps_between_runs() {
     let mut command = project.command(&["run", "pipeline.toml", "--progress", "none"]);
     let before = project.simulator().ledger().requests;
     let mut child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("starts");
-    wait_for_requests(&project, before + 4);
+    project.wait_for_requests(before + 4);
     child.kill().expect("SIGKILL");
     child.wait().expect("is gone");
     set(&project, "+9h");
@@ -111,7 +102,7 @@ fn jumps_in_the_middle(bucket: Option<&Bucket>) {
     let mut command = project.command(&["run", "pipeline.toml", "--output", "json", "--progress", "none"]);
     let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("starts");
     for (requests, offset) in [(4, "+26h"), (8, "-700d"), (12, "+3h")] {
-        wait_for_requests(&project, requests);
+        project.wait_for_requests(requests);
         set(&project, offset);
     }
     let ran = Ran::from(child.wait_with_output().expect("ends")).expect(0);

@@ -6,14 +6,12 @@
 
 use std::collections::BTreeSet;
 use std::process::{Command, Stdio};
-use std::time::{Duration, Instant};
 
 use promptmill_sim::SimConfig;
-use promptmill_sim::motions::{Options, write_parquet};
 use serde_json::{Value, json};
 
 use crate::bucket::Bucket;
-use crate::changes::edit;
+use crate::changes::come_change_and_go;
 use crate::support::{Project, Ran, root};
 
 const ROWS: u64 = 120;
@@ -132,14 +130,7 @@ fn every_commit_is_one_transaction_and_other_readers_see_the_same() {
     assert_eq!((count(&table), &table["name"]), (ROWS, &json!("motions")));
     assert_eq!(table["partitions"], json!(["year", "vote_result"]));
     assert!(table["rows"].as_array().expect("rows").iter().any(|row| row["vote_result"].is_null()), "a null partition");
-    // Rows come, change and go.
-    write_parquet(&project.path("more.parquet"), &Options { seed: 11, from: ROWS, rows: 30, ..Options::default() }).expect("motions");
-    edit(&project, |row, body| match row {
-        0..5 => Some(format!("{body} Gewijzigd.")),
-        20..27 => None,
-        _ => Some(body.to_owned()),
-    });
-    let both = ["--set", "source.path=*.parquet"];
+    let both = come_change_and_go(&project);
     project.run_pipeline(&both).expect(0);
     assert_eq!(count(&assert_agrees(&project, &both)), ROWS + 30);
     project.assert_money_agrees();
@@ -165,11 +156,7 @@ fn a_table_that_a_crash_left_behind_catches_up_once() {
     for requests in [4, 9] {
         let mut command = project.command(&["run", "pipeline.toml", "--progress", "none"]);
         let mut child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("starts");
-        let until = Instant::now() + Duration::from_secs(60);
-        while project.simulator().ledger().requests < requests {
-            assert!(Instant::now() < until, "the run does not get going");
-            std::thread::sleep(Duration::from_millis(5));
-        }
+        project.wait_for_requests(requests);
         child.kill().expect("SIGKILL");
         child.wait().expect("is gone");
     }
@@ -289,11 +276,7 @@ fn a_table_in_a_bucket_survives_a_kill() {
     bucket.take(&mut project);
     let mut command = project.command(&["run", "pipeline.toml", "--progress", "none"]);
     let mut child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("starts");
-    let until = Instant::now() + Duration::from_secs(60);
-    while project.simulator().ledger().requests < 6 {
-        assert!(Instant::now() < until, "the run does not get going");
-        std::thread::sleep(Duration::from_millis(5));
-    }
+    project.wait_for_requests(6);
     child.kill().expect("SIGKILL");
     child.wait().expect("is gone");
     project.run_pipeline(&[]).expect(0);

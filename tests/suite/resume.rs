@@ -1,7 +1,6 @@
 //! Runs that are stopped and carry on: by a budget, by signals, by SIGKILL.
 
 use std::process::{Child, Stdio};
-use std::time::{Duration, Instant};
 
 use promptmill_sim::SimConfig;
 use rustix::process::{Pid, Signal, kill_process};
@@ -23,15 +22,6 @@ fn start(project: &Project) -> Child {
     command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("starts")
 }
 
-/// Waits until the provider has seen so many requests.
-fn wait_for_requests(project: &Project, count: u64) {
-    let until = Instant::now() + Duration::from_secs(60);
-    while project.simulator().ledger().requests < count {
-        assert!(Instant::now() < until, "the run does not get going");
-        std::thread::sleep(Duration::from_millis(5));
-    }
-}
-
 fn signal(child: &Child, signal: Signal) {
     let pid = Pid::from_child(child);
     kill_process(pid, signal).expect("a signal");
@@ -42,7 +32,7 @@ fn a_signal_stops_in_good_order_and_the_next_run_carries_on() {
     for (number, code) in [(Signal::INT, 130), (Signal::TERM, 143)] {
         let project = slow_project();
         let child = start(&project);
-        wait_for_requests(&project, 12);
+        project.wait_for_requests(12);
         signal(&child, number);
         let ran = Ran::from(child.wait_with_output().expect("ends")).expect(code);
         let summary = ran.json();
@@ -65,7 +55,7 @@ fn a_killed_run_carries_on_and_pays_at_most_what_was_in_flight_twice() {
     let project = slow_project();
     for requests in [6, 14, 25] {
         let mut child = start(&project);
-        wait_for_requests(&project, requests);
+        project.wait_for_requests(requests);
         child.kill().expect("SIGKILL");
         child.wait().expect("is gone");
     }
@@ -88,7 +78,7 @@ fn a_journalled_answer_is_used_and_not_paid_again() {
     // Nothing is committed before the end, so everything that was received is in the journal alone.
     project.write("pipeline.toml", &std::fs::read_to_string(project.path("pipeline.toml")).expect("the pipeline").replace("300ms", "1h"));
     let mut child = start(&project);
-    wait_for_requests(&project, 20);
+    project.wait_for_requests(20);
     child.kill().expect("SIGKILL");
     child.wait().expect("is gone");
     let summary = project.run_pipeline(&[]).expect(0).json();
@@ -144,7 +134,7 @@ fn a_changed_question_is_asked_anew_and_replaces_the_old_answer() {
 fn two_runs_at_once_are_kept_apart() {
     let project = slow_project();
     let mut first = start(&project);
-    wait_for_requests(&project, 4);
+    project.wait_for_requests(4);
     let second = project.run_pipeline(&[]).expect(1);
     assert!(second.stderr.contains("another run"), "{}", second.stderr);
     first.kill().expect("SIGKILL");

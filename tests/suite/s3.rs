@@ -1,7 +1,6 @@
 //! Everything in a bucket: the same job, the same promises, and the faults that only a store has.
 
 use std::process::Stdio;
-use std::time::{Duration, Instant};
 
 use promptmill_sim::SimConfig;
 use promptmill_sim::motions::{Options, write_parquet};
@@ -23,14 +22,6 @@ fn project(bucket: &Bucket, rows: u64) -> Project {
     project
 }
 
-fn wait_for_requests(project: &Project, count: u64) {
-    let until = Instant::now() + Duration::from_secs(60);
-    while project.simulator().ledger().requests < count {
-        assert!(Instant::now() < until, "the run does not get going");
-        std::thread::sleep(Duration::from_millis(5));
-    }
-}
-
 #[test]
 fn a_job_from_bucket_to_bucket_survives_kills() {
     let Some(bucket) = Bucket::start() else { return };
@@ -38,7 +29,7 @@ fn a_job_from_bucket_to_bucket_survives_kills() {
     for requests in [5, 12] {
         let mut command = project.command(&["run", "pipeline.toml", "--progress", "none"]);
         let mut child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("starts");
-        wait_for_requests(&project, requests);
+        project.wait_for_requests(requests);
         child.kill().expect("SIGKILL");
         child.wait().expect("is gone");
     }
@@ -133,7 +124,7 @@ fn credentials_that_expire_in_the_middle_end_the_run_and_lose_nothing() {
     let project = project(&bucket, 300);
     let mut command = project.command(&["run", "pipeline.toml", "--progress", "none"]);
     let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("starts");
-    wait_for_requests(&project, 10);
+    project.wait_for_requests(10);
     bucket.faults(&json!({"expired": true}));
     let ran = Ran::from(child.wait_with_output().expect("ends")).expect(1);
     assert!(ran.stderr.contains("credentials have expired") && ran.stderr.contains("AWS_SESSION_TOKEN"), "{}", ran.stderr);

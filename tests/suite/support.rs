@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
+use std::time::{Duration, Instant};
 
 use promptmill_sim::motions::{Options, write_parquet};
 use promptmill_sim::{SimConfig, Simulator};
@@ -77,6 +78,16 @@ impl Project {
 
     pub(crate) fn simulator(&self) -> &Simulator {
         self.simulator.as_ref().expect("a simulator")
+    }
+
+    /// Waits until the simulator has seen so many requests.
+    #[track_caller]
+    pub(crate) fn wait_for_requests(&self, count: u64) {
+        let until = Instant::now() + Duration::from_secs(60);
+        while self.simulator().ledger().requests < count {
+            assert!(Instant::now() < until, "the run does not get going");
+            std::thread::sleep(Duration::from_millis(5));
+        }
     }
 
     /// A pipeline over `motions.parquet`, with more lines for the `llm` stage. Nothing is asked twice unless they say

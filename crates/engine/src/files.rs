@@ -57,9 +57,7 @@ impl Files {
         let files = files.collect::<Result<Vec<_>>>()?;
         Ok(Self { folder: folder.clone(), schema: TableSchema::builder(schema).with_table_partition_cols(partitions).build(), files })
     }
-}
 
-impl Files {
     /// Whether the files are small ones far away, where each is one request and mostly waiting.
     fn are_whole(&self) -> bool {
         let bytes: u64 = self.files.iter().map(|file| file.object_meta.size).sum();

@@ -376,21 +376,15 @@ impl Lane {
             self.comeback_room(now, level)?;
             test = self.cap_room(now, level)?;
         }
-        if let Err(again) = self.accidents.ready(now) {
+        let load = self.scaled(load);
+        let weights = [1.0, load.tokens as f64];
+        let (share, mut rates) = (self.share, self.rates.iter_mut().zip(weights));
+        let ready = self.accidents.ready(now).and_then(|()| rates.try_for_each(|(rate, weight)| rate.ready(now, weight, share)));
+        if let Err(again) = ready {
             if test {
                 self.cap.test_lost();
             }
             return Err(again);
-        }
-        let load = self.scaled(load);
-        let weights = [1.0, load.tokens as f64];
-        for (rate, weight) in self.rates.iter_mut().zip(weights) {
-            if let Err(again) = rate.ready(now, weight, self.share) {
-                if test {
-                    self.cap.test_lost();
-                }
-                return Err(again);
-            }
         }
         let level = self.whole(level);
         let flight = Flight { at: now, level, load, sent: self.sent, test, admitted: false, lost: false };

@@ -111,7 +111,8 @@ pub(super) const CEILING_MOVED: f64 = 1.05;
 pub(super) const TEST: f64 = 1.0;
 /// … and so many requests.
 pub(super) const TEST_REQUESTS: f64 = 8.0;
-/// The same where a refusal makes the lane pause: a step that is a little too far has to show before the next.
+/// The same where a refusal makes the lane pause, or may be an accident: a step that is a little too far has to show before
+/// the next.
 pub(super) const TEST_REQUESTS_PAUSING: f64 = 60.0;
 /// Allowance withheld after a refusal, in seconds and in requests: the server's bucket has to refill.
 pub(super) const DEBT: f64 = 0.3;
