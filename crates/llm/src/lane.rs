@@ -28,7 +28,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use self::accidents::{Accidents, Cause};
+use self::accidents::{Accidents, Cause, Learned, Pace};
 use self::breaker::Breaker;
 use self::cap::{Cap, Verdict};
 use self::constants::{
@@ -376,10 +376,14 @@ impl Lane {
             self.comeback_room(now, level)?;
             test = self.cap_room(now, level)?;
         }
+        let dares = self.accidents.dares().is_some();
         let load = self.scaled(load);
         let weights = [1.0, load.tokens as f64];
         let (share, mut rates) = (self.share, self.rates.iter_mut().zip(weights));
-        let ready = self.accidents.ready(now).and_then(|()| rates.try_for_each(|(rate, weight)| rate.ready(now, weight, share)));
+        let ready = self
+            .accidents
+            .ready(now)
+            .and_then(|()| if dares { Ok(()) } else { rates.try_for_each(|(rate, weight)| rate.ready(now, weight, share)) });
         if let Err(again) = ready {
             if test {
                 self.cap.test_lost();
@@ -442,6 +446,9 @@ impl Lane {
     }
 
     fn cap_room(&mut self, now: f64, level: usize) -> Result<bool, f64> {
+        if let Some(more) = self.accidents.dares() {
+            return if (level as f64) < more * self.cap.limit { Ok(false) } else { Err(now + WINDOW) };
+        }
         let permitted = if self.is_paced() { f64::INFINITY } else { self.knee.permitted() };
         let gate = self.settings.without.gate || self.good as f64 >= CAP_GATE * f64::from(self.cost.max(1));
         if self.settings.without.single_test && self.cap.overrun(now, level) {
@@ -542,7 +549,9 @@ impl Lane {
 
     fn admitted(&mut self, now: f64, flight: &Flight) {
         self.good += 1;
-        self.accidents.admitted();
+        if let Some(before) = self.accidents.admitted(flight.at) {
+            self.unlearn(now, *before);
+        }
         let fresh = flight.at >= self.cut;
         self.cap.admitted(now, flight.level, flight.test, fresh);
         if flight.test && !self.cap.is_held() {
@@ -632,17 +641,30 @@ impl Lane {
             return false;
         }
         let is_test = self.cap.is_searched() || self.rates.iter().any(Rate::is_tested);
-        match self.accidents.refused(now, self.speed, is_test, || (self.cap.clone(), self.rates.clone())) {
+        let is_stated = self.settings.rpm.is_some() || self.settings.tpm.is_some();
+        let pace = Pace { speed: self.speed, is_test, is_stated };
+        match self.accidents.refused(now, flight.at, pace, || (self.cap.clone(), self.rates.clone())) {
             Cause::Limit => false,
-            Cause::Accident => true,
+            Cause::Accident => {
+                // It has used nothing of what a rate allows.
+                for (rate, weight) in self.rates.iter_mut().zip(flight.weights()) {
+                    rate.take_more(-weight);
+                }
+                true
+            }
             Cause::AllAccidents(before) => {
-                (self.cap, self.rates) = *before;
-                let level = self.level();
-                self.cap.acquit(now, level);
-                self.rates.iter_mut().for_each(|rate| rate.lift(now));
+                self.unlearn(now, *before);
                 true
             }
         }
+    }
+
+    /// What was learned from accidents never happened.
+    fn unlearn(&mut self, now: f64, (cap, rates): Learned) {
+        (self.cap, self.rates) = (cap, rates);
+        let level = self.level();
+        self.cap.acquit(now, level);
+        self.rates.iter_mut().for_each(|rate| rate.lift(now));
     }
 
     fn blame_cap(&mut self, now: f64, flight: &Flight, pause: f64) {

@@ -4,16 +4,19 @@
 //! of them for a limit slows down for ever, for they go on below every limit that is supposed. A limit shows itself
 //! otherwise: above it refusals crowd, below it there are none.
 //!
-//! So when refusals come one by one although nothing more was tried, the lane tries less: at seven eighths of its speed a
-//! limit refuses nothing, and accidents go on. If they do, what the lane has learned from them is unlearned, and from
-//! then on a refusal counts only when refusals come more often than accidents did: a sequential test (CUSUM) of their share
-//! against a clearly higher one.
+//! So when refusals come one by one although nothing more was tried, the lane dares more, a dozen requests long: at half
+//! as much again a limit refuses every third, and accidents are as rare as before (a sequential test of the one share
+//! against the other). If that shows a limit, the lane tries less, for there may be accidents besides: at seven eighths of
+//! its speed a limit refuses nothing, and accidents go on. If it is accidents, what the lane has learned from them is
+//! unlearned, and from then on a refusal counts only when refusals come more often than accidents did: a sequential test
+//! (CUSUM) of their share against a clearly higher one.
 
 use super::cap::Cap;
 use super::constants::{
-    ACCIDENT_ALARM, ACCIDENT_LIMIT, ACCIDENT_MEMORY, ACCIDENTS, ACCIDENTS_APART, ACCIDENTS_BELOW, ACCIDENTS_END, ACCIDENTS_EXPECTED,
-    ACCIDENTS_FASTER, ACCIDENTS_FLOOR, ACCIDENTS_MORE, ACCIDENTS_REST, ACCIDENTS_SILENCE, ACCIDENTS_TRIAL, ACCIDENTS_TRIED,
-    ACCIDENTS_TRIED_AT, ACCIDENTS_WITHIN, MEMORY,
+    ACCIDENT_ALARM, ACCIDENT_LIMIT, ACCIDENT_MEMORY, ACCIDENTS, ACCIDENTS_APART, ACCIDENTS_BELOW, ACCIDENTS_DARED, ACCIDENTS_DARED_AT,
+    ACCIDENTS_END, ACCIDENTS_EXPECTED, ACCIDENTS_FASTER, ACCIDENTS_FLOOR, ACCIDENTS_HASTE, ACCIDENTS_LIKELY, ACCIDENTS_MORE,
+    ACCIDENTS_RECALL, ACCIDENTS_REFUSED, ACCIDENTS_REST, ACCIDENTS_SILENCE, ACCIDENTS_SLOW, ACCIDENTS_SOON, ACCIDENTS_SURE,
+    ACCIDENTS_TRIAL, ACCIDENTS_TRIED, ACCIDENTS_TRIED_AT, ACCIDENTS_WITHIN, MEMORY,
 };
 use super::rate::Rate;
 
@@ -34,6 +37,11 @@ pub(super) struct Accidents {
     at_level: Option<Series>,
     below: Option<Series>,
     trial: Option<Trial>,
+    /// When the last faster trial failed.
+    dared: f64,
+    /// When the highest speed lately was, and what; and whether the lane is slow beside it.
+    fastest: (f64, f64),
+    is_slow: bool,
     /// To be admitted before the next suspicion, and as it was after the last trial.
     rest: (u64, u64),
 }
@@ -56,17 +64,45 @@ struct Series {
     admitted: u64,
 }
 
-/// A while at a lower speed.
+/// A while at another speed.
 #[derive(Clone, Debug)]
 struct Trial {
     learned: Box<Learned>,
-    /// Requests a second that may leave, and when the next may.
+    /// Before it: requests a second, how many were seen, and the share of them that was refused.
+    before: f64,
+    seen: f64,
+    share: f64,
+    /// Refusals that made it suspect.
+    suspect: u32,
+    began: f64,
+    /// Requests a second that may leave, when the next may, and how many did.
     speed: f64,
     due: f64,
+    left: u64,
     refused: u32,
     admitted: u64,
-    /// Admitted until it has failed.
-    length: u64,
+    way: Way,
+    /// How much speaks for a limit, if it is faster: the logarithm of a likelihood ratio.
+    odds: f64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Way {
+    /// More than a limit lets pass.
+    Faster,
+    /// Less than any limit refuses.
+    Slower,
+}
+
+/// How fast the lane goes.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Pace {
+    /// Requests a second.
+    pub(super) speed: f64,
+    /// Whether it tries for more.
+    pub(super) is_test: bool,
+    /// Whether a pace is stated, which nothing exceeds.
+    pub(super) is_stated: bool,
 }
 
 /// What a refusal is taken for.
@@ -92,6 +128,9 @@ impl Default for Accidents {
             at_level: None,
             below: None,
             trial: None,
+            dared: f64::NEG_INFINITY,
+            fastest: (f64::NEG_INFINITY, 0.0),
+            is_slow: false,
             rest: (0, ACCIDENTS_REST),
         }
     }
@@ -111,16 +150,42 @@ impl Series {
 }
 
 impl Trial {
-    fn new(now: f64, speed: f64, series: Series) -> Self {
-        let length = ACCIDENTS_EXPECTED * series.admitted / u64::from(series.refused);
-        Self { learned: series.learned, speed: ACCIDENTS_TRIED_AT * speed, due: now, refused: 0, admitted: 0, length }
+    fn faster(now: f64, speed: f64, series: Series) -> Self {
+        let seen = series.admitted as f64 + f64::from(series.refused);
+        let share = f64::from(series.refused) / seen;
+        Self {
+            learned: series.learned,
+            before: speed,
+            seen,
+            share: share.clamp(ACCIDENTS_END, ACCIDENT_LIMIT / 2.0),
+            suspect: series.suspect,
+            began: now,
+            speed: ACCIDENTS_DARED_AT * speed,
+            due: now,
+            left: 0,
+            refused: 0,
+            admitted: 0,
+            way: Way::Faster,
+            odds: 0.0,
+        }
+    }
+
+    /// What was faster, now slower.
+    fn slower(self, now: f64) -> Self {
+        let speed = ACCIDENTS_TRIED_AT * self.before;
+        Self { began: now, speed, due: now, left: 0, refused: 0, admitted: 0, way: Way::Slower, ..self }
+    }
+
+    /// Whether enough left to be more than a limit lets pass.
+    fn is_faster(&self) -> bool {
+        self.left as f64 > ACCIDENTS_DARED * self.before * (self.due - self.began)
     }
 
     /// Whether more accidents should have come by now.
     fn has_failed(&self) -> bool {
         // Where accidents have come so often, so many without one are a limit.
-        let silence = ACCIDENTS_SILENCE * self.length / ACCIDENTS_EXPECTED;
-        self.admitted > if self.refused == 0 { silence } else { self.length.min(ACCIDENTS_TRIAL) }
+        let most = if self.refused == 0 { ACCIDENTS_SILENCE } else { (ACCIDENTS_TRIAL * self.share).min(ACCIDENTS_EXPECTED) };
+        self.admitted as f64 * self.share > most
     }
 }
 
@@ -130,30 +195,30 @@ impl Accidents {
         self.share > 0.0
     }
 
-    /// Whether a request may leave now, or else when: a trial slows the lane down.
+    /// Whether a request may leave now, or else when, if that is up to a trial.
     pub(super) fn ready(&self, now: f64) -> Result<(), f64> {
         self.trial.as_ref().map(|trial| trial.due).filter(|due| now < *due).map_or(Ok(()), Err)
+    }
+
+    /// Whether more may leave than the limits that are supposed allow, and how much.
+    pub(super) fn dares(&self) -> Option<f64> {
+        self.trial.as_ref().filter(|trial| trial.way == Way::Faster).map(|_| ACCIDENTS_DARED_AT)
     }
 
     /// A request leaves.
     pub(super) fn take(&mut self, now: f64) {
         if let Some(trial) = &mut self.trial {
+            trial.left += 1;
             trial.due = trial.due.max(now) + 1.0 / trial.speed;
         }
     }
 
-    /// A request was admitted.
-    pub(super) fn admitted(&mut self) {
-        self.rest.0 = self.rest.0.saturating_sub(1);
+    /// A request that left then was admitted. Returns what is to be unlearned, if that shows that refusals were accidents.
+    pub(super) fn admitted(&mut self, at: f64) -> Option<Box<Learned>> {
+        self.rest.0 = self.rest.0.saturating_sub(if self.is_slow { ACCIDENTS_HASTE } else { 1 });
         self.since_last += 1;
         if self.since_last > ACCIDENTS_WITHIN {
             (self.at_level, self.below) = (None, None);
-        }
-        if let Some(trial) = &mut self.trial {
-            trial.admitted += 1;
-            if trial.has_failed() {
-                self.give_up();
-            }
         }
         if self.share > 0.0 {
             let more = self.more();
@@ -163,6 +228,29 @@ impl Accidents {
                 (self.share, self.excess) = (0.0, 0.0);
             }
         }
+        let trial = self.trial.as_mut().filter(|trial| at >= trial.began)?;
+        trial.admitted += 1;
+        if trial.way == Way::Slower {
+            if trial.has_failed() {
+                self.give_up();
+            }
+            return None;
+        }
+        trial.odds += ((1.0 - ACCIDENTS_REFUSED) / (1.0 - trial.share)).ln();
+        if trial.odds > ACCIDENTS_SURE.0 {
+            return None;
+        }
+        if !trial.is_faster() {
+            // The lane has no more to send: this shows nothing.
+            self.fall_back(at);
+            return None;
+        }
+        let trial = self.trial.take()?;
+        let (likely, weight) = ACCIDENTS_LIKELY;
+        // The series ended with a refusal, which is one too many.
+        let refused = trial.share * trial.seen + f64::from(trial.refused) - 1.0;
+        let share = (refused + likely * weight) / (trial.seen + trial.admitted as f64 + weight);
+        Some(self.believe(share, trial.learned))
     }
 
     /// A request was refused along with others: what left at the same time shares its fate.
@@ -184,12 +272,32 @@ impl Accidents {
         self.rest = (self.rest.1, (2 * self.rest.1).min(16 * ACCIDENTS_REST));
     }
 
-    /// A request was refused without a word why, while the lane went at this speed; `is_test` if it tried for more.
-    pub(super) fn refused(&mut self, now: f64, speed: f64, is_test: bool, learned: impl Fn() -> Learned) -> Cause {
+    /// Faster has not shown accidents. Slower may: there may be a limit, and accidents besides.
+    fn fall_back(&mut self, now: f64) {
+        match self.trial.take() {
+            Some(trial) if trial.suspect >= ACCIDENTS => self.trial = Some(trial.slower(now)),
+            _ => self.give_up(),
+        }
+    }
+
+    fn believe(&mut self, share: f64, learned: Box<Learned>) -> Box<Learned> {
+        (self.share, self.excess) = (share.min(ACCIDENT_LIMIT), 0.0);
+        self.most = ACCIDENTS_MORE * self.share;
+        self.rest = (0, ACCIDENTS_REST);
+        learned
+    }
+
+    /// A request that left `at` was refused without a word why.
+    pub(super) fn refused(&mut self, now: f64, at: f64, lane: Pace, learned: impl Fn() -> Learned) -> Cause {
+        let Pace { speed, is_test, is_stated } = lane;
         if self.trial.is_none() && self.share > 0.0 && self.is_usual() {
             return Cause::Accident;
         }
         let seconds = now - std::mem::replace(&mut self.last, now);
+        if let Some(cause) = self.dared(now, at) {
+            self.since_last = 0;
+            return cause;
+        }
         if self.since_last < ACCIDENTS_APART {
             self.crowd();
             return Cause::Limit;
@@ -200,6 +308,10 @@ impl Accidents {
         if let Some(cause) = self.tried() {
             return cause;
         }
+        if speed > self.fastest.1 || now - self.fastest.0 > ACCIDENTS_RECALL {
+            self.fastest = (now, speed);
+        }
+        self.is_slow = speed < ACCIDENTS_SLOW * self.fastest.1;
         if self.rest.0 > 0 {
             return Cause::Limit;
         }
@@ -219,12 +331,39 @@ impl Accidents {
             Some(series) if speed < ACCIDENTS_FASTER * series.speed => series.grow(admitted, was_alone),
             slow => *slow = Some(Series::new(now, speed, learned())),
         }
-        match self.suspect() {
-            Some(series) => self.trial = Some(Trial::new(now, speed, series)),
-            None if slow_enough => return Cause::Accident,
-            None => {}
+        // Who has become slow has much to win, and needs long to see much.
+        let enough = if self.is_slow && !is_stated { ACCIDENTS_SOON } else { ACCIDENTS };
+        match self.suspect(enough).map(|series| Trial::faster(now, speed, series)) {
+            Some(trial) if is_stated => {
+                self.trial = Some(trial.slower(now));
+                Cause::Limit
+            }
+            Some(trial) => {
+                self.trial = Some(trial);
+                Cause::Accident
+            }
+            None if slow_enough => Cause::Accident,
+            None => Cause::Limit,
         }
-        Cause::Limit
+    }
+
+    /// What the refusal of a request is taken for that left in a faster trial.
+    fn dared(&mut self, now: f64, at: f64) -> Option<Cause> {
+        let trial = match &mut self.trial {
+            Some(trial) if trial.way == Way::Faster => trial,
+            _ => return (at < self.dared).then_some(Cause::Accident),
+        };
+        if at < trial.began {
+            return None;
+        }
+        trial.refused += 1;
+        trial.odds += (ACCIDENTS_REFUSED / trial.share).ln();
+        if trial.odds < ACCIDENTS_SURE.1 {
+            return Some(Cause::Accident);
+        }
+        self.dared = now;
+        self.fall_back(now);
+        Some(Cause::Limit)
     }
 
     /// Whether accidents explain one refusal more.
@@ -238,7 +377,7 @@ impl Accidents {
         false
     }
 
-    /// What a refusal during a trial is taken for.
+    /// What a refusal during a slower trial is taken for.
     fn tried(&mut self) -> Option<Cause> {
         let trial = self.trial.as_mut()?;
         trial.refused += 1;
@@ -248,16 +387,13 @@ impl Accidents {
         let Trial { learned, refused, admitted, .. } = self.trial.take()?;
         // It ends with a refusal, which is one too many.
         let share = f64::from(refused - 1) / (admitted as f64).max(1.0);
-        (self.share, self.excess) = (share.min(ACCIDENT_LIMIT), 0.0);
-        self.most = ACCIDENTS_MORE * self.share;
-        self.rest = (0, ACCIDENTS_REST);
-        Some(Cause::AllAccidents(learned))
+        Some(Cause::AllAccidents(self.believe(share, learned)))
     }
 
     /// The series that calls for a trial; then both begin anew.
-    fn suspect(&mut self) -> Option<Series> {
+    fn suspect(&mut self, enough: u32) -> Option<Series> {
         let both = [&mut self.below, &mut self.at_level];
-        let suspect = both.into_iter().find_map(|series| series.take_if(|series| series.suspect >= ACCIDENTS))?;
+        let suspect = both.into_iter().find_map(|series| series.take_if(|series| series.suspect >= enough))?;
         (self.at_level, self.below) = (None, None);
         Some(suspect)
     }

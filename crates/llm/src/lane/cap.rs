@@ -10,7 +10,7 @@ use std::collections::VecDeque;
 use super::Bounds;
 use super::board::BEAT;
 use super::constants::{
-    CAP_CONTRADICTIONS, CAP_CUT, CAP_DISPROVED, CAP_REFUTED, CAP_SLACK, CAP_TOGETHER, DISPLACED, DISPLACED_PROBE, DOUBLING,
+    CAP_CONTRADICTIONS, CAP_CUT, CAP_DISPROVED, CAP_LOWERED, CAP_REFUTED, CAP_SLACK, CAP_TOGETHER, DISPLACED, DISPLACED_PROBE, DOUBLING,
     FIRST_CAP_PROBE, GENTLE_CLIMB, PARADOX_MEMORY, PARADOX_SLACK, PARADOXES, PROBE_BACKOFF, PROBE_EVERY, PROBE_EVERY_MAX, TOGETHER,
 };
 
@@ -238,6 +238,9 @@ impl Cap {
                     return Verdict::Rate;
                 }
                 if near && self.contradictions <= CAP_CONTRADICTIONS {
+                    if (level as f64) < CAP_LOWERED * self.limit {
+                        self.former = Some((now, self.limit));
+                    }
                     self.set(level as f64);
                     self.mode = Mode::Hold { confirmed, due, wait, probing };
                 } else {

@@ -36,6 +36,9 @@ pub(super) const PROBE_GATE: f64 = 200.0;
 pub(super) const CAP_GATE: f64 = 250.0;
 /// A cap that fell lately is likely to rise again: for this long it is tested by time alone.
 pub(super) const DISPLACED: f64 = 120.0;
+/// What of a cap is left after a refusal near it, if that counts as a fall: of few requests each is much, and what is slow
+/// waits long for its next test.
+pub(super) const CAP_LOWERED: f64 = 0.9;
 /// Between two tests of a cap that fell lately.
 pub(super) const DISPLACED_PROBE: f64 = 4.5;
 /// What is tried of the level that was refused, when a cap has fallen: a few refusals find any new level, and
@@ -70,16 +73,36 @@ pub(super) const ACCIDENTS_FASTER: f64 = 1.08;
 pub(super) const ACCIDENTS_APART: u64 = 8;
 /// Admitted after the last, by which a series has ended: seldom accidents do little harm, and limits are tested so often.
 pub(super) const ACCIDENTS_WITHIN: u64 = 150;
-/// The speed at which limits refuse nothing, as a share of the one that is suspected to be free …
+/// … or sooner, after so many, where the lane …
+pub(super) const ACCIDENTS_SOON: u32 = 2;
+/// … goes at less than this share of its highest speed …
+pub(super) const ACCIDENTS_SLOW: f64 = 0.6;
+/// … in this time.
+pub(super) const ACCIDENTS_RECALL: f64 = 600.0;
+/// How many times faster the rest after a failed trial passes there.
+pub(super) const ACCIDENTS_HASTE: u64 = 4;
+/// The speed at which a limit refuses a third, as a multiple of the one that is suspected to be at it: the suspicion is put
+/// to a sequential test …
+pub(super) const ACCIDENTS_DARED_AT: f64 = 1.5;
+/// … if at least so much of it is reached …
+pub(super) const ACCIDENTS_DARED: f64 = 1.25;
+/// … with somewhat less than the third for it, for the limit may be a little higher …
+pub(super) const ACCIDENTS_REFUSED: f64 = 0.25;
+/// … until this speaks against a limit, or for one, as the logarithm of a likelihood ratio: who gives up too soon loses less.
+pub(super) const ACCIDENTS_SURE: (f64, f64) = (-4.0, 3.0);
+/// The share of accidents before much is seen of them, and what is seen of them by then.
+pub(super) const ACCIDENTS_LIKELY: (f64, f64) = (0.01, 50.0);
+/// If there is a limit, there may be accidents besides. The speed at which limits refuse nothing, as a share of the one
+/// that is suspected to be at it …
 pub(super) const ACCIDENTS_TRIED_AT: f64 = 0.875;
 /// … and refusals at it that prove accidents.
 pub(super) const ACCIDENTS_TRIED: u32 = 3;
 /// A trial has failed when so many times the usual distance of two accidents was admitted …
-pub(super) const ACCIDENTS_EXPECTED: u64 = 12;
+pub(super) const ACCIDENTS_EXPECTED: f64 = 12.0;
 /// … or this much …
-pub(super) const ACCIDENTS_TRIAL: u64 = 300;
+pub(super) const ACCIDENTS_TRIAL: f64 = 300.0;
 /// … and sooner, after so many times that distance, if none has come at all.
-pub(super) const ACCIDENTS_SILENCE: u64 = 4;
+pub(super) const ACCIDENTS_SILENCE: f64 = 4.0;
 /// Admitted after a trial that has shown a limit, before the next suspicion; doubled each time, up to sixteen times.
 pub(super) const ACCIDENTS_REST: u64 = 150;
 /// Accidents are no larger a share than this: beyond it, slower is better whatever the reason.

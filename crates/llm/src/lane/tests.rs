@@ -62,6 +62,37 @@ fn a_stated_rate_is_never_exceeded() {
 }
 
 #[test]
+fn nor_is_it_to_see_whether_refusals_are_accidents() {
+    let run = |rpm: Option<u32>| {
+        let mut lane = Lane::new(Settings { rpm, ..settings(16, 16, 16) });
+        let mut flying: VecDeque<(u32, u64, Ticket)> = VecDeque::new();
+        let (mut sent, mut most, mut dared) = (VecDeque::new(), 0, false);
+        for tick in 0..60_000_u32 {
+            let now = at(f64::from(tick) / 100.0);
+            while flying.front().is_some_and(|(left, ..)| left + 10 <= tick) {
+                let (_, number, ticket) = flying.pop_front().expect("one");
+                let outcome = if number % 40 == 39 { REFUSED } else { Outcome::Answered(None) };
+                lane.landed(now, ticket, outcome, &RateLimits::default());
+            }
+            while let Ok(ticket) = lane.admit(now, LOAD) {
+                flying.push_back((tick, lane.next, ticket));
+                sent.push_back(tick);
+            }
+            dared |= lane.accidents.dares().is_some();
+            while sent.front().is_some_and(|left| left + 1_000 <= tick) {
+                sent.pop_front();
+            }
+            most = most.max(sent.len());
+        }
+        (most, dared)
+    };
+    let (most, dared) = run(Some(600));
+    assert!(!dared && most <= 104, "{most} requests in ten seconds, not a hundred and what may leave at once");
+    let (_, dared) = run(None);
+    assert!(dared, "nothing is tried where nothing is stated either");
+}
+
+#[test]
 fn a_dead_server_is_probed_by_one_request_at_a_time() {
     let mut lane = Lane::new(settings(8, 1, 64));
     for _ in 0..5 {

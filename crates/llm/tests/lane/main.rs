@@ -1,4 +1,4 @@
-//! The lane's scenarios on virtual time: every file under `scenarios/`, ten seeds each, and one table.
+//! The lane's scenarios on virtual time: every file under `scenarios/`, sixty seeds each, and one table.
 
 mod scenario;
 mod service;
