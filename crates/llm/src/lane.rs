@@ -609,7 +609,7 @@ impl Lane {
         let rapid = now - self.cut < STREAK + pause;
         self.cost = if rapid && !flight.test { self.cost + 1 } else { 1 };
         self.cut = now;
-        self.good = 0;
+        let admitted = std::mem::take(&mut self.good);
         let same = flight.level.abs_diff(self.last_level) as f64 <= (0.03 * flight.level as f64).max(1.0);
         self.last_level = flight.level;
         match named {
@@ -623,7 +623,7 @@ impl Lane {
                 let expected = self.rates.iter().any(Rate::is_near_its_limit);
                 if !paced || stock || flight.test || self.cap.is_held() {
                     self.blame_cap(now, flight, pause);
-                } else if same && rapid && !expected && self.cap.may_suspect(now) {
+                } else if self.cap.is_topped(flight.level, admitted) || same && rapid && !expected && self.cap.may_suspect(now) {
                     self.cap.suspect(now, flight.level);
                 } else {
                     self.cut_rates(now, flight, [true, true], None, pause);

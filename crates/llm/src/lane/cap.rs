@@ -10,8 +10,9 @@ use std::collections::VecDeque;
 use super::Bounds;
 use super::board::BEAT;
 use super::constants::{
-    CAP_CONTRADICTIONS, CAP_CUT, CAP_DISPROVED, CAP_LOWERED, CAP_REFUTED, CAP_SLACK, CAP_TOGETHER, DISPLACED, DISPLACED_PROBE, DOUBLING,
-    FIRST_CAP_PROBE, GENTLE_CLIMB, PARADOX_MEMORY, PARADOX_SLACK, PARADOXES, PROBE_BACKOFF, PROBE_EVERY, PROBE_EVERY_MAX, TOGETHER,
+    CAP_CONTRADICTIONS, CAP_CUT, CAP_DISPROVED, CAP_LOWERED, CAP_REFUTED, CAP_SLACK, CAP_TOGETHER, CAP_TOPPED, CAP_TOPPED_AFTER, DISPLACED,
+    DISPLACED_PROBE, DOUBLING, FIRST_CAP_PROBE, GENTLE_CLIMB, PARADOX_MEMORY, PARADOX_SLACK, PARADOXES, PROBE_BACKOFF, PROBE_EVERY,
+    PROBE_EVERY_MAX, TOGETHER,
 };
 
 /// The limit on requests in flight.
@@ -30,6 +31,8 @@ pub(super) struct Cap {
     contradictions: u32,
     /// Tests in a row that were admitted.
     risen: u32,
+    /// Refusals in a row that a rate was blamed for, at levels above all that were admitted before.
+    topped: u32,
     /// The highest level that was admitted of what left since the last refusal: before it, the cap may have been higher.
     highest: usize,
     /// When something was refused below a level that had been admitted just before: no cap does that.
@@ -70,6 +73,7 @@ impl Cap {
             refuted: f64::NEG_INFINITY,
             contradictions: 0,
             risen: 0,
+            topped: 0,
             highest: 0,
             paradoxes: VecDeque::new(),
             former: None,
@@ -294,6 +298,18 @@ impl Cap {
         self.paradoxes.len() >= PARADOXES
     }
 
+    /// A rate is blamed for a refusal at this level, after so many were admitted since the last one. Returns whether it looks
+    /// like a cap all the same: a rate refuses at any level, a cap only where nothing was admitted before.
+    pub(super) fn is_topped(&mut self, level: usize, admitted: u64) -> bool {
+        let highest = std::mem::take(&mut self.highest);
+        if level < highest {
+            self.topped = 0;
+        } else if admitted >= CAP_TOPPED_AFTER {
+            self.topped += 1;
+        }
+        self.topped >= CAP_TOPPED && self.share == 1.0
+    }
+
     /// One of a burst was refused at a lower level than the first.
     pub(super) fn lower(&mut self, level: usize) {
         match self.mode {
@@ -304,7 +320,7 @@ impl Cap {
 
     /// Takes this level for the cap, until refusals below or admissions above it tell otherwise.
     pub(super) fn suspect(&mut self, now: f64, level: usize) {
-        (self.contradictions, self.risen) = (0, 0);
+        (self.contradictions, self.risen, self.topped) = (0, 0, 0);
         self.set(level as f64);
         self.mode = Mode::Hold { confirmed: false, due: now + FIRST_CAP_PROBE, wait: PROBE_EVERY, probing: false };
     }

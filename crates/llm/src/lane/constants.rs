@@ -56,6 +56,11 @@ pub(super) const PARADOXES: usize = 3;
 pub(super) const PARADOX_SLACK: f64 = 1.5;
 /// How much longer than otherwise a cap is not suspected after that.
 pub(super) const CAP_DISPROVED: f64 = 280.0;
+/// Refusals in a row, each at a level above all that were admitted since the one before, that show a cap where a rate was
+/// supposed: under a rate one in a hundred is …
+pub(super) const CAP_TOPPED: u32 = 3;
+/// … if so many were admitted in between.
+pub(super) const CAP_TOPPED_AFTER: u64 = 30;
 /// A server's count may differ from ours by this share of it, for what is on its way.
 pub(super) const CAP_SLACK: f64 = 0.03;
 /// How long a refuted cap is not suspected again.
