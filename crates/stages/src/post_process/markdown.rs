@@ -170,7 +170,9 @@ fn inline(line: &str) -> String {
         copied = start + length;
     }
     out.push_str(&line[copied..]);
-    out
+    // What stood apart must not become a link or a fence, which would take words along.
+    let makes = |mark: &str| out.matches(mark).count() > line.matches(mark).count();
+    if ["](", "```", "~~~"].into_iter().any(makes) { line.into_owned() } else { out }
 }
 
 /// Marks that may be open at once on a line: it bounds the search for the partner.
@@ -236,6 +238,7 @@ mod tests {
             "De motie-Van der Plas - dus nu - kost 3 * 4 euro, 2 > 1 en snake_case_naam blijft.",
             "C# en #hashtag, ~5 en a_b; [1] en (2) en 5 | 6.",
             "-5 graden",
+            "[]_(a)_ en [a]**(b)**",
             "_",
             "**",
         ] {
