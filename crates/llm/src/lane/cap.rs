@@ -223,7 +223,13 @@ impl Cap {
             }
             Mode::Hold { wait, .. } if test => {
                 let displaced = self.former.is_some_and(|(at, _)| now - at < DISPLACED);
-                let wait = if displaced { DISPLACED_PROBE } else { (wait * PROBE_BACKOFF).min(PROBE_EVERY_MAX) };
+                let restored = self.former.is_some_and(|(_, former)| self.limit >= CAP_LOWERED * former);
+                // What has risen again is like any other cap once a second test of it is refused.
+                if restored && wait > PROBE_EVERY {
+                    self.former = None;
+                }
+                let longer = (wait * PROBE_BACKOFF).min(PROBE_EVERY_MAX);
+                let wait = if displaced && !restored { DISPLACED_PROBE } else { longer };
                 self.contradictions = 0;
                 self.risen = 0;
                 self.mode = Mode::Hold { confirmed: true, due: now + (wait * jitter).max(gate_wait), wait, probing: false };
