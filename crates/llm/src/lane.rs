@@ -67,11 +67,12 @@ pub struct Settings {
     pub shared: bool,
     /// Decides when tests happen, so that several lanes do not test at once.
     pub seed: u64,
-    /// Parts of the controller that are left out, to see what they are worth. None, outside of that.
+    /// Parts of the controller that are left out.
     pub without: Without,
 }
 
-/// Parts of the controller that can be left out.
+/// Parts of the controller that can be left out, to see what they are worth. Outside of that all are in force, but for the
+/// knee of a model in this process.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Without {
     /// The floor that admitted work has proved.
@@ -84,6 +85,8 @@ pub struct Without {
     pub single_test: bool,
     /// Telling refusals by accident from limits.
     pub accidents: bool,
+    /// The level at which a server begins to queue.
+    pub knee: bool,
 }
 
 /// What a request weighs.
@@ -449,7 +452,7 @@ impl Lane {
         if let Some(more) = self.accidents.dares() {
             return if (level as f64) < more * self.cap.limit { Ok(false) } else { Err(now + WINDOW) };
         }
-        let permitted = if self.is_paced() { f64::INFINITY } else { self.knee.permitted() };
+        let permitted = if self.is_paced() || self.settings.without.knee { f64::INFINITY } else { self.knee.permitted() };
         let gate = self.settings.without.gate || self.good as f64 >= CAP_GATE * f64::from(self.cost.max(1));
         if self.settings.without.single_test && self.cap.overrun(now, level) {
             return Ok(false);
@@ -821,6 +824,7 @@ impl Lane {
         let refusing = self.is_paced() || self.cap.is_held();
         if binding
             && !self.cap.is_fixed()
+            && !self.settings.without.knee
             && let Some(level) = self.knee.judge(now, refusing)
         {
             self.cap.settle(level);

@@ -93,6 +93,27 @@ fn nor_is_it_to_see_whether_refusals_are_accidents() {
 }
 
 #[test]
+fn a_model_in_this_process_is_not_taken_for_a_server_that_queues() {
+    let most = |without: Without| {
+        let mut lane = Lane::new(Settings { without, ..settings(4, 1, 64) });
+        let mut flying: VecDeque<Ticket> = VecDeque::new();
+        // One answer every 10 ms, however many are in flight.
+        for tick in 0..10_000_u32 {
+            let now = at(f64::from(tick) / 100.0);
+            if let Some(ticket) = flying.pop_front() {
+                lane.landed(now, ticket, Outcome::Answered(None), &RateLimits::default());
+            }
+            while let Ok(ticket) = lane.admit(now, LOAD) {
+                flying.push_back(ticket);
+            }
+        }
+        lane.limit()
+    };
+    assert!(most(Without::default()) < 16);
+    assert_eq!(most(Without { knee: true, ..Without::default() }), 64);
+}
+
+#[test]
 fn a_dead_server_is_probed_by_one_request_at_a_time() {
     let mut lane = Lane::new(settings(8, 1, 64));
     for _ in 0..5 {

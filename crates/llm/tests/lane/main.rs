@@ -39,6 +39,7 @@ fn ablations() {
         ("without the request gate", Without { gate: true, ..none }),
         ("without single tests of a cap", Without { single_test: true, ..none }),
         ("without telling accidents from limits", Without { accidents: true, ..none }),
+        ("without the knee of servers that queue", Without { knee: true, ..none }),
     ] {
         println!("\n{name}\n{}", Summary::HEAD);
         run(&scenarios, without).iter().for_each(|summary| println!("{summary}"));
