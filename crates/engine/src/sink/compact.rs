@@ -29,7 +29,7 @@ impl Sink {
                 for file in &group {
                     parts.push(read(&self.files.results, &file.path).await?);
                 }
-                let (rows, bytes) = merge(&parts, &key, self.files.layout.properties.clone(), |_| false)?;
+                let (rows, bytes) = merge(parts, &key, self.files.layout.properties.clone(), |_| false)?;
                 commit.removed.extend(group.iter().map(|file| file.path.clone()));
                 commit.added.push(self.files.store(partition.clone(), rows, bytes, false).await?);
             }
@@ -63,7 +63,7 @@ impl Sink {
         for file in group {
             parts.push(read(folder, &file.path).await?);
         }
-        merge(&parts, key, writer_properties().build(), |_| false)
+        merge(parts, key, writer_properties().build(), |_| false)
     }
 }
 

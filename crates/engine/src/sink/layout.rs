@@ -82,7 +82,12 @@ pub(super) struct OpenFile {
 
 impl OpenFile {
     pub(super) fn new(schema: &SchemaRef, properties: WriterProperties) -> Result<Self> {
-        let writer = ArrowWriter::try_new(Vec::new(), Arc::clone(schema), Some(properties)).map_err(not_written)?;
+        Self::with_capacity(schema, properties, 0)
+    }
+
+    /// A file that will have about so many bytes.
+    pub(super) fn with_capacity(schema: &SchemaRef, properties: WriterProperties, bytes: usize) -> Result<Self> {
+        let writer = ArrowWriter::try_new(Vec::with_capacity(bytes), Arc::clone(schema), Some(properties)).map_err(not_written)?;
         Ok(Self { writer, rows: 0 })
     }
 

@@ -30,8 +30,9 @@ pub(super) async fn each_key(folder: &Folder, file: &DataFile, key: &str, mut ea
     Ok(())
 }
 
-/// The rows of several files in one, without those whose keys `leaves` names.
-pub(super) fn merge(parts: &[Bytes], key: &str, properties: WriterProperties, leaves: impl Fn(&str) -> bool) -> Result<(u64, Vec<u8>)> {
+/// The rows of several files in one, without those whose keys `leaves` names. Each part is let go of once it is read: what is
+/// merged is in memory once.
+pub(super) fn merge(parts: Vec<Bytes>, key: &str, properties: WriterProperties, leaves: impl Fn(&str) -> bool) -> Result<(u64, Vec<u8>)> {
     let failed = |error: parquet::errors::ParquetError| Error::failed("a file of results cannot be read").because(error);
     // Files of different runs may have different columns: the newest run's come first, older ones fill in nulls.
     let mut fields: Vec<Arc<Field>> = Vec::new();
@@ -44,9 +45,9 @@ pub(super) fn merge(parts: &[Bytes], key: &str, properties: WriterProperties, le
         }
     }
     let schema = Arc::new(Schema::new(fields));
-    let mut output = OpenFile::new(&schema, properties)?;
+    let mut output = OpenFile::with_capacity(&schema, properties, parts.iter().map(Bytes::len).sum())?;
     for file in parts {
-        for batch in ParquetRecordBatchReaderBuilder::try_new(file.clone()).map_err(failed)?.build().map_err(failed)? {
+        for batch in ParquetRecordBatchReaderBuilder::try_new(file).map_err(failed)?.build().map_err(failed)? {
             let batch = batch?;
             let keys = keys_of(&batch, key)?;
             let stays: BooleanArray = keys.as_string::<i32>().iter().map(|key| Some(key.is_none_or(|key| !leaves(key)))).collect();

@@ -48,7 +48,7 @@ impl Sink {
                 if leaving < file.rows {
                     let bytes = read(&folder, &file.path).await?;
                     let properties = if is_dead { writer_properties().build() } else { self.files.layout.properties.clone() };
-                    let (rows, bytes) = merge(&[bytes], &self.files.layout.key, properties, leaves)?;
+                    let (rows, bytes) = merge(vec![bytes], &self.files.layout.key, properties, leaves)?;
                     match is_dead {
                         true => commit.dead_letters.push(self.files.store_dead(rows, bytes, false).await?),
                         false => commit.added.push(self.files.store(file.partition.clone(), rows, bytes, false).await?),
