@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 
+use parquet::file::properties::WriterProperties;
 use promptmill_core::Result;
 
 use super::Sink;
@@ -25,11 +26,8 @@ impl Sink {
         let key = self.files.layout.key.clone();
         for (partition, files) in partitions {
             for group in groups(&files, self.files.target_bytes as u64) {
-                let mut parts = Vec::with_capacity(group.len());
-                for file in &group {
-                    parts.push(read(&self.files.results, &file.path).await?);
-                }
-                let (rows, bytes) = merge(parts, &key, self.files.layout.properties.clone(), |_| false)?;
+                let properties = self.files.layout.properties.clone();
+                let (rows, bytes) = merged(&self.files.results, &group, &key, properties).await?;
                 commit.removed.extend(group.iter().map(|file| file.path.clone()));
                 commit.added.push(self.files.store(partition.clone(), rows, bytes, false).await?);
             }
@@ -37,15 +35,15 @@ impl Sink {
         let letters = self.log.dead_letters().to_vec();
         if letters.len() > SMALL_FILES {
             for group in groups(&letters, self.files.target_bytes as u64) {
-                let bytes = self.merged(&self.files.dead, &group, &key).await?;
+                let (rows, bytes) = merged(&self.files.dead, &group, &key, writer_properties().build()).await?;
                 commit.removed.extend(group.iter().map(|file| format!("dead_letters/{}", file.path)));
-                commit.dead_letters.push(self.files.store_dead(bytes.0, bytes.1, false).await?);
+                commit.dead_letters.push(self.files.store_dead(rows, bytes, false).await?);
             }
         }
         let index = self.log.index().to_vec();
         let neighbours = longest_run(&index, self.files.target_bytes as u64);
         if neighbours.len() > SMALL_FILES {
-            let (rows, bytes) = self.merged(&self.files.index, &neighbours, "key").await?;
+            let (rows, bytes) = merged(&self.files.index, &neighbours, "key", writer_properties().build()).await?;
             commit.removed.extend(neighbours.iter().map(|file| format!("index/{}", file.path)));
             let file = DataFile { path: self.files.name(), rows, bytes: bytes.len() as u64, partition: vec![] };
             self.files.index.put(&file.path, bytes).await?;
@@ -57,14 +55,15 @@ impl Sink {
         let Commit { added, dead_letters, index, removed, .. } = commit;
         self.append(Commit { added, dead_letters, index, removed, ..self.record() }).await
     }
+}
 
-    async fn merged(&self, folder: &Folder, group: &[&DataFile], key: &str) -> Result<(u64, Vec<u8>)> {
-        let mut parts = Vec::with_capacity(group.len());
-        for file in group {
-            parts.push(read(folder, &file.path).await?);
-        }
-        merge(parts, key, writer_properties().build(), |_| false)
+/// These files of a folder in one, and how many rows it has.
+async fn merged(folder: &Folder, group: &[&DataFile], key: &str, properties: WriterProperties) -> Result<(u64, Vec<u8>)> {
+    let mut parts = Vec::with_capacity(group.len());
+    for file in group {
+        parts.push(read(folder, &file.path).await?);
     }
+    merge(parts, key, properties, |_| false)
 }
 
 /// The most small files that stand next to each other: in the index the order counts.
