@@ -93,7 +93,7 @@ fn nor_is_it_to_see_whether_refusals_are_accidents() {
 }
 
 #[test]
-fn a_model_in_this_process_is_not_taken_for_a_server_that_queues() {
+fn without_the_knee_slower_answers_hold_nothing_back() {
     let most = |without: Without| {
         let mut lane = Lane::new(Settings { without, ..settings(4, 1, 64) });
         let mut flying: VecDeque<Ticket> = VecDeque::new();
