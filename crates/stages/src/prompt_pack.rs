@@ -5,16 +5,16 @@
 //! by `llm`, at the moment a slot is free: only there are leftover rows, the size that works and the lane
 //! known.
 
+mod item;
+
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayAccessor, AsArray, BooleanArray, FixedSizeBinaryBuilder, RecordBatch, StringBuilder};
-use arrow::compute::{cast, filter_record_batch};
-use arrow::datatypes::{DataType, Field, Float64Type, Int64Type, Schema, SchemaRef, UInt64Type};
-use arrow::util::display::{ArrayFormatter, FormatOptions};
+use arrow::array::{AsArray, BooleanArray, FixedSizeBinaryBuilder, RecordBatch, StringBuilder};
+use arrow::compute::filter_record_batch;
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use async_stream::try_stream;
 use futures::{StreamExt, TryStreamExt};
-use minijinja::value::{Enumerator, Object, Value};
 use minijinja::{Environment, ErrorKind, UndefinedBehavior};
 use promptmill_core::{
     AnswerShape, BatchStream, Declares, Error, Fingerprint, Mistake, Result, Stage, StageConfig, StageContext, columns, nearest,
@@ -22,6 +22,7 @@ use promptmill_core::{
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use self::item::Template;
 use crate::answer::AnswerSetting;
 use crate::setting::Adaptive;
 
@@ -102,8 +103,7 @@ impl Stage for PromptPack {
 
     fn run(self: Arc<Self>, mut input: BatchStream, context: StageContext) -> BatchStream {
         try_stream! {
-            let renderer = Renderer::new(&self.item)?;
-            let asked = Fingerprint::of([context.question.as_bytes()]);
+            let questions = Questions { template: Template::new(&self.item)?, asked: Fingerprint::of([context.question.as_bytes()]) };
             let mut schema: Option<SchemaRef> = None;
             while let Some(batch) = input.try_next().await? {
                 let schema = match &schema {
@@ -113,7 +113,7 @@ impl Stage for PromptPack {
                         Arc::clone(schema.insert(output))
                     }
                 };
-                let batch = renderer.questions(&batch, schema, asked, &context)?;
+                let batch = questions.of(&batch, schema, &context)?;
                 if batch.num_rows() > 0 {
                     yield batch;
                 }
@@ -178,45 +178,32 @@ pub(crate) fn environment() -> Environment<'static> {
     environment
 }
 
-/// Renders the items of a batch.
-struct Renderer {
-    environment: Environment<'static>,
-    reads: Vec<String>,
+/// Makes questions of the rows of a batch.
+struct Questions {
+    template: Template,
+    /// The fingerprint of what all questions share.
+    asked: Fingerprint,
 }
 
-impl Renderer {
-    fn new(item: &str) -> Result<Self> {
-        let failed = |error| Error::failed("the template `item` cannot be used").because(error);
-        let mut environment = environment();
-        environment.add_template_owned("item", item.to_owned()).map_err(failed)?;
-        let reads = environment.get_template("item").map_err(failed)?.undeclared_variables(false).into_iter().collect();
-        Ok(Self { environment, reads })
-    }
-
+impl Questions {
     /// The batch with item and question, without the rows that are settled.
-    fn questions(&self, batch: &RecordBatch, schema: SchemaRef, asked: Fingerprint, context: &StageContext) -> Result<RecordBatch> {
+    fn of(&self, batch: &RecordBatch, schema: SchemaRef, context: &StageContext) -> Result<RecordBatch> {
         let rows = batch.num_rows();
-        let template = self.environment.get_template("item").map_err(|error| Error::failed("no template").because(error))?;
-        let columns = self
-            .reads
-            .iter()
-            .filter_map(|name| Some((name.as_str().into(), batch.column_by_name(name)?)))
-            .map(|(name, array)| Ok((name, Column::new(array)?)))
-            .collect::<Result<Arc<[(Box<str>, Column)]>>>()?;
         let keys = batch
             .column_by_name(columns::KEY)
             .and_then(|keys| keys.as_string_opt::<i32>())
             .ok_or_else(|| Error::failed(format!("column `{}` is not in the plan", columns::KEY)))?;
+        let mut rendered = self.template.items(batch)?;
         let mut items = StringBuilder::with_capacity(rows, rows * 1024);
         let mut questions = FixedSizeBinaryBuilder::with_capacity(rows, 16);
         let mut open = Vec::with_capacity(rows);
         // Where nothing is asked, what is settled is answered once more from the journal.
         let all_open = context.answered.is_empty() || !context.asks;
         for row in 0..rows {
-            let item = template
-                .render(Value::from_object(Row { columns: Arc::clone(&columns), row }))
+            let item = rendered
+                .of(row)
                 .map_err(|error| Error::failed(format!("the item of row `{}` cannot be rendered", keys.value(row))).because(error))?;
-            let question = Fingerprint::of([asked.as_bytes().as_slice(), item.as_bytes()]);
+            let question = Fingerprint::of([self.asked.as_bytes().as_slice(), item.as_bytes()]);
             open.push(all_open || !context.answered.contains(keys.value(row), question));
             items.append_value(item);
             questions.append_value(question.as_bytes())?;
@@ -228,76 +215,5 @@ impl Renderer {
         let kept = open.iter().filter(|open| **open).count();
         context.meter.add(|meter| &meter.unchanged, (rows - kept) as u64);
         if kept == rows { Ok(whole) } else { Ok(filter_record_batch(&whole, &BooleanArray::from(open))?) }
-    }
-}
-
-/// A column in a form from which templates can read values.
-#[derive(Debug)]
-enum Column {
-    Text(arrow::array::StringArray),
-    Int(arrow::array::Int64Array),
-    UInt(arrow::array::UInt64Array),
-    Float(arrow::array::Float64Array),
-    Bool(BooleanArray),
-    /// Anything else, as its display text: dates as `2024-03-05`, lists as `[a, b]`.
-    Shown(Vec<Option<String>>),
-}
-
-impl Column {
-    fn new(array: &Arc<dyn Array>) -> Result<Self> {
-        use DataType::{
-            Boolean, Dictionary, Float16, Float32, Float64, Int8, Int16, Int32, Int64, LargeUtf8, UInt8, UInt16, UInt32, UInt64, Utf8,
-            Utf8View,
-        };
-        Ok(match array.data_type() {
-            Utf8 | LargeUtf8 | Utf8View => Self::Text(cast(array, &Utf8)?.as_string().clone()),
-            Dictionary(_, value) if value.is_string() => Self::Text(cast(array, &Utf8)?.as_string().clone()),
-            Int8 | Int16 | Int32 | Int64 => Self::Int(cast(array, &Int64)?.as_primitive::<Int64Type>().clone()),
-            UInt8 | UInt16 | UInt32 | UInt64 => Self::UInt(cast(array, &UInt64)?.as_primitive::<UInt64Type>().clone()),
-            Float16 | Float32 | Float64 => Self::Float(cast(array, &Float64)?.as_primitive::<Float64Type>().clone()),
-            Boolean => Self::Bool(array.as_boolean().clone()),
-            _ => {
-                let options = FormatOptions::default();
-                let shown = ArrayFormatter::try_new(array, &options)?;
-                Self::Shown((0..array.len()).map(|row| array.is_valid(row).then(|| shown.value(row).to_string())).collect())
-            }
-        })
-    }
-
-    fn value(&self, row: usize) -> Value {
-        match self {
-            Self::Text(array) => value_at(array, row),
-            Self::Int(array) => value_at(array, row),
-            Self::UInt(array) => value_at(array, row),
-            Self::Float(array) => value_at(array, row),
-            Self::Bool(array) => value_at(array, row),
-            Self::Shown(texts) => texts[row].as_deref().map_or(Value::from(()), Value::from),
-        }
-    }
-}
-
-fn value_at<'a, A>(array: &'a A, row: usize) -> Value
-where
-    &'a A: ArrayAccessor<Item: Into<Value>>,
-{
-    if array.is_null(row) { Value::from(()) } else { ArrayAccessor::value(&array, row).into() }
-}
-
-/// One row, as a template sees it.
-#[derive(Debug)]
-struct Row {
-    columns: Arc<[(Box<str>, Column)]>,
-    row: usize,
-}
-
-impl Object for Row {
-    fn get_value(self: &Arc<Self>, key: &Value) -> Option<Value> {
-        let name = key.as_str()?;
-        let (_, column) = self.columns.iter().find(|(column, _)| **column == *name)?;
-        Some(column.value(self.row))
-    }
-
-    fn enumerate(self: &Arc<Self>) -> Enumerator {
-        Enumerator::Values(self.columns.iter().map(|(name, _)| Value::from(&**name)).collect())
     }
 }
