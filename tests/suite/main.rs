@@ -17,6 +17,7 @@ mod faults;
 mod first_run;
 mod guide;
 mod init;
+mod lanes;
 mod lockfile;
 mod money;
 mod pass_through;
