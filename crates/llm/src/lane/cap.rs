@@ -10,9 +10,9 @@ use std::collections::VecDeque;
 use super::Bounds;
 use super::board::BEAT;
 use super::constants::{
-    CAP_CONTRADICTIONS, CAP_CUT, CAP_DISPROVED, CAP_LOWERED, CAP_REFUTED, CAP_SLACK, CAP_TOGETHER, CAP_TOPPED, CAP_TOPPED_AFTER, DISPLACED,
-    DISPLACED_PROBE, DOUBLING, FIRST_CAP_PROBE, GENTLE_CLIMB, PARADOX_MEMORY, PARADOX_SLACK, PARADOXES, PROBE_BACKOFF, PROBE_EVERY,
-    PROBE_EVERY_MAX, TOGETHER,
+    BACK_AGAIN, CAP_CONTRADICTIONS, CAP_CUT, CAP_DISPROVED, CAP_LOWERED, CAP_REFUTED, CAP_SLACK, CAP_TOGETHER, CAP_TOPPED,
+    CAP_TOPPED_AFTER, CEILING_MOVED, DISPLACED, DISPLACED_PROBE, DOUBLING, FIRST_CAP_PROBE, GENTLE_CLIMB, PARADOX_MEMORY, PARADOX_SLACK,
+    PARADOXES, PROBE_BACKOFF, PROBE_EVERY, PROBE_EVERY_MAX, TOGETHER,
 };
 
 /// The limit on requests in flight.
@@ -39,6 +39,8 @@ pub(super) struct Cap {
     paradoxes: VecDeque<f64>,
     /// The level before it fell, and when.
     former: Option<(f64, f64)>,
+    /// The level that was far too high when the last search began: the cap may rise to it again.
+    fallen_from: Option<f64>,
     /// Mean time until a refusal arrives: what left within it is not known to have been refused.
     pub(super) refusal_time: f64,
 }
@@ -77,6 +79,7 @@ impl Cap {
             highest: 0,
             paradoxes: VecDeque::new(),
             former: None,
+            fallen_from: None,
             refusal_time: 0.05,
         }
     }
@@ -131,7 +134,12 @@ impl Cap {
                     return Err(*due);
                 }
                 let doubling = self.limit * std::f64::consts::LN_2 / DOUBLING;
-                let speed = if *gentle { doubling.min(GENTLE_CLIMB * ((now - *since) / DOUBLING).exp2()) } else { doubling };
+                let is_back = self.fallen_from.is_some_and(|level| (CAP_LOWERED..CEILING_MOVED).contains(&(self.limit / level)));
+                let speed = match *gentle {
+                    true if is_back => doubling.min(BACK_AGAIN),
+                    true => doubling.min(GENTLE_CLIMB * ((now - *since) / DOUBLING).exp2()),
+                    false => doubling,
+                };
                 if self.share < 1.0 {
                     // The others follow at their next look, and only then is anything known of the new level.
                     *due = now + 1.5 * BEAT;
@@ -255,6 +263,7 @@ impl Cap {
                     self.mode = Mode::Hold { confirmed, due, wait, probing };
                 } else {
                     self.former = Some((now, self.limit));
+                    self.fallen_from = Some(self.limit).filter(|_| confirmed);
                     self.search(level);
                 }
                 Verdict::Cap
@@ -339,6 +348,7 @@ impl Cap {
     pub(super) fn refute(&mut self, now: f64) {
         self.refuted = self.refuted.max(now);
         self.contradictions = 0;
+        self.fallen_from = None;
         let former = self.former.take().map_or(0.0, |(_, level)| level);
         self.set(self.limit.max(former));
         self.climb(now, false);

@@ -19,6 +19,9 @@ pub(super) const DOUBLING: f64 = 0.5;
 pub(super) const BLIND: f64 = 64.0;
 /// Requests a second that a climb starts with where a ceiling was known just before.
 pub(super) const GENTLE_CLIMB: f64 = 4.0;
+/// Requests a second that it adds where the cap was before it fell: it has most likely risen to the same level, and at
+/// the speed of other climbs eight requests leave before the first refusal is here.
+pub(super) const BACK_AGAIN: f64 = 8.0;
 /// Growth at each look at the board while several processes climb together.
 pub(super) const TOGETHER: f64 = 1.25;
 /// From a refusal that looks like a cap to its first test.
