@@ -19,8 +19,9 @@ use tokio::runtime::{Handle, RuntimeFlavor};
 
 use file::{Cursor, SortedFile};
 
-/// Bytes of records that stay in memory: a million of sixteen bytes each.
-const IN_MEMORY: usize = 16 << 20;
+/// Records that stay in memory, of 8 or 16 bytes each: jobs of up to a million rows need no file. In the tests of those who
+/// use this a handful, so that they see files as well.
+const IN_MEMORY: usize = if cfg!(test) { 4 } else { 1 << 20 };
 /// So many files of about one size become one: whoever only writes writes each record a few times, however many there are.
 const FILES_OF_A_SIZE: usize = 16;
 /// For look-ups a file is kept apart only if it is so many times as long as all that came after it: they are few, then.
@@ -124,7 +125,7 @@ pub(crate) struct Sorted<R> {
 
 impl<R: Record> Default for Sorted<R> {
     fn default() -> Self {
-        Self::with_at_most(IN_MEMORY / R::BYTES)
+        Self::with_at_most(IN_MEMORY)
     }
 }
 
@@ -488,6 +489,14 @@ mod tests {
         });
         seen.expect("reads");
         assert_eq!(first, Some((crowd, 0)));
+    }
+
+    #[test]
+    fn a_full_disk_is_told_with_the_folder_and_the_way_out() {
+        let error = not_written(io::Error::from(io::ErrorKind::StorageFull));
+        assert!(error.to_string().contains(&format!("`{}`", std::env::temp_dir().display())), "{error}");
+        let Error::Failed(failure) = error else { panic!("a failure") };
+        assert!(failure.hint.expect("a hint").contains("`TMPDIR`"));
     }
 
     #[test]
