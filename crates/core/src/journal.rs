@@ -111,7 +111,10 @@ pub trait Journal: Debug + Send + Sync + 'static {
 /// Says which rows are already in the results or in the dead letters.
 pub trait Answered: Debug + Send + Sync + 'static {
     /// Whether the row with this key has been settled with this very question.
-    fn contains(&self, key: &str, question: Fingerprint) -> bool;
+    ///
+    /// # Errors
+    /// When what was settled cannot be read.
+    fn contains(&self, key: &str, question: Fingerprint) -> Result<bool>;
 
     /// Whether surely no row has been settled, so that nobody need work out what to ask for.
     fn is_empty(&self) -> bool {
@@ -124,8 +127,8 @@ pub trait Answered: Debug + Send + Sync + 'static {
 pub struct NothingAnswered;
 
 impl Answered for NothingAnswered {
-    fn contains(&self, _key: &str, _question: Fingerprint) -> bool {
-        false
+    fn contains(&self, _key: &str, _question: Fingerprint) -> Result<bool> {
+        Ok(false)
     }
 
     fn is_empty(&self) -> bool {

@@ -8,26 +8,28 @@
 //! Every so often what all records amount to is written beside them as a checkpoint, so that a long history is not
 //! read record by record.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use bytes::Bytes;
 use datafusion::arrow::array::{ArrayRef, AsArray, FixedSizeBinaryBuilder, RecordBatch, StringArray, StringBuilder};
 use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use futures::{StreamExt, TryStreamExt};
 use parquet::arrow::ArrowWriter;
-use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+use parquet::arrow::async_reader::ParquetRecordBatchStreamBuilder;
 use parquet::basic::{Compression, ZstdLevel};
 use parquet::file::properties::{WriterProperties, WriterPropertiesBuilder};
 use promptmill_core::{Answered, Error, Fingerprint, Result};
 use serde::{Deserialize, Serialize};
 
+use crate::sorted::Sorted;
 use crate::storage::Folder;
 
 /// A checkpoint is written with every so manyeth commit.
 const CHECKPOINT_EVERY: u64 = 50;
 /// Records and indexes that are read at once.
 const READ_AT_ONCE: usize = 8;
+/// Rows of an index that are read at once.
+const INDEX_BATCH: usize = 8192;
 /// On a store without locks every run starts its files at its commit's number times this, so that no two runs ever
 /// write a file of the same name.
 const FILES_OF_A_COMMIT: u64 = 100_000;
@@ -150,6 +152,10 @@ impl Outcome {
             Self::Dead => "dead",
             Self::Gone => "gone",
         }
+    }
+
+    fn named(name: &str) -> Option<Self> {
+        [Self::Answered, Self::Dead, Self::Gone].into_iter().find(|outcome| outcome.name() == name)
     }
 }
 
@@ -329,29 +335,34 @@ impl CommitLog {
     /// If an index is missing or cannot be read.
     pub(crate) async fn settled(&self, with_dead_letters: bool) -> Result<Settled> {
         let folder = self.state.folder("index");
-        let mut rows = Vec::with_capacity(self.folded.index.iter().map(|file| file.rows as usize).sum());
+        let mut rows = Sorted::default();
         let mut files = futures::stream::iter(&self.folded.index)
             .map(|file| {
                 let folder = &folder;
-                async move { Ok::<_, Error>((file, folder.get(&file.path).await?)) }
+                async move {
+                    let name = format!("{folder}/{}", file.path);
+                    let opened = ParquetRecordBatchStreamBuilder::new(folder.reader(&file.path, file.bytes)).await;
+                    let opened = opened.and_then(|file| file.with_batch_size(INDEX_BATCH).build());
+                    opened.map_err(|error| unreadable(&name, error)).map(|batches| (name, batches))
+                }
             })
             .buffered(READ_AT_ONCE);
-        while let Some((file, bytes)) = files.try_next().await? {
-            let name = format!("{folder}/{}", file.path);
-            let bytes = bytes.ok_or_else(|| Error::failed(format!("index `{name}` is missing")).hint("restore it from a backup"))?;
-            read_index(bytes, |key, question, outcome| {
-                let question = match outcome {
-                    Outcome::Answered => of_question(question),
-                    Outcome::Dead if with_dead_letters => of_question(question),
-                    Outcome::Dead => UNSETTLED,
-                    Outcome::Gone => GONE,
-                };
-                rows.push((key_hash(key), question));
-            })
-            .map_err(|error| Error::failed(format!("index `{name}` cannot be read")).hint("restore it from a backup").because(error))?;
+        while let Some((name, mut batches)) = files.try_next().await? {
+            while let Some(batch) = batches.try_next().await.map_err(|error| unreadable(&name, error))? {
+                for row in index_rows(&batch).map_err(|error| unreadable(&name, error))? {
+                    let (key, question, outcome) = row.map_err(|error| unreadable(&name, error))?;
+                    let question = match outcome {
+                        Outcome::Answered => of_question(question),
+                        Outcome::Dead if with_dead_letters => of_question(question),
+                        Outcome::Dead => UNSETTLED,
+                        Outcome::Gone => GONE,
+                    };
+                    rows.push((key_hash(key), question))?;
+                }
+            }
         }
         drop(files);
-        Ok(Settled::new(rows))
+        Settled::new(rows)
     }
 }
 
@@ -368,20 +379,22 @@ fn to_json(record: &impl Serialize) -> Result<Vec<u8>> {
     serde_json::to_vec_pretty(record).map_err(|error| Error::failed("a commit cannot be written as JSON").because(error))
 }
 
-fn read_index(bytes: Bytes, mut each: impl FnMut(&str, Fingerprint, Outcome)) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
-    let names: BTreeMap<&str, Outcome> =
-        [Outcome::Answered, Outcome::Dead, Outcome::Gone].into_iter().map(|outcome| (outcome.name(), outcome)).collect();
-    for batch in ParquetRecordBatchReaderBuilder::try_new(bytes)?.build()? {
-        let batch = batch?;
-        let keys = batch.column(0).as_string_opt::<i32>().ok_or("no keys")?;
-        let questions = batch.column(1).as_fixed_size_binary_opt().ok_or("no questions")?;
-        let outcomes = batch.column(2).as_string_opt::<i32>().ok_or("no outcomes")?;
-        for row in 0..batch.num_rows() {
-            let outcome = names.get(outcomes.value(row)).ok_or("an unknown outcome")?;
-            each(keys.value(row), Fingerprint::from_bytes(questions.value(row).try_into()?), *outcome);
-        }
-    }
-    Ok(())
+/// Why an index cannot be read.
+type Unreadable = Box<dyn std::error::Error + Send + Sync>;
+
+fn unreadable(index: &str, error: impl Into<Unreadable>) -> Error {
+    Error::failed(format!("index `{index}` cannot be read")).hint("restore it from a backup").because(error)
+}
+
+/// Key, question and outcome of each row of an index.
+fn index_rows(batch: &RecordBatch) -> Result<impl Iterator<Item = Result<(&str, Fingerprint, Outcome), Unreadable>>, Unreadable> {
+    let keys = batch.column(0).as_string_opt::<i32>().ok_or("no keys")?;
+    let questions = batch.column(1).as_fixed_size_binary_opt().ok_or("no questions")?;
+    let outcomes = batch.column(2).as_string_opt::<i32>().ok_or("no outcomes")?;
+    Ok((0..batch.num_rows()).map(|row| {
+        let question = Fingerprint::from_bytes(questions.value(row).try_into()?);
+        Ok((keys.value(row), question, Outcome::named(outcomes.value(row)).ok_or("an unknown outcome")?))
+    }))
 }
 
 fn index_schema() -> SchemaRef {
@@ -433,54 +446,52 @@ const UNSETTLED: u64 = 0;
 /// Stands for the question of a row that has left the results.
 const GONE: u64 = 1;
 
-/// The rows that are settled, as sorted hashes of key and question: 16 bytes a row.
-#[derive(Debug, Default)]
-pub(crate) struct Settled(Vec<(u64, u64)>);
+/// The rows that are settled, as sorted hashes of key and question: 16 bytes a row, not all of them in memory.
+#[derive(Debug)]
+pub(crate) struct Settled {
+    rows: Sorted<(u64, u64)>,
+    settled: u64,
+}
 
 impl Settled {
     /// Of every key the last word counts.
-    fn new(mut rows: Vec<(u64, u64)>) -> Self {
-        // Stable: what was said later stays behind what was said earlier.
-        rows.sort_by_key(|(key, _)| *key);
-        let mut kept = 0;
-        for at in 0..rows.len() {
-            let is_last = rows.get(at + 1).is_none_or(|(key, _)| *key != rows[at].0);
-            if is_last && rows[at].1 != GONE {
-                rows[kept] = rows[at];
-                kept += 1;
-            }
-        }
-        rows.truncate(kept);
-        Self(rows)
+    fn new(rows: Sorted<(u64, u64)>) -> Result<Self> {
+        let mut settled = 0;
+        let rows = rows.finish(|(key, question), behind| {
+            let stays = question != GONE && behind.is_none_or(|(behind, _)| behind != key);
+            settled += u64::from(stays && question != UNSETTLED);
+            stays
+        })?;
+        Ok(Self { rows, settled })
     }
 
     /// How many rows are settled.
-    pub(crate) fn len(&self) -> usize {
-        self.0.iter().filter(|(_, question)| *question != UNSETTLED).count()
+    pub(crate) fn len(&self) -> u64 {
+        self.settled
     }
 
     /// Whether the row with this key is in the results or the dead letters, whatever was asked.
-    pub(crate) fn has_key(&self, key: &str) -> bool {
-        !self.0.is_empty() && self.question(key_hash(key)).is_some()
+    pub(crate) fn has_key(&self, key: &str) -> Result<bool> {
+        Ok(!self.rows.is_empty() && self.question(key)?.is_some())
     }
 
     /// The hashes of all keys, in order.
-    pub(crate) fn keys(&self) -> impl Iterator<Item = u64> {
-        self.0.iter().map(|(key, _)| *key)
+    pub(crate) fn keys(&self) -> Result<impl Iterator<Item = Result<u64>> + '_> {
+        Ok(self.rows.iter()?.map(|row| row.map(|(key, _)| key)))
     }
 
-    fn question(&self, key: u64) -> Option<u64> {
-        self.0.binary_search_by_key(&key, |(key, _)| *key).ok().map(|at| self.0[at].1)
+    fn question(&self, key: &str) -> Result<Option<u64>> {
+        Ok(self.rows.last(key_hash(key))?.map(|(_, question)| question))
     }
 }
 
 impl Answered for Settled {
-    fn contains(&self, key: &str, question: Fingerprint) -> bool {
-        !self.0.is_empty() && self.question(key_hash(key)) == Some(of_question(question))
+    fn contains(&self, key: &str, question: Fingerprint) -> Result<bool> {
+        Ok(!self.rows.is_empty() && self.question(key)? == Some(of_question(question)))
     }
 
     fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.rows.is_empty()
     }
 }
 
@@ -520,9 +531,10 @@ mod tests {
     }
 
     async fn indexed(log: &CommitLog, name: &str, rows: &[Settlement]) -> Vec<DataFile> {
-        let bytes = index_file(rows).expect("an index");
-        log.state.put(&format!("index/{name}"), bytes).await.expect("written");
-        vec![DataFile { path: name.into(), rows: rows.len() as u64, bytes: 1, partition: vec![] }]
+        let index = index_file(rows).expect("an index");
+        let (rows, bytes) = (rows.len() as u64, index.len() as u64);
+        log.state.put(&format!("index/{name}"), index).await.expect("written");
+        vec![DataFile { path: name.into(), rows, bytes, partition: vec![] }]
     }
 
     #[tokio::test]
@@ -559,13 +571,19 @@ mod tests {
         assert_eq!((log.len(), log.next_file()), (2, 9));
         let settled = log.settled(true).await.expect("reads");
         assert_eq!(settled.len(), 3);
-        assert!(settled.contains("k1", of("a")) && !settled.contains("k1", of("b")));
-        assert!(settled.contains("k2", of("a")));
-        assert!(settled.contains("k3", of("b")) && !settled.contains("k3", of("a")), "the last word counts");
-        assert!(!settled.has_key("k4") && !settled.contains("k4", of("a")), "it has left");
+        assert!(settled.contains("k1", of("a")).expect("reads") && !settled.contains("k1", of("b")).expect("reads"));
+        assert!(settled.contains("k2", of("a")).expect("reads"));
+        assert!(
+            settled.contains("k3", of("b")).expect("reads") && !settled.contains("k3", of("a")).expect("reads"),
+            "the last word counts"
+        );
+        assert!(!settled.has_key("k4").expect("reads") && !settled.contains("k4", of("a")).expect("reads"), "it has left");
         let asked_again = log.settled(false).await.expect("reads");
         assert_eq!(asked_again.len(), 2);
-        assert!(!asked_again.contains("k2", of("a")) && asked_again.has_key("k2"), "a dead letter, when told to");
+        assert!(
+            !asked_again.contains("k2", of("a")).expect("reads") && asked_again.has_key("k2").expect("reads"),
+            "a dead letter, when told to"
+        );
     }
 
     #[tokio::test]

@@ -1,6 +1,5 @@
 //! What a run would do now, found out by doing everything up to the question.
 
-use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
@@ -21,6 +20,7 @@ use crate::owner::Owner;
 use crate::plan::{Plan, Purpose, session};
 use crate::record::RunRecord;
 use crate::run::{count_rows, state_folder};
+use crate::sorted::Sorted;
 use crate::source;
 use crate::storage::Folder;
 
@@ -96,34 +96,56 @@ pub async fn forecast(pipeline: Arc<Pipeline>, registry: &Registry) -> Result<Fo
     let mut stream = execute_stream(physical, session_state.task_ctx()).map_err(from_datafusion)?;
     let mut escapes = 0;
     let mut forecast = Forecast {
-        failed_before: failed_before as u64,
+        failed_before,
         is_question_changed: !is_unfinished && question_before.is_some_and(|before| before != asked),
         completes_fresh: is_unfinished,
-        gone: settled.keys().filter(|key| keys.binary_search(key).is_err()).count() as u64,
+        gone: without(settled.keys()?, keys.iter()?)?,
         ..Forecast::default()
     };
     drop(keys);
-    let mut questions: HashSet<[u8; 16]> = HashSet::new();
+    let mut questions = Sorted::default();
     while let Some(batch) = stream.try_next().await.map_err(from_datafusion)? {
         forecast.to_ask += batch.num_rows() as u64;
         if let Some(keys) = batch.column_by_name(columns::KEY).and_then(|keys| keys.as_string_opt::<i32>()) {
-            forecast.changed += keys.iter().flatten().filter(|key| settled.has_key(key)).count() as u64;
+            for key in keys.iter().flatten() {
+                forecast.changed += u64::from(settled.has_key(key)?);
+            }
         }
         if let Some(asked) = batch.column_by_name(columns::QUESTION).and_then(|asked| asked.as_fixed_size_binary_opt()) {
-            let is_again = |question: &[u8]| question.try_into().is_ok_and(|question: [u8; 16]| !questions.insert(question));
-            forecast.shared += asked.iter().flatten().map(is_again).filter(|again| *again).count() as u64;
+            asked
+                .iter()
+                .flatten()
+                .filter_map(|asked| asked.try_into().ok())
+                .try_for_each(|asked| questions.push(u128::from_le_bytes(asked)))?;
         }
         if let Some(items) = batch.column_by_name(columns::ITEM).and_then(|items| items.as_string_opt::<i32>()) {
             forecast.item_bytes += (0..items.len()).map(|row| items.value_length(row) as u64).sum::<u64>();
             escapes += items.iter().flatten().map(escapes_in_json).sum::<u64>();
         }
     }
+    let all = questions.len();
+    forecast.shared = all - questions.finish(|question, behind| behind != Some(question))?.len();
     forecast.source = meter.source.load(Relaxed);
     forecast.filtered_out = meter.filtered_out.load(Relaxed);
     forecast.unchanged = meter.unchanged.load(Relaxed);
     forecast.budget = plan.budget();
     forecast.estimate = estimated(&forecast, escapes, &pipeline, registry, &plan, &state).await?;
     Ok(forecast)
+}
+
+/// How many of these hashes are not among those; both in order.
+fn without(these: impl Iterator<Item = Result<u64>>, those: impl Iterator<Item = Result<u64>>) -> Result<u64> {
+    let (mut count, mut those) = (0, those.peekable());
+    for hash in these {
+        let hash = hash?;
+        while those.next_if(|other| other.as_ref().is_ok_and(|other| *other < hash)).is_some() {}
+        match those.peek() {
+            Some(Ok(other)) if *other == hash => {}
+            Some(Err(_)) => drop(those.next().transpose()?),
+            _ => count += 1,
+        }
+    }
+    Ok(count)
 }
 
 /// Bytes that a text gains when it is written as JSON, or a few more.

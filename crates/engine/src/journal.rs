@@ -163,8 +163,9 @@ impl RunJournal {
         }
         let is_sealed = |log: u64| sealed.iter().any(|segment| segment.first <= log && log <= segment.last);
         let mut history = self.history.write().await;
+        history.add(sealed.clone()).await?;
         self.recent().retain(|log, _| !is_sealed(*log));
-        history.add(sealed).await
+        Ok(())
     }
 
     fn recent(&self) -> std::sync::MutexGuard<'_, Recent> {

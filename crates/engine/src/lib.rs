@@ -17,6 +17,7 @@ mod record;
 mod run;
 mod settings;
 mod sink;
+mod sorted;
 mod source;
 pub mod sql;
 mod stats;

@@ -26,11 +26,14 @@ use crate::owner::Owner;
 use crate::plan::{Plan, Purpose, session};
 use crate::record::{RunRecord, Status, Summary, Timeline};
 use crate::sink::{Layout, Mode, Opening, Sink};
+use crate::sorted::Sorted;
 use crate::storage::Folder;
 use crate::{settings, source};
 
-/// Wrong keys that an error names.
+/// Wrong keys that an error names …
 const NAMED_KEYS: usize = 5;
+/// … out of so many.
+const WRONG_KEYS: usize = 10_000;
 
 /// Rows that wait for a commit at the most, however far away it is: they are remembered one by one until then.
 const UNCOMMITTED_ROWS: usize = 250_000;
@@ -160,7 +163,7 @@ impl Job<'_> {
     async fn work(
         &self,
         results: Folder,
-        keys: Option<Vec<u64>>,
+        keys: Option<Sorted<u64>>,
         journal: Arc<RunJournal>,
         meter: &Arc<Meter>,
         stop: &Stop,
@@ -225,7 +228,7 @@ impl Job<'_> {
         let mut finished = committed;
         if finished.is_ok() && swaps {
             let keys = keys.filter(|_| is_through);
-            finished = sink.swap(keys.as_deref()).await.map(|gone| meter.add(|meter| &meter.pruned, gone));
+            finished = sink.swap(keys.as_ref()).await.map(|gone| meter.add(|meter| &meter.pruned, gone));
             if finished.is_ok() && matches!(mode, Mode::Fresh(_)) {
                 finished = Unfinished::end(state).await;
             }
@@ -322,19 +325,20 @@ fn limited(plan: &LogicalPlan, rows: &LogicalPlan, limit: u64) -> Result<Logical
 }
 
 /// Counts the source's rows and those that pass the filters, and checks their keys: before anything is asked.
-/// Returns the sorted hashes of the keys that pass.
-pub(crate) async fn count_rows(session: &SessionContext, plan: &Plan, pipeline: &Pipeline, meter: &Meter) -> Result<Vec<u64>> {
+/// Returns the hashes of the keys that pass.
+pub(crate) async fn count_rows(session: &SessionContext, plan: &Plan, pipeline: &Pipeline, meter: &Meter) -> Result<Sorted<u64>> {
     let keys = LogicalPlanBuilder::from(plan.rows.clone())
         .project([ident(columns::KEY)])
         .and_then(LogicalPlanBuilder::build)
         .map_err(from_datafusion)?;
-    let (mut passed, mut nulls, mut hashes) = (0_u64, 0_u64, Vec::new());
+    let (mut passed, mut nulls, mut hashes) = (0_u64, 0_u64, Sorted::default());
     each_key(session, &keys, |key| {
         passed += 1;
         match key {
-            Some(key) => hashes.push(key_hash(key)),
+            Some(key) => hashes.push(key_hash(key))?,
             None => nulls += 1,
         }
+        Ok(())
     })
     .await?;
     // Without a filter everything passes, and no file is opened only to be counted.
@@ -344,8 +348,18 @@ pub(crate) async fn count_rows(session: &SessionContext, plan: &Plan, pipeline: 
     };
     meter.source.store(total, Relaxed);
     meter.filtered_out.store(total.saturating_sub(passed), Relaxed);
-    hashes.sort_unstable();
-    let suspects: BTreeSet<u64> = hashes.windows(2).filter(|pair| pair[0] == pair[1]).map(|pair| pair[0]).collect();
+    let (mut suspects, mut suspected, mut last) = (BTreeSet::new(), 0, None);
+    let hashes = hashes.finish(|hash, behind| {
+        let is_double = behind == Some(hash);
+        if is_double && last != Some(hash) {
+            suspected += 1;
+            if suspects.len() < WRONG_KEYS {
+                suspects.insert(hash);
+            }
+        }
+        last = Some(hash);
+        !is_double
+    })?;
     let wrong = |message: String, hint: &str| {
         let mistake = Mistake::new("key", message).hint(Some(hint));
         Err(pipeline.diagnostics(vec![pipeline.diagnostic(&["source"], mistake)]).into())
@@ -365,6 +379,7 @@ pub(crate) async fn count_rows(session: &SessionContext, plan: &Plan, pipeline: 
         if let Some(key) = key.filter(|key| suspects.contains(&key_hash(key))) {
             *counts.entry(key.to_owned()).or_default() += 1;
         }
+        Ok(())
     })
     .await?;
     let doubled: Vec<String> =
@@ -373,7 +388,7 @@ pub(crate) async fn count_rows(session: &SessionContext, plan: &Plan, pipeline: 
         return Ok(hashes);
     }
     let named = doubled.iter().take(NAMED_KEYS).cloned().collect::<Vec<_>>().join(", ");
-    let more = doubled.len().saturating_sub(NAMED_KEYS);
+    let more = (doubled.len() + suspected - suspects.len()).saturating_sub(NAMED_KEYS);
     let more = if more > 0 { format!(" and {more} more") } else { String::new() };
     wrong(
         format!("the key column `{}` is not unique: {named}{more}", pipeline.source.key),
@@ -381,13 +396,13 @@ pub(crate) async fn count_rows(session: &SessionContext, plan: &Plan, pipeline: 
     )
 }
 
-async fn each_key(session: &SessionContext, keys: &LogicalPlan, mut each: impl FnMut(Option<&str>)) -> Result<()> {
+async fn each_key(session: &SessionContext, keys: &LogicalPlan, mut each: impl FnMut(Option<&str>) -> Result<()>) -> Result<()> {
     let state = session.state();
     let physical = state.create_physical_plan(keys).await.map_err(from_datafusion)?;
     let mut stream = execute_stream(physical, state.task_ctx()).map_err(from_datafusion)?;
     while let Some(batch) = stream.try_next().await.map_err(from_datafusion)? {
         let keys = batch.column(0).as_string_opt::<i32>().ok_or_else(|| Error::failed("the key does not cast to text"))?;
-        (0..keys.len()).for_each(|row| each(keys.is_valid(row).then(|| keys.value(row))));
+        (0..keys.len()).try_for_each(|row| each(keys.is_valid(row).then(|| keys.value(row))))?;
     }
     Ok(())
 }

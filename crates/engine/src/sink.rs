@@ -26,10 +26,12 @@ use promptmill_core::{Error, Fingerprint, Result, columns};
 
 use crate::commit::{Commit, CommitLog, DataFile, Outcome, Settled, Settlement, index_file, key_digest, writer_properties};
 use crate::owner::Owner;
+use crate::sorted::Sorted;
 use crate::storage::Folder;
 pub(crate) use delta::{storable, storable_as_partition};
 pub(crate) use layout::Layout;
 use layout::{OpenFile, column, folders};
+use stored::{Leaves, Merge};
 
 /// Encoded bytes in all open files together beyond which the largest is closed: the sink's share of memory.
 const OPEN_BYTES: usize = 96 << 20;
@@ -64,8 +66,16 @@ pub(crate) struct Sink {
     now: Bundle,
     /// What is staged until the run ends.
     staged: Bundle,
-    /// The keys of what is staged.
-    replaced: Vec<u128>,
+    /// The keys of what is staged, if it takes the place of the same rows and not of all.
+    replaced: Sorted<u128>,
+}
+
+/// What files hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    Results,
+    DeadLetters,
+    Index,
 }
 
 /// Where files go and what they are called.
@@ -144,7 +154,7 @@ impl Sink {
         };
         files.sweep(&log, if table.is_some() { unnamed } else { 0 }).await?;
         let staged = Bundle { is_staged: true, ..Bundle::default() };
-        Ok(Self { files, log, table, settled, run_id, mode, question, now: Bundle::default(), staged, replaced: Vec::new() })
+        Ok(Self { files, log, table, settled, run_id, mode, question, now: Bundle::default(), staged, replaced: Sorted::default() })
     }
 
     /// Rows taken in since the last commit.
@@ -162,10 +172,13 @@ impl Sink {
         let keys = cast(internal(batch, columns::KEY)?, &DataType::Utf8)?;
         let keys = keys.as_string::<i32>();
         let is_staged: Vec<bool> = match self.mode {
-            Mode::Add => (0..batch.num_rows()).map(|row| self.settled.has_key(keys.value(row))).collect(),
+            Mode::Add => (0..batch.num_rows()).map(|row| self.settled.has_key(keys.value(row))).collect::<Result<_>>()?,
             Mode::Replay | Mode::Fresh(_) => vec![true; batch.num_rows()],
         };
-        self.replaced.extend((0..batch.num_rows()).filter(|row| is_staged[*row]).map(|row| key_digest(keys.value(row))));
+        if !matches!(self.mode, Mode::Fresh(_)) {
+            let mut staged = (0..batch.num_rows()).filter(|row| is_staged[*row]);
+            staged.try_for_each(|row| self.replaced.push(key_digest(keys.value(row))))?;
+        }
         let staged = is_staged.iter().filter(|staged| **staged).count();
         if staged == 0 {
             self.now.write(&mut self.files, batch)?;
@@ -343,6 +356,31 @@ impl Files {
         self.owner.file_name(self.generation, number)
     }
 
+    fn folder(&self, kind: Kind) -> &Folder {
+        match kind {
+            Kind::Results => &self.results,
+            Kind::DeadLetters => &self.dead,
+            Kind::Index => &self.index,
+        }
+    }
+
+    /// Writes files of one kind, and of one partition, as one; without the rows whose keys leave.
+    async fn merge(&mut self, kind: Kind, files: &[&DataFile], leaves: Option<Leaves<'_>>) -> Result<DataFile> {
+        let partition = files.first().map(|file| file.partition.clone()).unwrap_or_default();
+        let path = folders(&self.layout.partition_by, &partition) + &self.name();
+        let folder = self.folder(kind);
+        let properties = if kind == Kind::Results { self.layout.properties.clone() } else { writer_properties().build() };
+        let leaves = leaves.map(|leaves| (self.layout.key.as_str(), leaves));
+        let mut upload = folder.upload(&path);
+        match (Merge { folder, files, leaves, properties }).write(&mut upload).await {
+            Ok((rows, bytes)) => upload.finish().await.map(|()| DataFile { path, rows, bytes, partition }),
+            Err(error) => {
+                upload.abort().await;
+                Err(error)
+            }
+        }
+    }
+
     /// Writes one file of results.
     async fn store(&mut self, partition: Vec<Option<String>>, rows: u64, bytes: Vec<u8>, is_staged: bool) -> Result<DataFile> {
         let path = folders(&self.layout.partition_by, &partition) + &self.name();
@@ -378,11 +416,13 @@ impl Files {
     /// than ours belong to a run that has taken over, and files of results with earlier numbers than `from` to older
     /// versions of a table.
     async fn sweep(&self, log: &CommitLog, from: u64) -> Result<()> {
+        self.staging.remove_unfinished(|_| true).await?;
         let staged = self.staging.list().await?;
         self.staging.delete_all(staged.iter().map(String::as_str)).await?;
         let folders = [(&self.results, log.results(), from), (&self.dead, log.dead_letters(), 0), (&self.index, log.index(), 0)];
         for (folder, live, from) in folders {
             let live: std::collections::BTreeSet<&str> = live.iter().map(|file| file.path.as_str()).collect();
+            folder.remove_unfinished(|name| self.owner.number(name).is_some()).await?;
             let names = folder.list().await?;
             let orphans = names.iter().map(String::as_str).filter(|name| {
                 let is_ours =

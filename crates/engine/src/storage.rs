@@ -2,6 +2,7 @@
 
 mod reader;
 mod s3;
+mod upload;
 
 use std::fmt;
 use std::path::{Component, Path as FilePath, PathBuf};
@@ -14,19 +15,18 @@ use datafusion::prelude::SessionContext;
 use futures::{StreamExt, TryStreamExt};
 use object_store::local::LocalFileSystem;
 use object_store::path::Path;
-use object_store::{ObjectMeta, ObjectStore, ObjectStoreExt, PutMode, PutOptions, PutPayload, UpdateVersion, WriteMultipart};
+use object_store::{ObjectMeta, ObjectStore, ObjectStoreExt, PutMode, PutOptions, PutPayload, UpdateVersion};
+use parquet::arrow::async_reader::AsyncFileReader;
 use promptmill_core::{Error, Result};
 
 pub(crate) use reader::{Readers, SMALL_BYTES, StoredFile};
 pub(crate) use s3::Action;
+use upload::PART_BYTES;
+pub(crate) use upload::Upload;
 
-/// Files beyond this size travel to S3 in parts of this size, a few at a time: a fault costs a part and not the file.
-const PART_BYTES: usize = 16 << 20;
 /// Between two tries of a conditional write, doubled each time: the first and the last, half a minute in all.
 const FIRST_WAIT: Duration = Duration::from_millis(200);
 const LAST_WAIT: Duration = Duration::from_millis(12_800);
-/// Parts under way at once.
-const PARTS_AT_ONCE: usize = 4;
 
 /// A folder in a store.
 #[derive(Clone)]
@@ -131,6 +131,12 @@ impl Folder {
         StoredFile { store: Arc::clone(&self.store), path: self.path(name), size }
     }
 
+    /// The same, for readers of all of it: a small file is fetched at once.
+    pub(crate) fn reader(&self, name: &str, size: u64) -> Box<dyn AsyncFileReader> {
+        let file = self.file(name, Some(size));
+        if size <= SMALL_BYTES { Box::new(reader::Whole::of(file)) } else { Box::new(file) }
+    }
+
     /// The place of a file of this folder in the store.
     pub(crate) fn path(&self, name: &str) -> Path {
         // Names come from us, with partition values encoded, so they are taken as they stand; a part that no
@@ -148,25 +154,38 @@ impl Folder {
     pub async fn put(&self, name: &str, bytes: impl Into<Bytes>) -> Result<()> {
         let bytes = bytes.into();
         if self.local.is_none() && bytes.len() > PART_BYTES {
-            return self.put_in_parts(name, bytes).await.map_err(|error| self.failed(Action::Write, name, error));
+            let mut upload = self.upload(name);
+            return match upload.write(bytes).await {
+                Ok(()) => upload.finish().await,
+                Err(error) => {
+                    upload.abort().await;
+                    Err(error)
+                }
+            };
         }
         let payload = PutPayload::from_bytes(bytes);
         self.store.put(&self.path(name), payload).await.map_err(|error| self.failed(Action::Write, name, error))?;
         self.sync(name).await
     }
 
-    async fn put_in_parts(&self, name: &str, bytes: Bytes) -> object_store::Result<()> {
-        let upload = self.store.put_multipart(&self.path(name)).await?;
-        let mut parts = WriteMultipart::new_with_chunk_size(upload, PART_BYTES);
-        for at in (0..bytes.len()).step_by(PART_BYTES) {
-            if let Err(error) = parts.wait_for_capacity(PARTS_AT_ONCE).await {
-                let _ = parts.abort().await;
-                return Err(error);
+    /// Writes a file that is in another folder, as it is.
+    pub(crate) async fn copy(&self, from: &Self, name: &str, bytes: u64) -> Result<()> {
+        let mut upload = self.upload(name);
+        let copied = async {
+            for start in (0..bytes).step_by(PART_BYTES) {
+                let piece = start..bytes.min(start + PART_BYTES as u64);
+                let read = from.store.get_range(&from.path(name), piece).await;
+                upload.write(read.map_err(|error| from.failed(Action::Read, name, error))?).await?;
             }
-            parts.put(bytes.slice(at..bytes.len().min(at + PART_BYTES)));
+            Ok(())
+        };
+        match copied.await {
+            Ok(()) => upload.finish().await,
+            Err(error) => {
+                upload.abort().await;
+                Err(error)
+            }
         }
-        // What fails is aborted, so that no parts are left that nobody sees and somebody pays for.
-        parts.finish().await.map(|_| ())
     }
 
     /// Writes a file that must not exist yet; `false` if it does.
@@ -309,6 +328,20 @@ impl Folder {
         Ok(names)
     }
 
+    /// Removes what a crash on a local disk has left of files that were not complete, if the name that they were to get is
+    /// one of ours. Nobody lists them.
+    pub(crate) async fn remove_unfinished(&self, is_ours: impl Fn(&str) -> bool) -> Result<()> {
+        let Some(local) = self.local.clone() else { return Ok(()) };
+        let failed = |error| Error::failed(format!("unfinished files in `{}` cannot be removed", self.shown)).because(error);
+        let walked = tokio::task::spawn_blocking(move || unfinished(&local));
+        for (path, name) in walked.await.map_err(|error| failed(std::io::Error::other(error)))?.map_err(failed)? {
+            if is_ours(&name) {
+                std::fs::remove_file(path).map_err(failed)?;
+            }
+        }
+        Ok(())
+    }
+
     /// What to say when the store refuses something.
     pub(crate) fn failed(&self, action: Action, name: &str, error: object_store::Error) -> Error {
         let place = if name.is_empty() { self.shown.clone() } else { format!("{}/{name}", self.shown) };
@@ -327,6 +360,28 @@ impl Folder {
     fn is_bucket_missing(&self, error: &object_store::Error) -> bool {
         self.bucket().is_some() && format!("{error:?}").contains("NoSuchBucket")
     }
+}
+
+/// The files below a folder that the local store has not given their names yet, and those names.
+fn unfinished(folder: &FilePath) -> std::io::Result<Vec<(PathBuf, String)>> {
+    let entries = match std::fs::read_dir(folder) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+        entries => entries?,
+    };
+    let mut found = Vec::new();
+    for entry in entries {
+        let entry = entry?;
+        let name = entry.file_name().to_string_lossy().into_owned();
+        if entry.file_type()?.is_dir() {
+            found.extend(unfinished(&entry.path())?);
+        } else if let Some((name, digits)) = name.rsplit_once('#')
+            && !digits.is_empty()
+            && digits.bytes().all(|digit| digit.is_ascii_digit())
+        {
+            found.push((entry.path(), name.to_owned()));
+        }
+    }
+    Ok(found)
 }
 
 /// Whether a failure may pass by itself: the connection broke, or the server has trouble.

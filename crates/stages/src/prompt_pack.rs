@@ -204,7 +204,7 @@ impl Questions {
                 .of(row)
                 .map_err(|error| Error::failed(format!("the item of row `{}` cannot be rendered", keys.value(row))).because(error))?;
             let question = Fingerprint::of([self.asked.as_bytes().as_slice(), item.as_bytes()]);
-            open.push(all_open || !context.answered.contains(keys.value(row), question));
+            open.push(all_open || !context.answered.contains(keys.value(row), question)?);
             items.append_value(item);
             questions.append_value(question.as_bytes())?;
         }

@@ -1,25 +1,28 @@
 //! What was journalled before: what it cost, and which of it bears on a row.
 //!
-//! Of every attempt two numbers are kept for each of its rows, one of the key and one of the question: sixteen bytes.
-//! They say where to look; what is read there has the last word, so that a collision costs a look and nothing else.
-//! What was said stays in the segments until somebody asks for it.
+//! Of every attempt two numbers are kept for each of its rows, one of the key and one of the question: sixteen bytes, in
+//! memory while they are few ([`crate::sorted`]). They say where to look; what is read there has the last word, so that
+//! a collision costs a look and nothing else. What was said stays in the segments until somebody asks for it.
 
 use std::collections::BTreeMap;
+use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use futures::{StreamExt, TryStreamExt};
-use promptmill_core::{Attempt, Fingerprint, Money, Past, Result};
+use promptmill_core::{Attempt, Error, Fingerprint, Money, Past, Result};
 use promptmill_llm::Class;
 
 use super::names::Segment;
 use super::segment;
 use crate::commit::key_hash;
+use crate::sorted::{Record, Sorted};
 use crate::storage::Folder;
 
 /// Segments that are read at once when a journal is opened: on S3 most of the time is waiting.
 const SEGMENTS_AT_ONCE: usize = 4;
 /// Attempts with other rows that are looked at for an answer to the same question: one usually has it.
 const OF_OTHERS: usize = 8;
+
 /// The sealed attempts of a pipeline.
 #[derive(Debug)]
 pub(super) struct History {
@@ -29,10 +32,12 @@ pub(super) struct History {
     /// The segments with the number of their first attempt, in order.
     segments: Vec<(u32, Segment)>,
     attempts: u32,
-    /// The start of a question's fingerprint, and the attempt that asked it; sorted.
-    by_question: Vec<(u32, u32)>,
-    /// The start of a key's hash, and the attempt that it was in; sorted.
-    by_key: Vec<(u32, u32)>,
+    /// The start of a question's fingerprint, and the attempt that asked it.
+    by_question: Sorted<(u32, u32)>,
+    /// The start of a key's hash, and the attempt that it was in.
+    by_key: Sorted<(u32, u32)>,
+    /// Whether something could not be taken in. Who looked up the rest would pay anew for what is missing.
+    has_holes: bool,
 }
 
 /// What is kept of one segment.
@@ -47,8 +52,8 @@ struct Scanned {
 impl History {
     /// Reads what these segments are about.
     pub(super) async fn read(folder: Folder, segments: Vec<Segment>) -> Result<Self> {
-        let mut history =
-            Self { folder, spent: Money::ZERO, segments: Vec::new(), attempts: 0, by_question: Vec::new(), by_key: Vec::new() };
+        let (by_question, by_key) = (Sorted::default(), Sorted::default());
+        let mut history = Self { folder, spent: Money::ZERO, segments: Vec::new(), attempts: 0, by_question, by_key, has_holes: false };
         history.add(segments).await?;
         Ok(history)
     }
@@ -60,21 +65,20 @@ impl History {
         let mut scans = futures::stream::iter(new.collect::<Vec<_>>())
             .map(|segment| async move { scan(folder, &segment).await.map(|scanned| (segment, scanned)) })
             .buffered(SEGMENTS_AT_ONCE);
-        let mut found = Vec::new();
+        self.has_holes = true;
         while let Some((segment, scanned)) = scans.try_next().await? {
             let first = self.attempts;
             self.spent = self.spent.saturating_add(scanned.spent);
             self.attempts += scanned.attempts;
             self.segments.push((first, segment));
             for (question, key, attempt) in scanned.rows {
-                found.push((question, first + attempt));
-                self.by_key.push((key, first + attempt));
+                self.by_question.push((question, first + attempt))?;
+                self.by_key.push((key, first + attempt))?;
             }
         }
-        self.by_question.append(&mut found);
-        // Mostly sorted already, as what was there before is: cheap.
-        self.by_question.sort();
-        self.by_key.sort();
+        self.by_question.settle()?;
+        self.by_key.settle()?;
+        self.has_holes = false;
         Ok(())
     }
 
@@ -91,17 +95,20 @@ impl History {
 
     /// Whether there is nothing to look up.
     pub(super) fn is_empty(&self) -> bool {
-        self.by_key.is_empty()
+        self.by_key.is_empty() && !self.has_holes
     }
 
     /// The attempts that bear on each of these rows, oldest first.
     pub(super) async fn past(&self, rows: &[(&str, Fingerprint)]) -> Result<Vec<Vec<Past>>> {
+        if self.has_holes {
+            return Err(Error::failed("what was journalled cannot be looked up").hint("run again: nothing that was journalled is lost"));
+        }
         let mut past: Vec<Vec<(u32, Past)>> = rows.iter().map(|_| Vec::new()).collect();
         let mut wanted: BTreeMap<u32, Vec<usize>> = BTreeMap::new();
         for (index, (key, question)) in rows.iter().enumerate() {
-            let own = found(&self.by_key, of_key(key));
-            let same = found(&self.by_question, of_question(*question)).take(OF_OTHERS);
-            for attempt in own.chain(same) {
+            let own = found(&self.by_key, of_key(key), usize::MAX)?;
+            let same = found(&self.by_question, of_question(*question), OF_OTHERS)?;
+            for attempt in own.into_iter().chain(same) {
                 let rows = wanted.entry(attempt).or_default();
                 if rows.last() != Some(&index) {
                     rows.push(index);
@@ -192,6 +199,7 @@ async fn scan(folder: &Folder, segment: &Segment) -> Result<Scanned> {
     let mut scanned = Scanned::default();
     let mut batches = Box::pin(segment::read(folder, &segment.name(), Some(&columns), None).await?);
     while let Some(batch) = batches.try_next().await? {
+        let asked = segment::Asked::of(&batch)?;
         for row in 0..batch.num_rows() {
             let cost = segment::amount(&batch, "cost_usd", row)?.unwrap_or_default();
             scanned.spent = scanned.spent.saturating_add(cost);
@@ -201,18 +209,23 @@ async fn scan(folder: &Folder, segment: &Segment) -> Result<Scanned> {
             if cost == Money::ZERO && limits.contains(&segment::status(&batch, row)?) {
                 continue;
             }
-            let (keys, questions) = (segment::keys(&batch, row)?, segment::questions(&batch, row)?);
-            let ids = questions.into_iter().zip(&keys).map(|(question, key)| (of_question(question), of_key(key), attempt));
-            scanned.rows.extend(ids);
+            for asked in asked.in_row(row) {
+                let (key, question) = asked?;
+                scanned.rows.push((of_question(question), of_key(key), attempt));
+            }
         }
     }
     Ok(scanned)
 }
 
-/// The attempts under a number in a sorted list, oldest first.
-fn found(list: &[(u32, u32)], number: u32) -> impl Iterator<Item = u32> {
-    let from = list.partition_point(|(other, _)| *other < number);
-    list[from..].iter().take_while(move |(other, _)| *other == number).map(|(_, attempt)| *attempt)
+/// The attempts under a number, oldest first.
+fn found(list: &Sorted<(u32, u32)>, number: u32, at_most: usize) -> Result<Vec<u32>> {
+    let mut attempts = Vec::new();
+    list.each((number, 0).place(), |(_, attempt)| {
+        attempts.push(attempt);
+        if attempts.len() < at_most { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+    })?;
+    Ok(attempts)
 }
 
 fn of_key(key: &str) -> u32 {

@@ -275,6 +275,32 @@ pub(super) fn add_texts(attempt: &mut Attempt, batch: &RecordBatch, row: usize) 
     Ok(())
 }
 
+/// What the attempts of a batch asked, without copies: of a whole journal they would be most of the work.
+pub(super) struct Asked<'b> {
+    keys: (&'b ListArray, &'b StringArray),
+    questions: (&'b ListArray, &'b FixedSizeBinaryArray),
+}
+
+impl<'b> Asked<'b> {
+    /// What a batch with the columns `keys` and `questions` asked.
+    pub(super) fn of(batch: &'b RecordBatch) -> Result<Self> {
+        let (keys, questions) = (column::<ListArray>(batch, "keys")?, column::<ListArray>(batch, "questions")?);
+        let texts = keys.values().as_any().downcast_ref().ok_or_else(|| lacks("keys"))?;
+        let bytes = questions.values().as_any().downcast_ref().ok_or_else(|| lacks("questions"))?;
+        Ok(Self { keys: (keys, texts), questions: (questions, bytes) })
+    }
+
+    /// The keys of the attempt in a row, each with what was asked about it.
+    pub(super) fn in_row(&self, row: usize) -> impl Iterator<Item = Result<(&'b str, Fingerprint)>> + use<'b> {
+        let range = |list: &ListArray| list.value_offsets()[row] as usize..list.value_offsets()[row + 1] as usize;
+        let ((keys, texts), (questions, bytes)) = (self.keys, self.questions);
+        range(keys).zip(range(questions)).map(move |(key, question)| {
+            let question = bytes.value(question).try_into().map_err(|_| lacks("questions"))?;
+            Ok((texts.value(key), Fingerprint::from_bytes(question)))
+        })
+    }
+}
+
 /// How the attempt in a row ended.
 pub(super) fn status(batch: &RecordBatch, row: usize) -> Result<&str> {
     Ok(column::<StringArray>(batch, "status")?.value(row))

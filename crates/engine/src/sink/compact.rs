@@ -3,13 +3,10 @@
 
 use std::collections::BTreeMap;
 
-use parquet::file::properties::WriterProperties;
 use promptmill_core::Result;
 
-use super::Sink;
-use super::stored::{merge, read};
-use crate::commit::{Commit, DataFile, writer_properties};
-use crate::storage::Folder;
+use super::{Kind, Sink};
+use crate::commit::{Commit, DataFile};
 
 /// Files of dead letters or of the index that may be small: they are read together, and seldom.
 const SMALL_FILES: usize = 16;
@@ -23,31 +20,24 @@ impl Sink {
         for file in self.log.results() {
             partitions.entry(file.partition.clone()).or_default().push(file.clone());
         }
-        let key = self.files.layout.key.clone();
-        for (partition, files) in partitions {
-            for group in groups(&files, self.files.target_bytes as u64) {
-                let properties = self.files.layout.properties.clone();
-                let (rows, bytes) = merged(&self.files.results, &group, &key, properties).await?;
+        for files in partitions.values() {
+            for group in groups(files, self.files.target_bytes as u64) {
+                commit.added.push(self.files.merge(Kind::Results, &group, None).await?);
                 commit.removed.extend(group.iter().map(|file| file.path.clone()));
-                commit.added.push(self.files.store(partition.clone(), rows, bytes, false).await?);
             }
         }
         let letters = self.log.dead_letters().to_vec();
         if letters.len() > SMALL_FILES {
             for group in groups(&letters, self.files.target_bytes as u64) {
-                let (rows, bytes) = merged(&self.files.dead, &group, &key, writer_properties().build()).await?;
+                commit.dead_letters.push(self.files.merge(Kind::DeadLetters, &group, None).await?);
                 commit.removed.extend(group.iter().map(|file| format!("dead_letters/{}", file.path)));
-                commit.dead_letters.push(self.files.store_dead(rows, bytes, false).await?);
             }
         }
         let index = self.log.index().to_vec();
         let neighbours = longest_run(&index, self.files.target_bytes as u64);
         if neighbours.len() > SMALL_FILES {
-            let (rows, bytes) = merged(&self.files.index, &neighbours, "key", writer_properties().build()).await?;
+            commit.index.push(self.files.merge(Kind::Index, &neighbours, None).await?);
             commit.removed.extend(neighbours.iter().map(|file| format!("index/{}", file.path)));
-            let file = DataFile { path: self.files.name(), rows, bytes: bytes.len() as u64, partition: vec![] };
-            self.files.index.put(&file.path, bytes).await?;
-            commit.index.push(file);
         }
         if commit.removed.is_empty() {
             return Ok(());
@@ -55,15 +45,6 @@ impl Sink {
         let Commit { added, dead_letters, index, removed, .. } = commit;
         self.append(Commit { added, dead_letters, index, removed, ..self.record() }).await
     }
-}
-
-/// These files of a folder in one, and how many rows it has.
-async fn merged(folder: &Folder, group: &[&DataFile], key: &str, properties: WriterProperties) -> Result<(u64, Vec<u8>)> {
-    let mut parts = Vec::with_capacity(group.len());
-    for file in group {
-        parts.push(read(folder, &file.path).await?);
-    }
-    merge(parts, key, properties, |_| false)
 }
 
 /// The most small files that stand next to each other: in the index the order counts.

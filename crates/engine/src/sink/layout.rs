@@ -14,6 +14,8 @@ use crate::commit::writer_properties;
 
 /// Bytes of a file's open row group beyond which it is encoded.
 const ROW_GROUP_BYTES: usize = 24 << 20;
+/// The same where files are merged: there both what is read and what is written are in memory.
+pub(super) const MERGED_ROW_GROUP_BYTES: usize = 16 << 20;
 /// The name that Hive gives to the partition of nulls.
 const NULL_PARTITION: &str = "__HIVE_DEFAULT_PARTITION__";
 
@@ -82,12 +84,7 @@ pub(super) struct OpenFile {
 
 impl OpenFile {
     pub(super) fn new(schema: &SchemaRef, properties: WriterProperties) -> Result<Self> {
-        Self::with_capacity(schema, properties, 0)
-    }
-
-    /// A file that will have about so many bytes.
-    pub(super) fn with_capacity(schema: &SchemaRef, properties: WriterProperties, bytes: usize) -> Result<Self> {
-        let writer = ArrowWriter::try_new(Vec::with_capacity(bytes), Arc::clone(schema), Some(properties)).map_err(not_written)?;
+        let writer = ArrowWriter::try_new(Vec::new(), Arc::clone(schema), Some(properties)).map_err(not_written)?;
         Ok(Self { writer, rows: 0 })
     }
 
@@ -111,7 +108,7 @@ impl OpenFile {
     }
 }
 
-fn not_written(error: parquet::errors::ParquetError) -> Error {
+pub(super) fn not_written(error: parquet::errors::ParquetError) -> Error {
     Error::failed("results cannot be written as Parquet").because(error)
 }
 

@@ -1,74 +1,112 @@
-//! Files of results and dead letters that are read again: which keys are in them, and all rows but some.
+//! Files of results, dead letters and the index that are read again: which keys are in them, and all rows but some, as
+//! one file. Neither what is read nor what is written is in memory as a whole.
 
 use std::sync::Arc;
 
-use bytes::Bytes;
-use datafusion::arrow::array::{AsArray, BooleanArray, RecordBatch};
+use datafusion::arrow::array::{Array, ArrayRef, AsArray, BooleanArray, RecordBatch, StringArray};
 use datafusion::arrow::compute::{cast, filter_record_batch};
 use datafusion::arrow::datatypes::{DataType, Field, Schema};
-use futures::TryStreamExt;
-use parquet::arrow::ProjectionMask;
-use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
-use parquet::arrow::async_reader::ParquetRecordBatchStreamBuilder;
+use futures::{Stream, StreamExt, TryStreamExt};
+use parquet::arrow::async_reader::{AsyncFileReader, ParquetRecordBatchStreamBuilder};
+use parquet::arrow::{AsyncArrowWriter, ProjectionMask};
 use parquet::file::properties::WriterProperties;
 use promptmill_core::{Error, Result};
 
-use super::layout::{OpenFile, column};
+use super::layout::{MERGED_ROW_GROUP_BYTES, column, not_written};
 use crate::commit::DataFile;
-use crate::storage::Folder;
+use crate::storage::{Folder, Upload};
 
-/// Goes through the keys in a file.
-pub(super) async fn each_key(folder: &Folder, file: &DataFile, key: &str, mut each: impl FnMut(&str)) -> Result<()> {
-    let failed = |error| not_read(folder, file, error);
-    let builder = ParquetRecordBatchStreamBuilder::new(folder.file(&file.path, Some(file.bytes))).await.map_err(failed)?;
-    let mask = ProjectionMask::columns(builder.parquet_schema(), [key]);
-    let mut batches = builder.with_projection(mask).build().map_err(failed)?;
-    while let Some(batch) = batches.try_next().await.map_err(failed)? {
-        let keys = keys_of(&batch, key)?;
-        keys.as_string::<i32>().iter().flatten().for_each(&mut each);
-    }
-    Ok(())
+/// Files that are opened at once: far away most of the time is waiting.
+const OPENED_AT_ONCE: usize = 8;
+/// Bytes of small files that stay in memory from when their columns were looked at until their rows are read.
+const KEPT_BYTES: u64 = 8 << 20;
+
+type Opened = ParquetRecordBatchStreamBuilder<Box<dyn AsyncFileReader>>;
+
+async fn open(folder: &Folder, file: &DataFile) -> Result<Opened> {
+    let opened = ParquetRecordBatchStreamBuilder::new(folder.reader(&file.path, file.bytes)).await;
+    opened.map_err(|error| not_read(folder, file, error))
 }
 
-/// The rows of several files in one, without those whose keys `leaves` names. Each part is let go of once it is read: what is
-/// merged is in memory once.
-pub(super) fn merge(parts: Vec<Bytes>, key: &str, properties: WriterProperties, leaves: impl Fn(&str) -> bool) -> Result<(u64, Vec<u8>)> {
-    let failed = |error: parquet::errors::ParquetError| Error::failed("a file of results cannot be read").because(error);
-    // Files of different runs may have different columns: the newest run's come first, older ones fill in nulls.
-    let mut fields: Vec<Arc<Field>> = Vec::new();
-    for file in parts.iter().rev() {
-        let schema = Arc::clone(ParquetRecordBatchReaderBuilder::try_new(file.clone()).map_err(failed)?.schema());
-        for field in schema.fields() {
+/// The keys in a file.
+pub(super) async fn keys(folder: &Folder, file: &DataFile, key: &str) -> Result<impl Stream<Item = Result<StringArray>>> {
+    let builder = open(folder, file).await?;
+    let mask = ProjectionMask::columns(builder.parquet_schema(), [key]);
+    let batches = builder.with_projection(mask).build().map_err(|error| not_read(folder, file, error))?;
+    Ok(batches.map(move |batch| {
+        let keys = keys_of(&batch.map_err(|error| not_read(folder, file, error))?, key)?;
+        Ok(keys.as_string::<i32>().clone())
+    }))
+}
+
+/// Files to be written as one.
+pub(super) struct Merge<'m> {
+    pub(super) folder: &'m Folder,
+    pub(super) files: &'m [&'m DataFile],
+    /// The column of the keys, and which rows are left out; `None`: all stay.
+    pub(super) leaves: Option<(&'m str, Leaves<'m>)>,
+    pub(super) properties: WriterProperties,
+}
+
+/// Whether the row with a key is left out.
+pub(super) type Leaves<'l> = &'l (dyn Fn(&str) -> Result<bool> + Sync);
+
+impl Merge<'_> {
+    /// Writes them, batch by batch. Returns how many rows and bytes that makes.
+    pub(super) async fn write(self, to: &mut Upload) -> Result<(u64, u64)> {
+        let Self { folder, files, leaves, properties } = self;
+        let mut opening = futures::stream::iter(files).map(|file| open(folder, file)).buffered(OPENED_AT_ONCE);
+        let (mut opened, mut schemas, mut kept) = (Vec::with_capacity(files.len()), Vec::with_capacity(files.len()), 0);
+        for file in files {
+            let Some(builder) = opening.try_next().await? else { break };
+            schemas.push(Arc::clone(builder.schema()));
+            kept += file.bytes;
+            opened.push((file, if kept <= KEPT_BYTES { Some(builder) } else { None }));
+        }
+        drop(opening);
+        // Files of different runs may have different columns: the newest run's come first, older ones fill in nulls.
+        let mut fields: Vec<Arc<Field>> = Vec::new();
+        for field in schemas.iter().rev().flat_map(|schema| schema.fields()) {
             if !fields.iter().any(|known| known.name() == field.name()) {
                 fields.push(Arc::new(field.as_ref().clone().with_nullable(true)));
             }
         }
-    }
-    let schema = Arc::new(Schema::new(fields));
-    let mut output = OpenFile::with_capacity(&schema, properties, parts.iter().map(Bytes::len).sum())?;
-    for file in parts {
-        for batch in ParquetRecordBatchReaderBuilder::try_new(file).map_err(failed)?.build().map_err(failed)? {
-            let batch = batch?;
-            let keys = keys_of(&batch, key)?;
-            let stays: BooleanArray = keys.as_string::<i32>().iter().map(|key| Some(key.is_none_or(|key| !leaves(key)))).collect();
-            let kept = filter_record_batch(&batch, &stays)?;
-            let arrays = schema.fields().iter().map(|field| column(&kept, field)).collect::<Result<Vec<_>>>()?;
-            output.write(&RecordBatch::try_new(Arc::clone(&schema), arrays)?)?;
+        drop(schemas);
+        let schema = Arc::new(Schema::new(fields));
+        let mut writer = AsyncArrowWriter::try_new(to, Arc::clone(&schema), Some(properties)).map_err(not_written)?;
+        let mut rows = 0;
+        for (file, builder) in opened {
+            let builder = match builder {
+                Some(builder) => builder,
+                None => open(folder, file).await?,
+            };
+            let mut batches = builder.build().map_err(|error| not_read(folder, file, error))?;
+            while let Some(mut batch) = batches.try_next().await.map_err(|error| not_read(folder, file, error))? {
+                if let Some((key, leaves)) = leaves {
+                    batch = without(&batch, key, leaves)?;
+                }
+                let arrays = schema.fields().iter().map(|field| column(&batch, field)).collect::<Result<Vec<_>>>()?;
+                rows += batch.num_rows() as u64;
+                writer.write(&RecordBatch::try_new(Arc::clone(&schema), arrays)?).await.map_err(not_written)?;
+                if writer.in_progress_size() > MERGED_ROW_GROUP_BYTES {
+                    writer.flush().await.map_err(not_written)?;
+                }
+            }
         }
+        writer.finish().await.map_err(not_written)?;
+        Ok((rows, writer.bytes_written() as u64))
     }
-    output.finish()
 }
 
-/// The bytes of a file that a commit names.
-pub(super) async fn read(folder: &Folder, path: &str) -> Result<Bytes> {
-    let found = folder.get(path).await?;
-    found.ok_or_else(|| {
-        Error::failed(format!("`{folder}/{path}` is missing, though a commit names it"))
-            .hint("restore it, or answer everything anew with `promptmill run --fresh`")
-    })
+/// The rows that stay.
+fn without(batch: &RecordBatch, key: &str, leaves: Leaves<'_>) -> Result<RecordBatch> {
+    let keys = keys_of(batch, key)?;
+    let keys = keys.as_string::<i32>();
+    let stays = (0..keys.len()).map(|row| Ok(keys.is_null(row) || !leaves(keys.value(row))?)).collect::<Result<Vec<bool>>>()?;
+    Ok(filter_record_batch(batch, &BooleanArray::from(stays))?)
 }
 
-fn keys_of(batch: &RecordBatch, key: &str) -> Result<datafusion::arrow::array::ArrayRef> {
+fn keys_of(batch: &RecordBatch, key: &str) -> Result<ArrayRef> {
     let keys = batch.column_by_name(key).ok_or_else(|| Error::failed(format!("a file of results has no column `{key}`")))?;
     Ok(cast(keys, &DataType::Utf8)?)
 }

@@ -5,65 +5,73 @@
 //! before the commit leaves the older rows as they were, and orphans for the next run to sweep; what was answered is in
 //! the journal. Only who reads the bare folder, and not the commits, can see both in the meantime.
 
-use std::collections::HashSet;
+use std::ops::ControlFlow;
 
-use promptmill_core::{Fingerprint, Result};
+use futures::TryStreamExt;
+use promptmill_core::{Error, Fingerprint, Result};
 
-use super::stored::{each_key, merge, read};
-use super::{Mode, Sink};
-use crate::commit::{Commit, DataFile, Outcome, Settlement, key_digest, key_hash, writer_properties};
+use super::stored::keys;
+use super::{INDEX_ROWS, Kind, Mode, Sink};
+use crate::commit::{Commit, DataFile, Outcome, Settlement, key_digest, key_hash};
+use crate::sorted::{Record, Sorted};
+
+/// What is asked about a row that has left.
+const NOTHING: Fingerprint = Fingerprint::from_bytes([0; 16]);
 
 impl Sink {
-    /// Puts what is staged in place. With the sorted hashes of the source's keys, rows of other keys leave. Returns how
-    /// many have left.
-    pub(crate) async fn swap(&mut self, source: Option<&[u64]>) -> Result<u64> {
+    /// Puts what is staged in place. With the hashes of the source's keys, rows of other keys leave. Returns how many have
+    /// left.
+    pub(crate) async fn swap(&mut self, source: Option<&Sorted<u64>>) -> Result<u64> {
         self.staged.finish(&mut self.files).await?;
         if self.staged.index.is_empty() && source.is_none() && self.mode == Mode::Add {
             return Ok(0);
         }
         let is_fresh = matches!(self.mode, Mode::Fresh(_));
-        let replaced: HashSet<u128> = std::mem::take(&mut self.replaced).into_iter().collect();
-        let is_gone = |key: &str| source.is_some_and(|source| source.binary_search(&key_hash(key)).is_err());
-        let leaves = |key: &str| is_fresh || replaced.contains(&key_digest(key)) || is_gone(key);
+        let replaced = std::mem::take(&mut self.replaced).finish(|_, _| true)?;
+        let is_replaced = |key: &str| is_among(&replaced, key_digest(key));
+        let is_gone = |key: &str| source.map_or(Ok::<_, Error>(false), |source| Ok(!is_among(source, key_hash(key))?));
+        let leaves = |key: &str| Ok(is_replaced(key)? || is_gone(key)?);
         let mut commit = Commit::default();
-        let mut gone: Vec<String> = Vec::new();
-        for (is_dead, live) in [(false, self.log.results().to_vec()), (true, self.log.dead_letters().to_vec())] {
-            let folder = if is_dead { self.files.dead.clone() } else { self.files.results.clone() };
-            for file in live {
-                let mut leaving = 0;
-                if is_fresh {
-                    leaving = file.rows;
-                } else {
-                    each_key(&folder, &file, &self.files.layout.key, |key| {
-                        leaving += u64::from(leaves(key));
-                        if is_gone(key) {
-                            gone.push(key.to_owned());
+        let (mut left, mut gone) = (0, Vec::new());
+        let live = [(Kind::Results, self.log.results().to_vec()), (Kind::DeadLetters, self.log.dead_letters().to_vec())];
+        for (kind, files) in live {
+            let folder = self.files.folder(kind).clone();
+            let key = self.files.layout.key.clone();
+            for file in files {
+                let mut leaving = if is_fresh { file.rows } else { 0 };
+                if !is_fresh {
+                    let mut batches = Box::pin(keys(&folder, &file, &key).await?);
+                    while let Some(keys) = batches.try_next().await? {
+                        for key in keys.iter().flatten() {
+                            if is_gone(key)? {
+                                leaving += 1;
+                                gone.push(Settlement { key: key.to_owned(), question: NOTHING, outcome: Outcome::Gone });
+                            } else {
+                                leaving += u64::from(is_replaced(key)?);
+                            }
                         }
-                    })
-                    .await?;
+                        if gone.len() > INDEX_ROWS {
+                            left += gone.len() as u64;
+                            self.staged.index.push(self.files.store_index(&std::mem::take(&mut gone)).await?);
+                        }
+                    }
                 }
                 if leaving == 0 {
                     continue;
                 }
                 if leaving < file.rows {
-                    let bytes = read(&folder, &file.path).await?;
-                    let properties = if is_dead { writer_properties().build() } else { self.files.layout.properties.clone() };
-                    let (rows, bytes) = merge(vec![bytes], &self.files.layout.key, properties, leaves)?;
-                    match is_dead {
-                        true => commit.dead_letters.push(self.files.store_dead(rows, bytes, false).await?),
-                        false => commit.added.push(self.files.store(file.partition.clone(), rows, bytes, false).await?),
-                    }
+                    let rest = self.files.merge(kind, &[&file], Some(&leaves)).await?;
+                    if kind == Kind::DeadLetters { commit.dead_letters.push(rest) } else { commit.added.push(rest) }
                 }
-                commit.removed.push(if is_dead { format!("dead_letters/{}", file.path) } else { file.path });
+                commit.removed.push(if kind == Kind::DeadLetters { format!("dead_letters/{}", file.path) } else { file.path });
             }
         }
         if is_fresh {
             commit.removed.extend(self.log.index().iter().map(|file| format!("index/{}", file.path)));
         }
         if !gone.is_empty() {
-            let left =
-                gone.iter().map(|key| Settlement { key: key.clone(), question: Fingerprint::from_bytes([0; 16]), outcome: Outcome::Gone });
-            self.staged.index.push(self.files.store_index(&left.collect::<Vec<_>>()).await?);
+            left += gone.len() as u64;
+            self.staged.index.push(self.files.store_index(&gone).await?);
         }
         if self.staged.index.is_empty() && commit.removed.is_empty() && self.mode == Mode::Add {
             return Ok(0);
@@ -86,7 +94,7 @@ impl Sink {
         self.append(record).await?;
         let staged = self.files.staging.list().await?;
         self.files.staging.delete_all(staged.iter().map(String::as_str)).await?;
-        Ok(gone.len() as u64)
+        Ok(left)
     }
 
     /// Moves staged files to where readers look.
@@ -96,8 +104,17 @@ impl Sink {
             false => (self.files.staging.folder("results"), &self.files.results, std::mem::take(&mut self.staged.added)),
         };
         for file in &files {
-            to.put(&file.path, read(&from, &file.path).await?).await?;
+            to.copy(&from, &file.path, file.bytes).await?;
         }
         Ok(files)
     }
+}
+
+fn is_among<R: Record + PartialEq>(records: &Sorted<R>, record: R) -> Result<bool> {
+    let mut found = false;
+    records.each(record.place(), |other| {
+        found = other == record;
+        if found { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    })?;
+    Ok(found)
 }

@@ -127,13 +127,17 @@ impl AsyncFileReader for Pieces {
 }
 
 /// A file that is fetched by one request.
-struct Whole {
+pub(super) struct Whole {
     store: Arc<dyn ObjectStore>,
     path: Path,
     bytes: Option<Bytes>,
 }
 
 impl Whole {
+    pub(super) fn of(file: StoredFile) -> Self {
+        Self { store: file.store, path: file.path, bytes: None }
+    }
+
     async fn bytes(&mut self) -> Result<&Bytes> {
         if self.bytes.is_none() {
             let found = self.store.get(&self.path).await.map_err(foreign)?;

@@ -295,7 +295,7 @@ impl Desk {
                     self.finish(row, model, Ok(answer));
                 }
                 None if self.context.asks => self.wait(row),
-                None => self.give_up_settled(row, &past),
+                None => self.give_up_settled(row, &past)?,
             }
         }
         Ok(())
@@ -314,13 +314,14 @@ impl Desk {
 
     /// Where nothing may be asked: a row that was settled by an answer which is turned away now has none any more. One
     /// that was never settled stays what it is.
-    fn give_up_settled(&mut self, mut row: Row, past: &[Past]) {
-        let Some(fault) = row.fault.take() else { return };
-        if self.context.answered.contains(&row.key, row.question) {
+    fn give_up_settled(&mut self, mut row: Row, past: &[Past]) -> Result<()> {
+        let Some(fault) = row.fault.take() else { return Ok(()) };
+        if self.context.answered.contains(&row.key, row.question)? {
             let last = past.iter().rev().find_map(|past| self.models.iter().position(|model| *model.name == *past.attempt.begun.model));
             self.context.meter.reject(&fault.reason);
             self.finish(row, last.unwrap_or(0), Err(fault));
         }
+        Ok(())
     }
 
     /// Charges a row for what was asked about it earlier, and finds an answer that is acceptable now.
