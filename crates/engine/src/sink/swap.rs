@@ -26,6 +26,7 @@ impl Sink {
         if self.staged.index.is_empty() && source.is_none() && self.mode == Mode::Add {
             return Ok(0);
         }
+        self.adopt().await?;
         let is_fresh = matches!(self.mode, Mode::Fresh(_));
         let replaced = std::mem::take(&mut self.replaced).finish(|_, _| true)?;
         let is_replaced = |key: &str| is_among(&replaced, key_digest(key));
