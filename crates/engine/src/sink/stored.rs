@@ -1,15 +1,20 @@
 //! Files of results, dead letters and the index that are read again: which keys are in them, and all rows but some, as
 //! one file. Neither what is read nor what is written is in memory as a whole.
 
+use std::fs::File;
 use std::sync::Arc;
 
 use datafusion::arrow::array::{Array, ArrayRef, AsArray, BooleanArray, RecordBatch, StringArray};
 use datafusion::arrow::compute::{cast, filter_record_batch};
-use datafusion::arrow::datatypes::{DataType, Field, Schema};
+use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use futures::stream::BoxStream;
 use futures::{Stream, StreamExt, TryStreamExt};
+use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use parquet::arrow::async_reader::{AsyncFileReader, ParquetRecordBatchStreamBuilder};
 use parquet::arrow::{AsyncArrowWriter, ProjectionMask};
+use parquet::errors::ParquetError;
 use parquet::file::properties::WriterProperties;
+use parquet::schema::types::SchemaDescriptor;
 use promptmill_core::{Error, Result};
 
 use super::layout::{MERGED_ROW_GROUP_BYTES, column, not_written};
@@ -21,18 +26,51 @@ const OPENED_AT_ONCE: usize = 8;
 /// Bytes of small files that stay in memory from when their columns were looked at until their rows are read.
 const KEPT_BYTES: u64 = 8 << 20;
 
-type Opened = ParquetRecordBatchStreamBuilder<Box<dyn AsyncFileReader>>;
+/// A file that has been opened. A near one is read page by page in this very thread: what others read for it, the allocator
+/// would keep for them.
+enum Opened {
+    Near(ParquetRecordBatchReaderBuilder<File>),
+    Far(ParquetRecordBatchStreamBuilder<Box<dyn AsyncFileReader>>),
+}
 
 async fn open(folder: &Folder, file: &DataFile) -> Result<Opened> {
-    let opened = ParquetRecordBatchStreamBuilder::new(folder.reader(&file.path, file.bytes)).await;
+    let opened = match folder.local() {
+        Some(local) => {
+            let near = File::open(local.join(&file.path)).map_err(ParquetError::from);
+            near.and_then(ParquetRecordBatchReaderBuilder::try_new).map(Opened::Near)
+        }
+        None => ParquetRecordBatchStreamBuilder::new(folder.reader(&file.path, file.bytes)).await.map(Opened::Far),
+    };
     opened.map_err(|error| not_read(folder, file, error))
+}
+
+impl Opened {
+    fn schema(&self) -> &SchemaRef {
+        match self {
+            Self::Near(builder) => builder.schema(),
+            Self::Far(builder) => builder.schema(),
+        }
+    }
+
+    /// Its rows, of all columns or of one.
+    fn rows(self, column: Option<&str>) -> Result<BoxStream<'static, Result<RecordBatch, ParquetError>>, ParquetError> {
+        let mask = |schema: &SchemaDescriptor| column.map_or_else(ProjectionMask::all, |name| ProjectionMask::columns(schema, [name]));
+        Ok(match self {
+            Self::Near(builder) => {
+                let mask = mask(builder.parquet_schema());
+                futures::stream::iter(builder.with_projection(mask).build()?).map_err(ParquetError::from).boxed()
+            }
+            Self::Far(builder) => {
+                let mask = mask(builder.parquet_schema());
+                builder.with_projection(mask).build()?.boxed()
+            }
+        })
+    }
 }
 
 /// The keys in a file.
 pub(super) async fn keys(folder: &Folder, file: &DataFile, key: &str) -> Result<impl Stream<Item = Result<StringArray>>> {
-    let builder = open(folder, file).await?;
-    let mask = ProjectionMask::columns(builder.parquet_schema(), [key]);
-    let batches = builder.with_projection(mask).build().map_err(|error| not_read(folder, file, error))?;
+    let batches = open(folder, file).await?.rows(Some(key)).map_err(|error| not_read(folder, file, error))?;
     Ok(batches.map(move |batch| {
         let keys = keys_of(&batch.map_err(|error| not_read(folder, file, error))?, key)?;
         Ok(keys.as_string::<i32>().clone())
@@ -80,7 +118,7 @@ impl Merge<'_> {
                 Some(builder) => builder,
                 None => open(folder, file).await?,
             };
-            let mut batches = builder.build().map_err(|error| not_read(folder, file, error))?;
+            let mut batches = builder.rows(None).map_err(|error| not_read(folder, file, error))?;
             while let Some(mut batch) = batches.try_next().await.map_err(|error| not_read(folder, file, error))? {
                 if let Some((key, leaves)) = leaves {
                     batch = without(&batch, key, leaves)?;
@@ -111,7 +149,7 @@ fn keys_of(batch: &RecordBatch, key: &str) -> Result<ArrayRef> {
     Ok(cast(keys, &DataType::Utf8)?)
 }
 
-pub(super) fn not_read(folder: &Folder, file: &DataFile, error: parquet::errors::ParquetError) -> Error {
+pub(super) fn not_read(folder: &Folder, file: &DataFile, error: ParquetError) -> Error {
     Error::failed(format!("`{folder}/{}` cannot be read, though a commit names it", file.path))
         .hint("restore it, or answer everything anew with `promptmill run --fresh`")
         .because(error)

@@ -14,6 +14,8 @@ use super::{Action, Folder};
 
 /// Files beyond this size travel in parts of this size: far away, a fault costs a part and not the file.
 pub(super) const PART_BYTES: usize = 16 << 20;
+/// The same on a local disk, where it is only about memory.
+const LOCAL_PART_BYTES: usize = 4 << 20;
 /// Parts under way at once, where there is a way.
 const PARTS_AT_ONCE: usize = 4;
 
@@ -50,9 +52,10 @@ impl Upload {
     }
 
     async fn add(&mut self, mut bytes: Bytes) -> object_store::Result<()> {
+        let part_bytes = if self.folder.local.is_some() { LOCAL_PART_BYTES } else { PART_BYTES };
         // The last part is sent at the end: a file that has only one needs no parts.
-        while self.waiting_bytes + bytes.len() > PART_BYTES {
-            self.waiting.push(bytes.split_to(PART_BYTES - self.waiting_bytes));
+        while self.waiting_bytes + bytes.len() > part_bytes {
+            self.waiting.push(bytes.split_to(part_bytes - self.waiting_bytes));
             self.send().await?;
         }
         self.waiting_bytes += bytes.len();
