@@ -69,17 +69,19 @@ fn duck(project: &Project, kind: &str) -> Value {
     Ran::from(output).expect(0).json()
 }
 
+/// Rows as texts, whoever has read them.
+fn rows(rows: &Value, cost: &str) -> BTreeSet<String> {
+    let text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+    let columns = ["motion_id", "year", "vote_result", "title", "summary", "llm_model", cost];
+    rows.as_array().expect("rows").iter().map(|row| columns.map(|column| text(&row[column])).join(" | ")).collect()
+}
+
 /// The table says what `promptmill sql` says, and every version of it had every key once.
 #[track_caller]
 fn assert_agrees(project: &Project, settings: &[&str]) -> Value {
     let table = read(project, &[]);
     let query = "SELECT motion_id, year, vote_result, title, summary, llm_model, CAST(cost_usd AS VARCHAR) AS cost FROM results";
     let ran = project.run(&[&["sql", "pipeline.toml", query, "--output", "json"], settings].concat()).expect(0);
-    let text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
-    let rows = |rows: &Value, cost: &str| -> BTreeSet<String> {
-        let columns = ["motion_id", "year", "vote_result", "title", "summary", "llm_model", cost];
-        rows.as_array().expect("rows").iter().map(|row| columns.map(|column| text(&row[column])).join(" | ")).collect()
-    };
     let (sql, delta) = (rows(&ran.json(), "cost"), rows(&table["rows"], "cost_usd"));
     let wrong: Vec<_> = sql.symmetric_difference(&delta).take(4).collect();
     assert!(wrong.is_empty(), "{wrong:#?}");
@@ -154,11 +156,7 @@ fn a_table_that_a_crash_left_behind_catches_up_once() {
     config.latency.base_ms = 120.0;
     let project = project(config);
     for requests in [4, 9] {
-        let mut command = project.command(&["run", "pipeline.toml", "--progress", "none"]);
-        let mut child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("starts");
-        project.wait_for_requests(requests);
-        child.kill().expect("SIGKILL");
-        child.wait().expect("is gone");
+        killed_after(&project, requests);
     }
     project.run_pipeline(&[]).expect(0);
     project.assert_settled_once();
@@ -176,6 +174,90 @@ fn a_table_that_a_crash_left_behind_catches_up_once() {
     std::fs::remove_dir_all(project.path("out/motions/_delta_log")).expect("removed");
     project.run_pipeline(&[]).expect(0);
     assert_eq!(assert_agrees(&project, &[])["operations"], json!(["CREATE TABLE"]));
+}
+
+/// Starts a run and kills it when so many requests have come: what it has committed lies in small files.
+fn killed_after(project: &Project, requests: u64) {
+    let mut command = project.command(&["run", "pipeline.toml", "--progress", "none"]);
+    let mut child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("starts");
+    project.wait_for_requests(requests);
+    child.kill().expect("SIGKILL");
+    child.wait().expect("is gone");
+}
+
+/// What others do to the table: afterwards it has the same rows in other files.
+#[track_caller]
+fn rearrange(project: &Project, deeds: &[&str]) {
+    let before = read(project, &[]);
+    let after = read(project, deeds);
+    assert_eq!(rows(&before["rows"], "cost_usd"), rows(&after["rows"], "cost_usd"));
+    let times = |table: &Value| table["operations"].as_array().expect("a history").iter().filter(|name| **name == "OPTIMIZE").count();
+    assert!(times(&after) > times(&before), "nothing was rearranged: {}", after["operations"]);
+}
+
+#[test]
+fn optimize_and_vacuum_are_harmless() {
+    if !has_reader() {
+        return;
+    }
+    let mut config = SimConfig::default();
+    config.latency.base_ms = 120.0;
+    let project = project(config);
+    let text = std::fs::read_to_string(project.path("pipeline.toml")).expect("a pipeline");
+    project.write("pipeline.toml", &text.replace("\"800ms\"", "\"100ms\""));
+    killed_after(&project, 6);
+    rearrange(&project, &["optimize", "vacuum"]);
+    // Before the next run, who only looks finds the rows where they are now.
+    assert_agrees(&project, &[]);
+    // Files of ours beside files of others.
+    killed_after(&project, 12);
+    assert_agrees(&project, &[]);
+    project.run_pipeline(&[]).expect(0);
+    project.assert_settled_once();
+    rearrange(&project, &["order", "vacuum"]);
+    let asked = project.simulator().ledger().requests;
+    project.run_pipeline(&[]).expect(0);
+    assert_eq!((count(&assert_agrees(&project, &[])), project.simulator().ledger().requests), (ROWS, asked), "nothing to do");
+    project.assert_money_agrees();
+    rearrange(&project, &["order", "vacuum"]);
+    let both = come_change_and_go(&project);
+    project.run_pipeline(&[&both[..], &["--prune"]].concat()).expect(0);
+    assert_eq!(count(&assert_agrees(&project, &both)), ROWS + 30 - 7);
+    rearrange(&project, &["order", "vacuum"]);
+    project.run_pipeline(&[&both[..], &["--fresh"]].concat()).expect(0);
+    assert_eq!(count(&assert_agrees(&project, &both)), ROWS + 30 - 7);
+}
+
+#[test]
+fn optimize_during_a_run_and_before_a_table_has_caught_up_is_harmless() {
+    if !has_reader() {
+        return;
+    }
+    let mut config = SimConfig::default();
+    config.latency.base_ms = 120.0;
+    let project = project(config);
+    project.run_pipeline(&[]).expect(0);
+    // Every row is replaced at the end of this run.
+    let changed = ["--set", "stages.prompt-pack.prompt=Kort."];
+    let asked = project.simulator().ledger().requests;
+    let mut command = project.command(&["run", "pipeline.toml", "--progress", "none", changed[0], changed[1]]);
+    let mut child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("starts");
+    project.wait_for_requests(asked + 2);
+    rearrange(&project, &["order", "vacuum"]);
+    assert!(child.wait().expect("ends").success());
+    assert_eq!(count(&assert_agrees(&project, &changed)), ROWS);
+    // The table is one record behind, and does not know that rows have left, when somebody rearranges it.
+    let both = come_change_and_go(&project);
+    let both = [&changed[..], &both[..]].concat();
+    project.run_pipeline(&both).expect(0);
+    let asked = project.simulator().ledger().requests;
+    project.run_pipeline(&[&both[..], &["--prune"]].concat()).expect(0);
+    std::fs::remove_file(last_transaction(&project)).expect("removed");
+    assert_eq!(count(&read(&project, &[])), ROWS + 30);
+    rearrange(&project, &["order"]);
+    project.run_pipeline(&both).expect(0);
+    assert_eq!(count(&assert_agrees(&project, &both)), ROWS + 30 - 7);
+    assert_eq!(project.simulator().ledger().requests, asked);
 }
 
 #[test]
@@ -238,6 +320,10 @@ fn results_in_parquet_become_a_table_and_stay_one() {
     project.run_pipeline(&party).expect(0);
     let table = assert_agrees_on_keys(&project, &party);
     assert_eq!((count(&table), &table["versions"][0]), (ROWS, &json!([50, 50])));
+    rearrange(&project, &["order", "vacuum"]);
+    let changed = [&party[..], &["--set", "stages.prompt-pack.prompt=Kort."]].concat();
+    project.run_pipeline(&changed).expect(0);
+    assert_eq!(count(&assert_agrees_on_keys(&project, &changed)), ROWS);
     let back = project.run_pipeline(&[&party[..], &parquet[..]].concat()).expect(1);
     assert!(back.stderr.contains("is a Delta table") && back.stderr.contains("format = \"delta\""), "{}", back.stderr);
 }
@@ -251,10 +337,22 @@ fn what_others_do_to_the_table_is_seen_before_anything_is_sent() {
     project.run_pipeline(&["--limit", "50"]).expect(0);
     let sent = project.simulator().ledger().requests;
     let key = project.query("SELECT motion_id FROM results LIMIT 1")[0]["motion_id"].as_str().expect("a key").to_owned();
-    assert_eq!(count(&read(&project, &["delete", &key])), 49);
-    let ran = project.run_pipeline(&[]).expect(1);
-    assert!(ran.stderr.contains("something else than promptmill has changed the Delta table"), "{}", ran.stderr);
-    assert_eq!(project.simulator().ledger().requests, sent);
+    let last = (read(&project, &[])["operations"].as_array().expect("a history").len() - 1).to_string();
+    // Also if the rows that stay, or are there twice, are rearranged behind that.
+    for (deeds, rows) in
+        [(["delete", &key], 49), (["order", "order"], 49), (["restore", &last], 50), (["double", &key], 51), (["order", "order"], 51)]
+    {
+        assert_eq!(count(&read(&project, &deeds)), rows, "{deeds:?}");
+        if rows != 50 {
+            let ran = project.run_pipeline(&[]).expect(1);
+            assert!(ran.stderr.contains("something else than promptmill has changed the Delta table"), "{}", ran.stderr);
+            assert_eq!(project.simulator().ledger().requests, sent);
+        }
+    }
+    // As the hint says.
+    read(&project, &["restore", &last]);
+    project.run_pipeline(&["--limit", "50"]).expect(0);
+    assert_eq!((count(&read(&project, &[])), project.simulator().ledger().requests), (50, sent));
     // A table of somebody else's, at a sink of ours.
     std::fs::rename(project.path("out/motions/_delta_log"), project.path("log")).expect("moved");
     std::fs::create_dir_all(project.path("elsewhere/results")).expect("a folder");
@@ -280,6 +378,7 @@ fn a_table_in_a_bucket_survives_a_kill() {
     child.kill().expect("SIGKILL");
     child.wait().expect("is gone");
     project.run_pipeline(&[]).expect(0);
+    rearrange(&project, &["order", "vacuum"]);
     let changed = ["--set", "stages.prompt-pack.prompt=Kort."];
     project.run_pipeline(&changed).expect(0);
     assert_eq!(count(&assert_agrees(&project, &changed)), ROWS);

@@ -64,6 +64,11 @@ impl Owner {
         self.table.is_some()
     }
 
+    /// Under what name this state's transactions are known there.
+    pub(crate) fn known(&self) -> Option<&str> {
+        self.table.as_deref()
+    }
+
     /// Under what name this state's transactions are known in the log of its Delta table, which the sink is from now on.
     pub(crate) async fn table(&mut self, state: &Folder) -> Result<String> {
         if let Some(table) = &self.table {

@@ -27,7 +27,7 @@ use promptmill_core::{Error, Fingerprint, Result, columns};
 use crate::commit::{Commit, CommitLog, DataFile, Outcome, Settled, Settlement, index_file, key_digest, writer_properties};
 use crate::owner::Owner;
 use crate::storage::Folder;
-pub(crate) use delta::{storable, storable_as_partition};
+pub(crate) use delta::{in_table, storable, storable_as_partition};
 pub(crate) use layout::Layout;
 use layout::{OpenFile, column, folders};
 
@@ -128,7 +128,8 @@ impl Sink {
             SinkFormat::Parquet => None,
             SinkFormat::Delta => {
                 let shape = delta::Shape { layout: &layout, name, is_replaced: matches!(mode, Mode::Fresh(_)) };
-                Some(delta::Table::open(&results, owner.table(state).await?, shape, &log).await?)
+                let record = Commit { run_id: run_id.clone(), at: now(), ..log.unchanged() };
+                Some(delta::Table::open(&results, owner.table(state).await?, shape, &mut log, record).await?)
             }
         };
         let files = Files {
@@ -222,7 +223,7 @@ impl Sink {
         self.log.append(record.clone()).await?;
         let record = Commit { commit: self.log.len(), ..record };
         if let Some(table) = &mut self.table {
-            table.follow(&record).await?;
+            table.follow(record.clone(), self.log.results()).await?;
         }
         let removed = record.removes();
         self.files.dead.delete_all(removed.dead_letters).await?;
@@ -232,6 +233,15 @@ impl Sink {
             self.files.results.delete_all(removed.results).await?;
         }
         Ok(())
+    }
+
+    /// Takes over what others have done to the files of a Delta table without changing a row, before they are rewritten.
+    async fn adopt(&mut self) -> Result<()> {
+        let record = self.record();
+        match &mut self.table {
+            Some(table) if !matches!(self.mode, Mode::Fresh(_)) => table.adopt(&mut self.log, record).await,
+            _ => Ok(()),
+        }
     }
 
     /// A record of this run that changes nothing yet.

@@ -22,7 +22,7 @@ use crate::owner::Owner;
 use crate::plan::{Plan, Purpose, session};
 use crate::record::RunRecord;
 use crate::run::state_folder;
-use crate::sink::Layout;
+use crate::sink::{Layout, in_table};
 use crate::storage::Folder;
 
 /// A session with the five tables of a pipeline, as they are now.
@@ -42,11 +42,19 @@ pub async fn open(pipeline: &Pipeline, registry: &Registry) -> Result<SessionCon
 /// If the pipeline is wrong, its state cannot be read, or what `read` says.
 pub async fn reading<T>(pipeline: &Pipeline, registry: &Registry, mut read: impl AsyncFnMut(&SessionContext) -> Result<T>) -> Result<T> {
     let state = state_folder(pipeline)?;
-    Owner::find(&state, &Folder::open(&pipeline.sink.path)?).await?;
-    CommitLog::reading(&state, async |log| read(&tables(pipeline, registry, &state, log).await?).await).await
+    let sink = Folder::open(&pipeline.sink.path)?;
+    let owner = Owner::find(&state, &sink).await?;
+    CommitLog::reading(&state, async |log| {
+        let results = match owner.as_ref().and_then(Owner::known) {
+            Some(known) => in_table(&sink, known, log).await,
+            None => log.results().to_vec(),
+        };
+        read(&tables(pipeline, registry, &state, log, &results).await?).await
+    })
+    .await
 }
 
-async fn tables(pipeline: &Pipeline, registry: &Registry, state: &Folder, log: &CommitLog) -> Result<SessionContext> {
+async fn tables(pipeline: &Pipeline, registry: &Registry, state: &Folder, log: &CommitLog, results: &[DataFile]) -> Result<SessionContext> {
     let session = session(None);
     let plan = Plan::new(&session, pipeline, registry, Purpose::Looking).await?;
     let layout = Layout::new(&plan.results, &pipeline.sink.partition_by, &pipeline.source.key, &plan.output)?;
@@ -59,7 +67,7 @@ async fn tables(pipeline: &Pipeline, registry: &Registry, state: &Folder, log: &
         .filter_map(|name| plan.results.field_with_name(name).ok())
         .map(|field| Arc::new(field.clone()))
         .collect();
-    let results = committed(&session, &sink, log.results(), Arc::clone(&layout.file), partitions).await?;
+    let results = committed(&session, &sink, results, Arc::clone(&layout.file), partitions).await?;
     let dead_letters =
         committed(&session, &state.folder("dead_letters"), log.dead_letters(), Arc::clone(layout.dead()), Vec::new()).await?;
     let register = |name: &str, table: Arc<dyn TableProvider>| session.register_table(name, table).map(|_| ()).map_err(from_datafusion);

@@ -18,6 +18,7 @@ impl Sink {
     /// Merges the files of results that are smaller than half of their target size, partition by partition, and what
     /// has gathered of small files of dead letters and of the index.
     pub(crate) async fn compact(&mut self) -> Result<()> {
+        self.adopt().await?;
         let mut commit = Commit::default();
         let mut partitions: BTreeMap<Vec<Option<String>>, Vec<DataFile>> = BTreeMap::new();
         for file in self.log.results() {

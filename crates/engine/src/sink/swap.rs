@@ -21,6 +21,7 @@ impl Sink {
         if self.staged.index.is_empty() && source.is_none() && self.mode == Mode::Add {
             return Ok(0);
         }
+        self.adopt().await?;
         let is_fresh = matches!(self.mode, Mode::Fresh(_));
         let replaced: HashSet<u128> = std::mem::take(&mut self.replaced).into_iter().collect();
         let is_gone = |key: &str| source.is_some_and(|source| source.binary_search(&key_hash(key)).is_err());

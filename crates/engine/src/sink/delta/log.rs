@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use deltalake_core::DeltaTableError;
-use deltalake_core::kernel::transaction::{CommitBuilder, CommitProperties};
+use deltalake_core::kernel::transaction::{CommitBuilder, CommitProperties, TransactionError};
 use deltalake_core::kernel::{Action, Add, Transaction};
 use deltalake_core::logstore::{LogStoreRef, StorageConfig, default_logstore};
 use deltalake_core::protocol::DeltaOperation;
@@ -35,8 +35,8 @@ pub(super) fn log_store(folder: &Folder) -> Result<LogStoreRef> {
     Ok(default_logstore(inside, Arc::clone(folder.store()), &url, &StorageConfig::default()))
 }
 
-/// Writes a transaction, once, and returns what the table is then. Others may write at the same time, if they leave our
-/// files alone.
+/// Writes a transaction, once, and returns what the table is then; `None` if others have written since `before`. Those are not
+/// waved through where they only rearrange files: who removes a file that is gone already leaves its rows where they went.
 pub(super) async fn transact(
     folder: &Folder,
     store: &LogStoreRef,
@@ -45,11 +45,12 @@ pub(super) async fn transact(
     operation: DeltaOperation,
     known: &str,
     number: u64,
-) -> Result<DeltaTableState> {
+) -> Result<Option<DeltaTableState>> {
     let mut tries = 0;
     let state = loop {
         let mark = Transaction::new(known, number as i64);
-        let commit = CommitBuilder::from(CommitProperties::default().with_application_transaction(mark)).with_actions(actions.clone());
+        let properties = CommitProperties::default().with_application_transaction(mark).with_max_retries(0);
+        let commit = CommitBuilder::from(properties).with_actions(actions.clone());
         let error = match commit.build(before.map(|state| state as _), Arc::clone(store), operation.clone()).await {
             Ok(done) => break done.snapshot(),
             Err(error) => error,
@@ -61,6 +62,9 @@ pub(super) async fn transact(
         {
             break now.clone();
         }
+        if matches!(error, DeltaTableError::Transaction { source: TransactionError::MaxCommitAttempts(_) }) {
+            return Ok(None);
+        }
         tries += 1;
         let is_passing = folder.local().is_none() && matches!(error, DeltaTableError::ObjectStore { .. });
         if tries == TRIES || !is_passing {
@@ -70,7 +74,7 @@ pub(super) async fn transact(
         tokio::time::sleep(std::time::Duration::from_millis(FIRST_WAIT_MS << tries)).await;
     };
     folder.sync(&format!("_delta_log/{:020}.json", state.version())).await?;
-    Ok(state)
+    Ok(Some(state))
 }
 
 /// The number of the last record that the table has seen.
