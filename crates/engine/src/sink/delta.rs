@@ -76,10 +76,9 @@ impl Table {
             let location = store.root_url().clone();
             let operation = DeltaOperation::Create { mode: SaveMode::ErrorIfExists, location, protocol, metadata };
             let made = transact(folder, &store, None, actions, operation, &known, log.len()).await?;
-            let state = made.ok_or_else(|| {
+            made.ok_or_else(|| {
                 Error::failed(format!("something else has just made a Delta table of `{folder}`")).hint("choose another `sink.path`")
-            })?;
-            state
+            })?
         };
         let (folder, partition_by) = (folder.clone(), layout.partition_by.clone());
         let mut table = Self { folder, store, state, known, partition_by, pending: Vec::new(), behind: Vec::new() };

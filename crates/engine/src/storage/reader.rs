@@ -1,5 +1,5 @@
-//! Files in a store, as the reader of Parquet wants them: by pieces, only those that it needs, and a small one far away
-//! as a whole, since every piece would be a request.
+//! Files in a store, as the reader of Parquet wants them: by pieces, only those that it needs, and a small one as a whole:
+//! far away every piece would be a request, and nowhere is its footer kept, which for many such files is memory for nothing.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -76,12 +76,11 @@ impl MetadataSuffixFetch for &mut StoredFile {
 pub(crate) struct Readers {
     store: Arc<dyn ObjectStore>,
     footers: Arc<FileMetadataCache>,
-    is_far: bool,
 }
 
 impl Readers {
     pub(crate) fn new(folder: &Folder, footers: Arc<FileMetadataCache>) -> Self {
-        Self { store: Arc::clone(folder.store()), footers, is_far: folder.local().is_none() }
+        Self { store: Arc::clone(folder.store()), footers }
     }
 }
 
@@ -94,7 +93,7 @@ impl ParquetFileReaderFactory for Readers {
         _: &ExecutionPlanMetricsSet,
     ) -> DataFusionResult<Box<dyn AsyncFileReader + Send>> {
         let meta = file.object_meta;
-        Ok(match self.is_far && meta.size <= SMALL_BYTES {
+        Ok(match meta.size <= SMALL_BYTES {
             true => Box::new(Whole { store: Arc::clone(&self.store), path: meta.location, bytes: None }),
             false => Box::new(Pieces { store: Arc::clone(&self.store), meta, footers: Arc::clone(&self.footers) }),
         })
@@ -126,7 +125,7 @@ impl AsyncFileReader for Pieces {
     }
 }
 
-/// A file that is fetched by one request.
+/// A file that is fetched at once.
 pub(super) struct Whole {
     store: Arc<dyn ObjectStore>,
     path: Path,
