@@ -36,7 +36,7 @@ const NAMED_KEYS: usize = 5;
 const WRONG_KEYS: usize = 10_000;
 
 /// Rows that wait for a commit at the most, however far away it is: they are remembered one by one until then.
-const UNCOMMITTED_ROWS: usize = 250_000;
+const UNCOMMITTED_ROWS: usize = 100_000;
 
 /// What the command line says about one run.
 #[derive(Clone, Debug, Default)]
