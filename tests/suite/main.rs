@@ -4,6 +4,7 @@
 //! hands the path of the built binary only to tests of the crate that builds it.
 
 mod again;
+mod as_tried;
 mod browser;
 mod bucket;
 mod canary;

@@ -1,5 +1,5 @@
 //! A server that answers by the book, or breaks it as it was told, and remembers what it was asked, when, and
-//! in what company.
+//! in what company. What it does is a [`Manner`], or a function of what it is asked ([`Spy::scripted`]).
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -84,8 +84,71 @@ impl Asked {
 
     /// The ids of the rows in it.
     pub(crate) fn ids(&self) -> Vec<String> {
+        self.items().into_iter().map(|(id, _)| id).collect()
+    }
+
+    /// The rows in it: their ids and texts.
+    pub(crate) fn items(&self) -> Vec<(String, String)> {
         let items = self.message().lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
-        items.filter_map(|item| item["id"].as_str().map(str::to_owned)).collect()
+        items.filter_map(|item| Some((item["id"].as_str()?.to_owned(), item["text"].as_str()?.to_owned()))).collect()
+    }
+}
+
+/// What a scripted spy sends back.
+#[derive(Clone, Debug)]
+pub(crate) struct Reply {
+    pub(crate) status: u16,
+    /// Besides `content-length`.
+    pub(crate) headers: Vec<(&'static str, String)>,
+    pub(crate) body: Vec<u8>,
+    /// How long it takes.
+    pub(crate) wait: Duration,
+    /// The connection is closed without a word.
+    pub(crate) drops: bool,
+}
+
+impl Reply {
+    /// Any body under any status.
+    pub(crate) fn new(status: u16, body: impl Into<Vec<u8>>) -> Self {
+        let headers = vec![("content-type", "application/json".to_owned())];
+        Self { status, headers, body: body.into(), wait: Duration::ZERO, drops: false }
+    }
+
+    /// An error in the usual form.
+    pub(crate) fn error(status: u16, message: &str) -> Self {
+        Self::new(status, json!({"error": {"message": message, "code": status}}).to_string())
+    }
+
+    /// A completion with this content, of 100 tokens in and 20 out.
+    pub(crate) fn content(content: &str) -> Self {
+        let usage = json!({"prompt_tokens": 100, "completion_tokens": 20, "total_tokens": 120});
+        Self::completion(&json!({"role": "assistant", "content": content}), "stop", &usage)
+    }
+
+    /// A completion of one message.
+    pub(crate) fn completion(message: &Value, finish_reason: &str, usage: &Value) -> Self {
+        let choices = json!([{"index": 0, "finish_reason": finish_reason, "message": message}]);
+        Self::new(200, json!({"id": "c1", "object": "chat.completion", "choices": choices, "usage": usage}).to_string())
+    }
+
+    /// A completion that says something about every row that is asked about.
+    pub(crate) fn says(asked: &Asked, say: impl Fn(&str) -> String) -> Self {
+        let answers: Map<String, Value> = asked.items().into_iter().map(|(id, text)| (id, say(&text).into())).collect();
+        Self::content(&Value::Object(answers).to_string())
+    }
+
+    pub(crate) fn drops() -> Self {
+        Self { drops: true, ..Self::new(200, "") }
+    }
+
+    pub(crate) fn header(mut self, name: &'static str, value: impl Into<String>) -> Self {
+        self.headers.push((name, value.into()));
+        self
+    }
+
+    pub(crate) fn after(mut self, wait: Duration) -> Self {
+        self.wait = wait;
+        self
     }
 }
 
@@ -106,14 +169,27 @@ pub(crate) struct Spy {
 
 impl Spy {
     pub(crate) fn new(manner: Manner) -> Self {
+        Self::scripted(move |asked, number| {
+            let straggler = manner.straggler.filter(|(which, _)| *which == number);
+            let reply = if number <= manner.refuses {
+                Reply::error(429, "Rate limit exceeded")
+            } else {
+                Reply::new(200, answer(asked, &manner, number).to_string())
+            };
+            reply.after(straggler.map_or(manner.wait, |(_, wait)| wait))
+        })
+    }
+
+    /// A spy that does what a function says: of what it is asked, and the request's number, from 1 on.
+    pub(crate) fn scripted(script: impl Fn(&Asked, usize) -> Reply + Send + Sync + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
         let url = format!("http://{}/v1", listener.local_addr().expect("an address"));
         let book = Arc::new(Mutex::new(Book::default()));
-        let (shared, begun) = (Arc::clone(&book), Instant::now());
+        let (shared, begun, script) = (Arc::clone(&book), Instant::now(), Arc::new(script));
         std::thread::spawn(move || {
             for stream in listener.incoming().flatten() {
-                let (book, manner) = (Arc::clone(&shared), manner.clone());
-                std::thread::spawn(move || while serve(&stream, &manner, &book, begun).is_some() {});
+                let (book, script) = (Arc::clone(&shared), Arc::clone(&script));
+                std::thread::spawn(move || while serve(&stream, &*script, &book, begun).is_some() {});
             }
         });
         Self { url, book }
@@ -126,7 +202,7 @@ impl Spy {
 }
 
 /// Serves one request; `None` when the connection is over.
-fn serve(stream: &TcpStream, manner: &Manner, book: &Mutex<Book>, begun: Instant) -> Option<()> {
+fn serve(stream: &TcpStream, script: &(dyn Fn(&Asked, usize) -> Reply + Sync), book: &Mutex<Book>, begun: Instant) -> Option<()> {
     let (head, body) = receive(stream)?;
     let mut asked = Asked { head, body, at: begun.elapsed(), in_flight: 0, after: 0 };
     let number = {
@@ -136,20 +212,20 @@ fn serve(stream: &TcpStream, manner: &Manner, book: &Mutex<Book>, begun: Instant
         book.asked.push(asked.clone());
         book.asked.len()
     };
-    std::thread::sleep(manner.straggler.filter(|(which, _)| *which == number).map_or(manner.wait, |(_, wait)| wait));
-    let (status, response) = if number <= manner.refuses {
-        ("429 Too Many Requests", json!({"error": {"message": "Rate limit exceeded", "code": 429}}))
-    } else {
-        ("200 OK", answer(&asked, manner, number))
-    };
+    let reply = script(&asked, number);
+    std::thread::sleep(reply.wait);
     {
         let mut book = book.lock().expect("a book");
         book.in_flight -= 1;
         book.over += 1;
     }
-    let response = response.to_string();
-    let head = format!("HTTP/1.1 {status}\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n", response.len());
-    (&mut &*stream).write_all(format!("{head}{response}").as_bytes()).ok()
+    if reply.drops {
+        return stream.shutdown(std::net::Shutdown::Both).err().map(|_| ());
+    }
+    let mut head = format!("HTTP/1.1 {} Status\r\ncontent-length: {}\r\n", reply.status, reply.body.len());
+    reply.headers.iter().for_each(|(name, value)| head.push_str(&format!("{name}: {value}\r\n")));
+    let bytes = [head.as_bytes(), b"\r\n", &reply.body].concat();
+    (&mut &*stream).write_all(&bytes).ok()
 }
 
 /// The head, in lower case, and the body of one request.
