@@ -34,5 +34,6 @@ mod settings;
 mod source;
 mod spy;
 mod sql;
+mod states;
 mod support;
 mod typed;
