@@ -63,6 +63,9 @@ pub enum Finish {
     Truncated,
     /// It, or a filter in front of it, would not answer.
     Filtered,
+    /// Its words did not come to their end: a stream broke off, or the service made an error of them. Complete rows
+    /// count, the last one may be cut; no bound on the output is known by it.
+    Broken,
     /// Anything else.
     Other,
 }
@@ -103,12 +106,17 @@ pub enum Class {
     TooBigForQuota,
     /// Prompt and answer do not fit into the context: split.
     ContextTooLong,
+    /// The request grants more output than the model writes, or its schema is too large for the service: split.
+    PackTooLarge,
     /// The body is too large: split.
     BodyTooLarge,
     /// Too many requests or tokens a minute, or in flight: wait. Does not count as an attempt.
     RateLimited,
     /// The provider has no capacity now: wait longer. Does not count as an attempt.
     NoCapacity,
+    /// The way to the service is wrong or closed, so that nothing was asked: nothing listens, a certificate, TLS where there
+    /// is none, a proxy, a path that is not there. Ends the run before the first success; is waited for after it.
+    Unreachable,
     /// The server failed: back off.
     Overloaded,
     /// No response in time, or the connection broke; whether it is billed is unknown: back off.
@@ -132,9 +140,11 @@ impl Class {
             Self::BadRequest => "bad-request",
             Self::TooBigForQuota => "too-big-for-quota",
             Self::ContextTooLong => "context-too-long",
+            Self::PackTooLarge => "pack-too-large",
             Self::BodyTooLarge => "body-too-large",
             Self::RateLimited => "rate-limited",
             Self::NoCapacity => "no-capacity",
+            Self::Unreachable => "unreachable",
             Self::Overloaded => "overloaded",
             Self::Timeout => "timeout",
             Self::Filtered => "filtered",
@@ -150,7 +160,7 @@ impl Class {
 
     /// Whether a smaller pack can help.
     pub fn wants_split(self) -> bool {
-        matches!(self, Self::TooBigForQuota | Self::ContextTooLong | Self::BodyTooLarge | Self::Filtered)
+        matches!(self, Self::TooBigForQuota | Self::ContextTooLong | Self::PackTooLarge | Self::BodyTooLarge | Self::Filtered)
     }
 
     /// Whether a limit, and not a fault, turned the request away.
@@ -182,6 +192,8 @@ pub struct CallError {
     pub class: Class,
     /// What happened, in the provider's words. Never holds a secret.
     pub message: String,
+    /// What can be done about it, where that is known.
+    pub hint: Option<String>,
     /// The HTTP status, if there was one.
     pub status: Option<u16>,
     /// How long the provider asks to wait.

@@ -70,6 +70,7 @@ impl Provider for Extractive {
             Err(error) => Err(CallError {
                 class: Class::Malformed,
                 message: format!("not an answer of `{EXTRACTIVE}`: {error}"),
+                hint: None,
                 status: None,
                 retry_after: None,
                 charge: Charge::Nothing,

@@ -138,6 +138,7 @@ impl OpenAi {
         CallError {
             class,
             message,
+            hint: None,
             status: Some(status.as_u16()),
             retry_after,
             charge: charge_of(class, status),
@@ -224,6 +225,7 @@ impl OpenAi {
         CallError {
             class,
             message: one_line(message, &self.secrets),
+            hint: None,
             status: None,
             retry_after: None,
             charge,

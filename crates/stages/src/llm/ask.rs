@@ -165,7 +165,7 @@ fn returned(attempt: &Attempt, limits: &RateLimits, reported_prompt_bytes: Optio
 fn outcome(error: &CallError) -> Outcome {
     match error.class {
         class if class.is_limit() => Outcome::Limited { retry_after: error.retry_after, named: error.limit_hint.and_then(named) },
-        Class::Overloaded | Class::Timeout => Outcome::Failed,
+        Class::Unreachable | Class::Overloaded | Class::Timeout => Outcome::Failed,
         Class::Superseded => Outcome::GivenUp,
         _ => Outcome::Answered(None),
     }
@@ -186,6 +186,7 @@ fn superseded() -> CallError {
     CallError {
         class: Class::Superseded,
         message: "another request answered these rows first".to_owned(),
+        hint: None,
         status: None,
         retry_after: None,
         charge: Charge::Unknown,
@@ -218,12 +219,14 @@ fn answered(
     let (cost, cost_source) = cost(model, usage, response.cost);
     let reply = read_answers(&response.content, request.items.len(), &request.shape);
     let truncated = response.finish == Finish::Truncated;
-    let reply = if truncated { reply.cut_off() } else { reply };
+    let is_cut = truncated || response.finish == Finish::Broken;
+    let reply = if is_cut { reply.cut_off() } else { reply };
     let (bad_rows, whole) = (reply.rows.len() - reply.given(), reply.whole);
-    let verdicts = verdicts(&reply.rows, &response.content, request, truncated, acceptance, meter);
+    let verdicts = verdicts(&reply.rows, &response.content, request, is_cut, acceptance, meter);
     let accepted = verdicts.iter().filter(|verdict| verdict.is_ok()).count();
     let status = match whole {
         _ if truncated => "truncated",
+        _ if is_cut => "malformed",
         false => "malformed",
         true if bad_rows > 0 => "incomplete",
         true => "ok",
@@ -242,7 +245,7 @@ fn answered(
     };
     let within = u64::from(request.max_tokens.unwrap_or(u32::MAX)) * 95 / 100;
     let cut_off_at = Some(usage.output_tokens).filter(|tokens| truncated && *tokens < within);
-    Asked { attempt, verdicts, error: None, retry_after: None, broken: truncated || !whole, cut_off_at, bad_rows, spent: Money::ZERO }
+    Asked { attempt, verdicts, error: None, retry_after: None, broken: is_cut || !whole, cut_off_at, bad_rows, spent: Money::ZERO }
 }
 
 fn failed(model: &Model, request: &Request, error: CallError, begun: Begun) -> Asked {
@@ -338,7 +341,7 @@ pub(super) fn judge_again(
 ) -> Option<Result<Answer, Fault>> {
     let response = model.provider.read(attempt.raw_response.as_deref()?).ok()?;
     let Rules { shape, acceptance, instructions, meter } = rules;
-    let truncated = response.finish == Finish::Truncated;
+    let truncated = matches!(response.finish, Finish::Truncated | Finish::Broken);
     let reply = read_answers(&response.content, attempt.begun.keys.len(), shape);
     let rows = if truncated { reply.cut_off() } else { reply }.rows;
     if position >= rows.len() {

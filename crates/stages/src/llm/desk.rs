@@ -787,7 +787,7 @@ impl Desk {
             Some(Class::Filtered) => row.tries += self.stage.attempts.div_ceil(2),
             Some(class) if class.wants_split() => row.tries = self.stage.attempts,
             // While the server is down, no row is to blame.
-            Some(Class::Overloaded | Class::Timeout) if self.models[row.model].gate.reading().down => {
+            Some(Class::Unreachable | Class::Overloaded | Class::Timeout) if self.models[row.model].gate.reading().down => {
                 let wait = self.backoff(row.tries);
                 row.fault = Some(fault);
                 return self.queues[row.model].sleep(row, now + wait);
@@ -815,11 +815,11 @@ impl Desk {
         // Twice is no accident: from then on in smaller company, and alone the last time.
         if row.tries + 1 == self.stage.attempts {
             row.cap = 1;
-        } else if row.tries > 1 && !matches!(class, Some(Class::Overloaded | Class::Timeout)) {
+        } else if row.tries > 1 && !matches!(class, Some(Class::Unreachable | Class::Overloaded | Class::Timeout)) {
             row.cap = (pack / 2).max(1);
         }
         match class {
-            Some(Class::Overloaded | Class::Timeout) => {
+            Some(Class::Unreachable | Class::Overloaded | Class::Timeout) => {
                 let wait = self.backoff(row.tries);
                 self.queues[row.model].sleep(row, now + wait);
             }

@@ -296,6 +296,7 @@ fn failure(class: Class, message: &str, charge: Charge) -> CallError {
     CallError {
         class,
         message: message.to_owned(),
+        hint: None,
         status: None,
         retry_after: None,
         charge,

@@ -35,6 +35,7 @@ pub(super) fn read(raw: String, secrets: &[String]) -> Result<Response, CallErro
     let failed = |class, message: &str, charge| CallError {
         class,
         message: one_line(message, secrets),
+        hint: None,
         status: None,
         retry_after: None,
         charge,
