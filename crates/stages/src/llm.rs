@@ -4,11 +4,16 @@
 //! in whatever order that happens. A row that got no acceptable answer is asked again, then asked of the next
 //! model of the chain, and at last handed out as a dead letter with its reason. The parts: the row
 //! and what it has been through (`row`), one request from reservation to judgement (`ask`), who waits for
-//! what (`queue`), who is asked twice (`race`, `canary`), and the loop that joins them (`desk`). Answers become columns in `typed`.
+//! what (`queue`), what becomes of a row (`retry`), who shares a request (`packer`), when it leaves (`launch`), who is asked
+//! twice (`race`, `canary`), how rows come in (`intake`), and the loop that joins them (`desk`). Answers become columns in
+//! `typed`.
 
 mod ask;
 mod canary;
 mod desk;
+mod intake;
+mod launch;
+mod packer;
 mod queue;
 mod race;
 mod row;

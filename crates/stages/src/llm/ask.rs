@@ -17,7 +17,7 @@ use serde_json::Value;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-use super::desk::ENVELOPE_TOKENS;
+use super::packer::ENVELOPE_TOKENS;
 use super::row::{Answer, Fault};
 
 /// Everything that one request needs.

@@ -4,9 +4,14 @@
 //! because it bears the cost. In the journal a canary asks a question of its own under the row's key: so its cost is the
 //! row's in every later run, and its answer never is.
 
+use std::sync::Arc;
+
 use promptmill_core::{AnswerShape, Canaries, Fingerprint, Result};
+use promptmill_llm::Class;
 use serde_json::Value;
 
+use super::ask::{Asked, prompt_bytes};
+use super::desk::Desk;
 use super::row::{Answer, Fault, Row};
 
 /// A row that has been asked in a pack and is to be asked alone.
@@ -41,6 +46,57 @@ impl Canary {
             _ => None,
         };
         canaries.compare(self.place, (self.packed.is_ok(), alone.is_ok()), likeness);
+    }
+}
+
+impl Desk {
+    /// Asks the next canary alone. Where the budget has no room for it, it is let go: no row is to be lost for a check.
+    pub(super) fn launch_canary(&mut self) -> Result<bool> {
+        let Some(model) = self.canaries.front().map(|canary| canary.model).filter(|model| !self.is_full(*model)) else { return Ok(false) };
+        let Some(pass) = self.enter(model, self.expected_load(model, 1)) else { return Ok(false) };
+        let Some(canary) = self.canaries.pop_front() else { return Ok(false) };
+        let pack = vec![canary.alone()];
+        let request = self.request(model, &pack)?;
+        let bytes = prompt_bytes(&request);
+        match self.reserve(model, &request, bytes) {
+            Some(reservation) => self.send(model, 0, pack, Some(canary), request, bytes, reservation, pass),
+            None => {
+                pass.withdraw();
+                self.let_go(canary);
+            }
+        }
+        Ok(true)
+    }
+
+    /// Sets what a canary was told alone beside what came of its pack.
+    pub(super) fn land_canary(&mut self, mut canary: Canary, asked: &Asked) -> Result<()> {
+        let class = asked.error.as_ref().map(|(class, _)| *class);
+        canary.row.bill.add(&asked.attempt, 0, class.is_some_and(Class::is_limit));
+        let shape = Arc::clone(&self.asking()?.shape);
+        self.context.meter.canary(|canaries| {
+            canaries.asked += 1;
+            canaries.cost += asked.spent;
+            match asked.verdicts.first().filter(|_| class.is_none()) {
+                Some(alone) => canary.compare(alone, &shape, canaries),
+                None => canaries.failed += 1,
+            }
+        });
+        self.let_go(canary);
+        Ok(())
+    }
+
+    /// A canary goes where the verdict of its pack sends it.
+    pub(super) fn let_go(&mut self, canary: Canary) {
+        let Canary { row, model, place, packed } = canary;
+        match packed {
+            Ok(answer) => self.finish(row, model, Ok(answer)),
+            Err(fault) => self.again(row, place.1, fault, None, None),
+        }
+    }
+
+    /// Whether a row that has been answered in a pack is to be asked alone, too: once, whatever the answer was.
+    pub(super) fn is_canary(&self, row: &Row, pack: usize) -> bool {
+        pack > 1 && row.bill.is_of_the_first_attempt() && Canary::is_drawn(row.question, self.stage.canary)
     }
 }
 

@@ -5,10 +5,25 @@
 //! it is in has ended, because it bears its share of the cost of all of them.
 
 use std::collections::HashMap;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
 
 use promptmill_core::{Attempt, Result, RowId};
+use tokio::time::Instant;
 
+use super::ask::prompt_bytes;
+use super::desk::Desk;
+use super::queue::Queue;
 use super::row::{Answer, Bill, Fault, Row};
+
+/// A request is late when this share of answers of its size has come sooner.
+const LATE: f64 = 0.95;
+/// … and slow when this share has.
+const SLOW: f64 = 0.75;
+/// Rows in each part of a late request that is asked again, at the least: parts are answered sooner than the whole.
+const HEDGE_ROWS: usize = 4;
+/// A request that waits for the journal is looked at again after this long: nobody tells when it leaves.
+const UNTIL_IT_HAS_LEFT: Duration = Duration::from_millis(200);
 
 /// The rows that race.
 #[derive(Debug, Default)]
@@ -74,5 +89,90 @@ impl Races {
 
     pub(super) fn is_empty(&self) -> bool {
         self.0.is_empty()
+    }
+}
+
+impl Desk {
+    /// At the end, when slots are free and nothing waits: asks again what is late, in smaller parts.
+    pub(super) fn hedge(&mut self, now: Instant) -> Result<()> {
+        if self.input_open || self.flying.is_empty() || !self.queues.iter().all(Queue::is_empty) {
+            return Ok(());
+        }
+        let allowed = (self.stage.hedge * self.context.meter.rows_sent.load(Relaxed) as f64) as usize;
+        let open: usize = self.flying.values().filter(|flying| !flying.hedged).map(|flying| flying.rows.len()).sum();
+        // Enough for many of them: then the merely slow are worth it too.
+        let plenty = 2 * allowed.saturating_sub(self.hedged_rows) >= open;
+        let (mut late, mut unseen): (Vec<(Instant, u64)>, bool) = (Vec::new(), false);
+        for (number, flying) in self.flying.iter().filter(|(_, flying)| !flying.hedged) {
+            let Some(since) = flying.progress.with_the_model_since() else {
+                unseen |= flying.progress.is_to_leave();
+                continue;
+            };
+            let patience = self.models[flying.model].gate.late(flying.output, if plenty { SLOW } else { LATE });
+            if let Some(patience) = patience {
+                late.push((since + patience, *number));
+            }
+        }
+        if unseen {
+            let at = now + UNTIL_IT_HAS_LEFT;
+            self.again_at = Some(self.again_at.map_or(at, |again| again.min(at)));
+        }
+        late.sort_unstable();
+        for (at, number) in late {
+            if self.hedged_rows + self.flying[&number].rows.len() > allowed {
+                break;
+            }
+            if at > now {
+                self.again_at = Some(self.again_at.map_or(at, |again| again.min(at)));
+                break;
+            }
+            let model = self.flying[&number].model;
+            let (limit, in_flight) = self.models[model].gate.level();
+            if limit <= in_flight || !self.models[model].gate.is_calm() {
+                break;
+            }
+            self.ask_again(number, limit - in_flight)?;
+        }
+        Ok(())
+    }
+
+    /// Asks about the rows of a late request once more, in as many parts as there are free slots.
+    pub(super) fn ask_again(&mut self, number: u64, free: usize) -> Result<()> {
+        let Some(flying) = self.flying.get_mut(&number) else { return Ok(()) };
+        flying.hedged = true;
+        let model = flying.model;
+        let parts = flying.rows.len().div_ceil(HEDGE_ROWS).min(free).max(1);
+        let size = flying.rows.len().div_ceil(parts);
+        let mut begin = 0;
+        while begin < self.flying[&number].rows.len() {
+            let end = (begin + size).min(self.flying[&number].rows.len());
+            let Some(pass) = self.enter(model, self.expected_load(model, end - begin)) else { break };
+            let pack = self.flying[&number].rows[begin..end].to_vec();
+            let request = self.request(model, &pack)?;
+            let bytes = prompt_bytes(&request);
+            let Some(reservation) = self.reserve(model, &request, bytes) else {
+                pass.withdraw();
+                break;
+            };
+            if let Some(flying) = self.flying.get_mut(&number) {
+                flying.rows[begin..end].iter_mut().for_each(|row| self.races.enter(row));
+            }
+            let pack = self.flying[&number].rows[begin..end].to_vec();
+            self.hedged_rows += pack.len();
+            self.send(model, 0, pack, None, request, bytes, reservation, pass);
+            begin = end;
+        }
+        Ok(())
+    }
+
+    /// When every row has its answer and only the cost of late requests is unknown, nobody waits for them.
+    pub(super) fn give_up_the_late(&self) {
+        if self.races.is_empty() || self.input_open || !self.queues.iter().all(Queue::is_empty) {
+            return;
+        }
+        let won = |row: &Row| row.racing && self.races.is_won(row.id());
+        if self.flying.values().all(|flying| flying.rows.iter().all(won)) {
+            self.flying.values().for_each(|flying| flying.progress.given_up.notify_one());
+        }
     }
 }

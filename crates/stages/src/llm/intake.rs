@@ -1,0 +1,162 @@
+//! Takes rows in: what the journal can answer leaves at once, what asks the same as another row waits for that one.
+
+use std::collections::hash_map::Entry;
+use std::sync::Arc;
+
+use arrow::array::{AsArray, RecordBatch};
+use arrow::datatypes::SchemaRef;
+use promptmill_core::{AnswerShape, Error, Fingerprint, Past, Result, Stage, columns};
+use promptmill_llm::Class;
+use promptmill_llm::lane::rows::Rows;
+
+use super::ask::{Rules, judge_again};
+use super::desk::Desk;
+use super::packer::Prompt;
+use super::row::{Answer, Bill, Rejections, Row};
+use super::{Llm, pack_plan};
+use crate::prompt_pack::PackPlan;
+
+/// Rows taken in beyond those that could leave at once, so that a slot never waits for the source.
+const ROWS_AHEAD: usize = 1024;
+/// Weight of an item in the mean length of items.
+const ITEM_WEIGHT: f64 = 0.01;
+
+/// How to ask, as `prompt-pack` left it.
+#[derive(Debug)]
+pub(super) struct Asking {
+    pub(super) system: Option<Arc<str>>,
+    pub(super) prompt: Prompt,
+    pub(super) shape: Arc<AnswerShape>,
+    pub(super) rows: (usize, usize, usize),
+    pub(super) output: SchemaRef,
+}
+
+impl Asking {
+    pub(super) fn new(stage: &Llm, input: &SchemaRef) -> Result<Self> {
+        let output = stage.schema(input).map_err(|mistakes| Error::failed(mistakes[0].message.clone()))?;
+        let PackPlan { system, prompt, rows, shape } =
+            pack_plan(input).ok_or_else(|| Error::failed("the rows have passed no `prompt-pack`"))?;
+        Ok(Self { system: system.map(Into::into), prompt: Prompt::new(prompt)?, shape: Arc::new(shape), rows, output })
+    }
+}
+
+impl Desk {
+    /// Rows to have at hand: enough for every free slot, and some.
+    pub(super) fn rows_wanted(&self) -> usize {
+        let (limit, in_flight) = self.models[0].gate.level();
+        let size = self.sizes.first().map_or(1, Rows::now);
+        (limit.saturating_sub(in_flight) + 1) * size + ROWS_AHEAD
+    }
+
+    /// Takes in a batch of questions; those that the journal can answer leave at once.
+    pub(super) async fn arrive(&mut self, batch: &RecordBatch) -> Result<()> {
+        if self.asking.is_none() {
+            self.asking = Some(Asking::new(&self.stage, &batch.schema())?);
+            let (start, min, max) = self.asking()?.rows;
+            self.sizes = self.models.iter().map(|_| Rows::new(start, min, max)).collect();
+        }
+        let text = |name| {
+            let array = batch.column_by_name(name).and_then(|array| array.as_string_opt::<i32>());
+            array.ok_or_else(|| Error::failed(format!("column `{name}` is not in the plan")))
+        };
+        let (keys, items) = (text(columns::KEY)?, text(columns::ITEM)?);
+        let questions = batch
+            .column_by_name(columns::QUESTION)
+            .and_then(|array| array.as_fixed_size_binary_opt())
+            .ok_or_else(|| Error::failed(format!("column `{}` is not in the plan", columns::QUESTION)))?;
+        let kept: Vec<usize> =
+            batch.schema().fields().iter().enumerate().filter(|(_, field)| field.name() != columns::ITEM).map(|(index, _)| index).collect();
+        let rest = Arc::new(batch.project(&kept)?);
+        let questions: Vec<Fingerprint> = questions
+            .iter()
+            .map(|question| question.and_then(|question| question.try_into().ok()).map(Fingerprint::from_bytes))
+            .collect::<Option<_>>()
+            .ok_or_else(|| Error::failed("a question is not 16 bytes long"))?;
+        let rows: Vec<(&str, Fingerprint)> = questions.iter().enumerate().map(|(index, question)| (keys.value(index), *question)).collect();
+        let pasts = self.context.journal.past(&rows).await?;
+        for (index, (question, past)) in questions.into_iter().zip(pasts).enumerate() {
+            let mut row = Row {
+                batch: Arc::clone(&rest),
+                index,
+                key: keys.value(index).into(),
+                item: items.value(index).into(),
+                question,
+                model: 0,
+                tries: 0,
+                cap: usize::MAX,
+                bill: Bill::default(),
+                fault: None,
+                rejections: Rejections::default(),
+                racing: false,
+            };
+            let weight = if self.item_bytes == 0.0 { 1.0 } else { ITEM_WEIGHT };
+            self.item_bytes += weight * (row.item.len() as f64 - self.item_bytes);
+            match self.recall(&mut row, &past) {
+                Some((model, answer)) => {
+                    self.context.meter.add(|meter| &meter.from_journal, 1);
+                    self.finish(row, model, Ok(answer));
+                }
+                None if self.context.asks => self.wait(row),
+                None => self.give_up_settled(row, &past)?,
+            }
+        }
+        Ok(())
+    }
+
+    /// A row that has to be asked waits for its turn; or for another row, if that asks the very same.
+    pub(super) fn wait(&mut self, row: Row) {
+        match self.asking_now.entry(row.question) {
+            Entry::Occupied(mut others) => others.get_mut().push(row),
+            Entry::Vacant(first) => {
+                first.insert(Vec::new());
+                self.queues[0].push_back(row);
+            }
+        }
+    }
+
+    /// Where nothing may be asked: a row that was settled by an answer which is turned away now has none any more. One
+    /// that was never settled stays what it is.
+    pub(super) fn give_up_settled(&mut self, mut row: Row, past: &[Past]) -> Result<()> {
+        let Some(fault) = row.fault.take() else { return Ok(()) };
+        if self.context.answered.contains(&row.key, row.question)? {
+            let last = past.iter().rev().find_map(|past| self.models.iter().position(|model| *model.name == *past.attempt.begun.model));
+            self.context.meter.reject(&fault.reason);
+            self.finish(row, last.unwrap_or(0), Err(fault));
+        }
+        Ok(())
+    }
+
+    /// Charges a row for what was asked about it earlier, and finds an answer that is acceptable now.
+    pub(super) fn recall(&self, row: &mut Row, past: &[Past]) -> Option<(usize, Answer)> {
+        let asking = self.asking.as_ref()?;
+        let prompt = match &asking.prompt {
+            Prompt::Same(prompt) => Some(prompt.as_str()),
+            Prompt::Template(_) => None,
+        };
+        let instructions: Vec<&str> = asking.system.as_deref().into_iter().chain(prompt).collect();
+        let rules =
+            Rules { shape: &asking.shape, acceptance: &self.context.acceptance, instructions: &instructions, meter: &self.context.meter };
+        let mut found = None;
+        for Past { attempt, position, is_own, is_same_question } in past {
+            if *is_own {
+                let is_limit = [Class::RateLimited.name(), Class::NoCapacity.name()].contains(&attempt.status.as_str());
+                row.bill.add(attempt, *position, is_limit);
+            }
+            let model = self.models.iter().position(|model| *model.name == *attempt.begun.model);
+            let Some(model) = model.filter(|_| found.is_none() && *is_same_question) else { continue };
+            match judge_again(&self.models[model], attempt, *position, &row.item, rules) {
+                Some(Ok(answer)) => found = Some((model, answer)),
+                Some(Err(fault)) => {
+                    row.rejections.note(&fault);
+                    row.fault = Some(fault);
+                }
+                None => {}
+            }
+        }
+        found
+    }
+
+    pub(super) fn asking(&self) -> Result<&Asking> {
+        self.asking.as_ref().ok_or_else(|| Error::failed("rows were asked for before the first batch"))
+    }
+}

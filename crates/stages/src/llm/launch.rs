@@ -1,0 +1,168 @@
+//! Lets packs leave: a place in the lane first, then the pack, then the money set aside for it.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
+
+use promptmill_core::{Begun, Result, StopReason};
+use promptmill_llm::lane::{Load, Pass};
+use promptmill_llm::{Request, Reservation};
+use tokio::time::Instant;
+
+use super::ask::{Progress, Question, ask, counted_worst_case, now_micros, prompt_bytes, worst_case};
+use super::canary::Canary;
+use super::desk::{Desk, Landing};
+use super::row::Row;
+
+/// Between two questions whether a request may leave, at the least: what timers can tell apart.
+const SHORTEST_WAIT: Duration = Duration::from_millis(1);
+/// Requests that have left and are not yet written down: so many for each that may be in flight, and some.
+const TASKS_PER_PLACE: usize = 2;
+/// See [`TASKS_PER_PLACE`].
+const TASKS_AHEAD: usize = 64;
+
+/// A request in flight.
+#[derive(Debug)]
+pub(super) struct Flying {
+    pub(super) model: usize,
+    /// The number of rows in force when it was cut; 0 if something else decided: suspects, hedges, the last rows.
+    pub(super) size: usize,
+    pub(super) rows: Vec<Row>,
+    /// Expected tokens of the answer.
+    pub(super) output: u64,
+    pub(super) hedged: bool,
+    /// The row as it was before, where this is about a canary.
+    pub(super) canary: Option<Canary>,
+    pub(super) progress: Arc<Progress>,
+}
+
+impl Desk {
+    /// Lets every pack leave that can.
+    pub(super) fn launch(&mut self) -> Result<()> {
+        let now = Instant::now();
+        self.again_at = None;
+        // They go first: a row that waits for its canary is not handed out.
+        while self.launch_canary()? {}
+        for model in 0..self.models.len() {
+            self.queues[model].wake(now);
+            while self.launch_one(model)? {}
+        }
+        self.hedge(now)
+    }
+
+    /// Whether there are as many requests as may be. Responses that wait for the disk hold no place at the provider, but
+    /// they hold memory.
+    pub(super) fn is_full(&self, model: usize) -> bool {
+        self.in_flight.len() >= TASKS_PER_PLACE * self.models[model].gate.level().0 + TASKS_AHEAD
+    }
+
+    pub(super) fn launch_one(&mut self, model: usize) -> Result<bool> {
+        if self.queues[model].awake() == 0 || self.is_full(model) {
+            return Ok(false);
+        }
+        let mut size = self.size(model);
+        // The place comes first: a pack that cannot leave need not be made.
+        let Some(pass) = self.enter(model, self.expected_load(model, size)) else { return Ok(false) };
+        loop {
+            let pack = self.take_pack(model, size);
+            if pack.is_empty() {
+                pass.withdraw();
+                return Ok(false);
+            }
+            let request = self.request(model, &pack)?;
+            let bytes = prompt_bytes(&request);
+            let Some(reservation) = self.reserve(model, &request, bytes) else {
+                let rows = pack.len();
+                self.queues[model].put_back(pack);
+                // What is in flight will free the surplus of its reservation.
+                if self.in_flight.is_empty() && rows > 1 {
+                    size = rows / 2;
+                    continue;
+                }
+                if self.in_flight.is_empty() {
+                    self.context.stop.request(StopReason::Budget);
+                }
+                pass.withdraw();
+                return Ok(false);
+            };
+            let usual = pack[0].cap == usize::MAX && 2 * pack.len() >= size;
+            self.send(model, if usual { size } else { 0 }, pack, None, request, bytes, reservation, pass);
+            return Ok(true);
+        }
+    }
+
+    /// Sets aside the most that a request can cost. Its bytes bound its tokens; where that is too much for what is
+    /// left of the budget, and the model's tokenizer is known, its tokens are counted.
+    pub(super) fn reserve(&self, model: usize, request: &Request, bytes: usize) -> Option<Reservation> {
+        let price = self.models[model].price;
+        let by_bytes = self.budget.reserve(worst_case(price, request, bytes));
+        by_bytes.or_else(|| self.budget.reserve(counted_worst_case(price, request)?))
+    }
+
+    /// A place in the model's lane; if there is none now, takes note of when to ask again.
+    pub(super) fn enter(&mut self, model: usize, load: Load) -> Option<Pass> {
+        match self.models[model].gate.enter(load) {
+            Ok(pass) => Some(pass),
+            Err(again) => {
+                // The lane counts in floats: a moment that it names may come out as the present one, for ever on a
+                // clock that moves only when nothing else is left to do.
+                let again = again.max(Instant::now() + SHORTEST_WAIT);
+                self.again_at = Some(self.again_at.map_or(again, |at| at.min(again)));
+                None
+            }
+        }
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "what a request needs, from four owners")]
+    pub(super) fn send(
+        &mut self,
+        model: usize,
+        size: usize,
+        pack: Vec<Row>,
+        canary: Option<Canary>,
+        request: Request,
+        prompt_bytes: usize,
+        reservation: Reservation,
+        pass: Pass,
+    ) {
+        let number = self.counter.0.fetch_add(1, Relaxed);
+        let begun = Begun {
+            attempt_id: format!("{}-{number:08}", self.context.run_id),
+            run_id: self.context.run_id.to_string(),
+            model: self.models[model].name.to_string(),
+            provider: self.models[model].provider_name.to_string(),
+            keys: pack.iter().map(|row| row.key.to_string()).collect(),
+            questions: pack.iter().map(|row| row.question).collect(),
+            started_at: now_micros(),
+            reserved: reservation.amount(),
+        };
+        let output = self.expected_load(model, pack.len()).output;
+        pass.amend(Load { tokens: self.models[model].tokens.of_prompt(prompt_bytes) + output, output });
+        let progress = Arc::new(Progress::default());
+        let meter = &self.context.meter;
+        meter.add(|meter| &meter.sent, 1);
+        meter.add(|meter| &meter.rows_sent, pack.len() as u64);
+        meter.add(|meter| &meter.retried, u64::from(pack.iter().any(|row| row.tries > 0 || row.model > 0)));
+        meter.set_reserved(self.budget.reserved());
+        meter.set_limit(self.models[model].gate.level().0 as u64);
+        let question = Question {
+            model: Arc::clone(&self.models[model]),
+            meter: Arc::clone(meter),
+            rows_in_force: self.sizes[model].now(),
+            tries: pack.iter().map(|row| row.tries).max().unwrap_or(0),
+            request,
+            prompt_bytes,
+            begun,
+            reservation,
+            pass,
+            progress: Arc::clone(&progress),
+            journal: Arc::clone(&self.context.journal),
+            acceptance: Arc::clone(&self.context.acceptance),
+            is_canary: canary.is_some(),
+        };
+        // A canary that is late holds up its own row alone.
+        let hedged = canary.is_some();
+        self.flying.insert(number, Flying { model, size, rows: pack, output, hedged, canary, progress });
+        self.in_flight.spawn(async move { Landing { number, asked: ask(question).await } });
+    }
+}
