@@ -15,6 +15,7 @@
 mod folder;
 mod frame;
 mod history;
+mod holder;
 mod lease;
 mod local;
 mod lock;

@@ -1,29 +1,20 @@
 //! One run at a time: an advisory lock on `<state>/lock`, which the system releases if the process dies.
 
-use std::fmt;
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{Read, Write};
 use std::path::Path;
 
-use chrono::{SecondsFormat, Utc};
 use promptmill_core::{Error, Result};
-use serde::{Deserialize, Serialize};
 
+use super::holder::{Holder, State};
 use super::trouble::disk;
 
 /// The lock, for as long as this lives.
 #[derive(Debug)]
 pub(super) struct Lock {
-    /// Closing the file releases the lock.
-    _file: File,
-}
-
-/// Who holds the lock; the content of its file.
-#[derive(Debug, Serialize, Deserialize)]
-struct Holder {
-    pid: u32,
-    run_id: String,
-    since: String,
+    /// Closing the files releases the locks: the lock's own, and the state folder, where it can be locked, which stays
+    /// when somebody removes the lock's file.
+    _files: (File, Option<File>),
 }
 
 impl Lock {
@@ -45,11 +36,13 @@ impl Lock {
                 return Err(disk(&path, "locked", error).hint("set `state.path` to a folder on a disk that has file locks"));
             }
         }
-        let since = Utc::now().to_rfc3339_opts(SecondsFormat::Secs, true);
-        let holder = Holder { pid: std::process::id(), run_id: run_id.to_owned(), since };
-        let written = file.set_len(0).and_then(|()| file.write_all(&serde_json::to_vec(&holder)?));
+        let folder = File::open(state_dir).ok();
+        if folder.as_ref().is_some_and(|folder| matches!(folder.try_lock(), Err(TryLockError::WouldBlock))) {
+            return Err(taken(&file));
+        }
+        let written = file.set_len(0).and_then(|()| file.write_all(&serde_json::to_vec(&Holder::me(run_id))?));
         written.map_err(|error| disk(&path, "written", error))?;
-        Ok(Self { _file: file })
+        Ok(Self { _files: (file, folder) })
     }
 }
 
@@ -58,17 +51,17 @@ fn taken(mut file: &File) -> Error {
     // Nothing is there yet if it was locked this very moment.
     let holder = file.read_to_string(&mut text).ok().and_then(|_| serde_json::from_str::<Holder>(&text).ok());
     let message = "another run works on this pipeline";
-    match holder {
-        Some(holder) => Error::failed(format!("{message}: {holder}"))
-            .hint(format!("wait for it to end, or stop it with `kill {}`; it can be carried on afterwards", holder.pid)),
-        None => Error::failed(message).hint("wait for it to end"),
-    }
-}
-
-impl fmt::Display for Holder {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "run `{}` (process {}) since {}", self.run_id, self.pid, self.since)
-    }
+    let Some(holder) = holder else { return Error::failed(message).hint("wait for it to end") };
+    let pid = holder.pid;
+    let hint = match holder.state() {
+        State::Runs => format!("wait for it to end, or stop it with `kill {pid}`; it can be carried on afterwards"),
+        State::Suspended => {
+            format!("it is suspended: let it go on with `kill -CONT {pid}`, or end it with `kill -KILL {pid}` and carry it on")
+        }
+        // Its number may be anybody's here.
+        State::Gone | State::Unknown => "wait for it to end, or stop it where it runs; it can be carried on afterwards".to_owned(),
+    };
+    Error::failed(format!("{message}: {holder}")).hint(hint)
 }
 
 #[cfg(test)]
@@ -80,8 +73,30 @@ mod tests {
         let state = tempfile::tempdir().expect("a folder");
         let first = Lock::take(state.path(), "run-1").expect("the lock");
         let error = Lock::take(state.path(), "run-2").expect_err("taken").to_string();
-        let who = format!("another run works on this pipeline: run `run-1` (process {}) since 20", std::process::id());
+        let who = format!("another run works on this pipeline: run `run-1` (process {}", std::process::id());
         assert!(error.starts_with(&who), "{error}");
+        drop(first);
+        Lock::take(state.path(), "run-2").expect("free again");
+    }
+
+    #[test]
+    fn a_lock_is_held_whatever_becomes_of_its_file() {
+        let state = tempfile::tempdir().expect("a folder");
+        let path = state.path().join("lock");
+        let taken = |content: &str| {
+            std::fs::write(&path, content).expect("written");
+            let Error::Failed(failure) = Lock::take(state.path(), "run-2").expect_err("taken") else { panic!("a failure") };
+            (failure.message, failure.hint.expect("a hint"))
+        };
+        let first = Lock::take(state.path(), "run-1").expect("the lock");
+        assert_eq!(taken("").0, "another run works on this pipeline");
+        assert_eq!(taken("{\"pid\":").0, "another run works on this pipeline");
+        let (message, hint) = taken(r#"{"pid":1,"run_id":"old","since":"2026-01-01T00:00:00Z"}"#);
+        assert!(message.ends_with("run `old` (process 1) since 2026-01-01T00:00:00Z"), "{message}");
+        assert!(!hint.contains("kill"), "the number may be anybody's: {hint}");
+        std::fs::remove_file(&path).expect("removed");
+        #[cfg(target_os = "linux")]
+        Lock::take(state.path(), "run-2").expect_err("taken");
         drop(first);
         Lock::take(state.path(), "run-2").expect("free again");
     }

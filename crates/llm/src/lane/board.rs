@@ -63,7 +63,7 @@ impl Board {
         Share {
             share: 1.0 / self.holders.len() as f64,
             leads,
-            memory: self.memory.filter(|_| (now - self.updated).abs() < FRESH),
+            memory: self.memory.filter(|memory| (now - self.updated).abs() < FRESH && is_sound(memory)),
             refused_elsewhere: self.holders.iter().filter(|(name, _)| *name != who).map(|(_, holder)| holder.refused).sum(),
         }
     }
@@ -79,9 +79,28 @@ impl Board {
     }
 }
 
+/// Whether a memory can be true: it comes from a file that anybody may have written, and a lane that started from a
+/// limit of nothing would never send.
+fn is_sound(memory: &Memory) -> bool {
+    let known = memory.pace.iter().chain(&memory.proven).flatten();
+    [&memory.limit].into_iter().chain(known).all(|number| number.is_finite() && *number > 0.0)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_memory_that_cannot_be_true_is_none() {
+        let sound = Memory { limit: 8.0, pace: [Some(2.0), None], proven: [None, Some(1.0)] };
+        let told = |memory| Board { memory: Some(memory), ..Board::default() }.beat("a", 0.0, None, 0).memory;
+        assert_eq!(told(sound), Some(sound));
+        let limits = [0.0, -4.0, f64::INFINITY, f64::NAN].map(|limit| Memory { limit, ..sound });
+        let rates = [Memory { pace: [Some(0.0), None], ..sound }, Memory { proven: [None, Some(-1.0)], ..sound }];
+        for memory in limits.into_iter().chain(rates) {
+            assert_eq!(told(memory), None, "{memory:?}");
+        }
+    }
 
     #[test]
     fn shares_are_equal_and_the_oldest_leads() {
@@ -111,7 +130,7 @@ mod tests {
     #[test]
     fn old_knowledge_is_dropped() {
         let mut board = Board::default();
-        board.beat("a", 0.0, Some(&Memory::default()), 0);
+        board.beat("a", 0.0, Some(&Memory { limit: 4.0, ..Memory::default() }), 0);
         assert!(board.beat("b", 599.0, None, 0).memory.is_some());
         assert!(Board::default().beat("b", 0.0, None, 0).memory.is_none());
         let mut board = Board::default();
