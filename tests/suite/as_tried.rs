@@ -3,6 +3,8 @@
 //! Each file is about one kind of trouble, each test about one member of it. [`Job`] is what most of them need: some
 //! rows, a server with a script, and a pipeline in which a test changes a line or two.
 
+mod locks;
+
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, RecordBatch, StringArray};
