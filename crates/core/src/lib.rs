@@ -29,7 +29,7 @@ pub use fingerprint::{Fingerprint, RowId};
 pub use journal::{Answered, Attempt, Begun, CostSource, Journal, NothingAnswered, Past};
 pub use likeness::likeness;
 pub use meter::{Flight, Meter, Reading};
-pub use money::{Money, ParseMoneyError, Price, Quote, Usage, share};
+pub use money::{Money, ParseMoneyError, Price, Quote, Tier, Usage, share};
 pub use pipeline::{ModelSpec, Pipeline, ProviderSpec, StageSpec};
 pub use registry::{Registry, StageKind};
 pub use stage::{BatchStream, Declares, Extensions, Stage, StageConfig, StageContext, Stop, StopReason, columns};

@@ -76,10 +76,11 @@ impl Meter {
 
     /// Counts tokens and money of one attempt.
     pub fn spend(&self, usage: Usage, cost: Money) {
-        self.input_tokens.fetch_add(usage.input_tokens, Relaxed);
-        self.cached_input_tokens.fetch_add(usage.cached_input_tokens, Relaxed);
-        self.output_tokens.fetch_add(usage.output_tokens, Relaxed);
-        self.cost.fetch_add(cost.nano(), Relaxed);
+        let add = |counter: &AtomicU64, count: u64| counter.update(Relaxed, Relaxed, |sum| sum.saturating_add(count));
+        add(&self.input_tokens, usage.input_tokens);
+        add(&self.cached_input_tokens, usage.cached_input_tokens);
+        add(&self.output_tokens, usage.output_tokens);
+        self.cost.update(Relaxed, Relaxed, |sum| sum.saturating_add(cost.nano()));
     }
 
     /// Says how much is set aside now for requests in flight.
@@ -180,6 +181,7 @@ impl Meter {
                 input_tokens: get(&self.input_tokens),
                 cached_input_tokens: get(&self.cached_input_tokens),
                 output_tokens: get(&self.output_tokens),
+                ..Usage::default()
             },
             cost: Money::from_nano(self.cost.load(Relaxed)),
             reserved: Money::from_nano(self.reserved.load(Relaxed)),

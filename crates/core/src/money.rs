@@ -50,29 +50,30 @@ impl Money {
     }
 }
 
+/// Sums end at the largest amount and never wrap: a bill out of all bounds is to stop a run, not to start it anew.
 impl Add for Money {
     type Output = Self;
     fn add(self, other: Self) -> Self {
-        Self(self.0 + other.0)
+        self.saturating_add(other)
     }
 }
 
 impl Sub for Money {
     type Output = Self;
     fn sub(self, other: Self) -> Self {
-        Self(self.0 - other.0)
+        Self(self.0.saturating_sub(other.0))
     }
 }
 
 impl AddAssign for Money {
     fn add_assign(&mut self, other: Self) {
-        self.0 += other.0;
+        *self = *self + other;
     }
 }
 
 impl SubAssign for Money {
     fn sub_assign(&mut self, other: Self) {
-        self.0 -= other.0;
+        *self = *self - other;
     }
 }
 
@@ -132,6 +133,37 @@ fn parse_nano(text: &str) -> Option<i64> {
     i64::try_from(if negative { -nano } else { nano }).ok()
 }
 
+/// How fast a request was served, which a provider may bill by.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Tier {
+    /// As usual.
+    #[default]
+    Standard,
+    /// Later, for less.
+    Flex,
+    /// Sooner, for more.
+    Priority,
+    /// Within a day, for less.
+    Batch,
+}
+
+impl Tier {
+    /// The tier that a response calls so; every word that is not known is the usual one.
+    pub fn named(name: &str) -> Self {
+        match name {
+            "flex" => Self::Flex,
+            "priority" | "fast" => Self::Priority,
+            "batch" => Self::Batch,
+            _ => Self::Standard,
+        }
+    }
+
+    fn is_standard(&self) -> bool {
+        *self == Self::Standard
+    }
+}
+
 /// Tokens that a provider reported, or that were estimated in its place.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Usage {
@@ -139,15 +171,22 @@ pub struct Usage {
     pub input_tokens: u64,
     /// The part of `input_tokens` that the provider read from its cache.
     pub cached_input_tokens: u64,
+    /// The part of `input_tokens` that the provider wrote to its cache.
+    #[serde(default)]
+    pub cache_write_tokens: u64,
     /// Tokens of the answer, reasoning included.
     pub output_tokens: u64,
+    /// How fast it was served.
+    #[serde(default, skip_serializing_if = "Tier::is_standard")]
+    pub tier: Tier,
 }
 
 impl AddAssign for Usage {
     fn add_assign(&mut self, other: Self) {
-        self.input_tokens += other.input_tokens;
-        self.cached_input_tokens += other.cached_input_tokens;
-        self.output_tokens += other.output_tokens;
+        self.input_tokens = self.input_tokens.saturating_add(other.input_tokens);
+        self.cached_input_tokens = self.cached_input_tokens.saturating_add(other.cached_input_tokens);
+        self.cache_write_tokens = self.cache_write_tokens.saturating_add(other.cache_write_tokens);
+        self.output_tokens = self.output_tokens.saturating_add(other.output_tokens);
     }
 }
 
@@ -226,7 +265,7 @@ mod tests {
     #[test]
     fn cached_tokens_have_their_own_price() {
         let price = Price { input: Money(150_000_000), cached_input: Money(15_000_000), output: Money(600_000_000) };
-        let usage = Usage { input_tokens: 1_410, cached_input_tokens: 1_152, output_tokens: 96 };
+        let usage = Usage { input_tokens: 1_410, cached_input_tokens: 1_152, output_tokens: 96, ..Usage::default() };
         // 258 · 150 + 1152 · 15 + 96 · 600 nano-dollars
         assert_eq!(price.cost(usage), Money(258 * 150 + 1152 * 15 + 96 * 600));
     }

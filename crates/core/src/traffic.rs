@@ -113,9 +113,7 @@ impl Traffic {
         self.announced_rpm = announced_rpm.or(self.announced_rpm);
         self.announced_tpm = announced_tpm.or(self.announced_tpm);
         if let Some(usage) = usage {
-            self.usage.input_tokens += usage.input_tokens;
-            self.usage.cached_input_tokens += usage.cached_input_tokens;
-            self.usage.output_tokens += usage.output_tokens;
+            self.usage += usage;
             if let Some(bytes) = prompt_bytes {
                 self.counted_bytes += bytes;
                 self.counted_tokens += usage.input_tokens;
@@ -210,7 +208,7 @@ mod tests {
         assert_eq!((traffic.in_flight.now(), traffic.in_flight.peak()), (3, 3));
         for _ in 0..3 {
             traffic.land(Duration::from_millis(20));
-            let usage = Usage { input_tokens: 100, cached_input_tokens: 40, output_tokens: 10 };
+            let usage = Usage { input_tokens: 100, cached_input_tokens: 40, output_tokens: 10, ..Usage::default() };
             traffic.take_note(Returned { usage: Some(usage), prompt_bytes: Some(330), ..Returned::default() });
         }
         traffic.take_note(Returned { announced_rpm: Some(60), cost_source: Some(CostSource::Provider), ..Returned::default() });

@@ -86,13 +86,13 @@ pub(crate) fn estimate(work: &Work, shown: &Shown) -> Estimate {
     let of_answer = shown.output_tokens_per_row.unwrap_or(ANSWER_BYTES / BYTES_PER_TOKEN).min(work.max_tokens_per_row as f64);
     let usual = Usage {
         input_tokens: (bytes as f64 / bytes_per_token).ceil() as u64,
-        cached_input_tokens: 0,
         output_tokens: (rows as f64 * of_answer).ceil() as u64,
+        ..Usage::default()
     };
     let most = Usage {
         input_tokens: bytes + requests * TOKENS_AROUND_PROMPT,
-        cached_input_tokens: 0,
         output_tokens: rows * work.max_tokens_per_row + requests * TOKENS_AROUND_ANSWERS,
+        ..Usage::default()
     };
     let by_latency = shown.latency_ms.zip(shown.concurrency).map(|(latency, concurrency)| {
         let in_a_row = (requests as f64 / concurrency).ceil();

@@ -29,7 +29,7 @@ pub(super) fn attempt(id: &str, keys: &[&str]) -> Attempt {
         status: "ok".to_owned(),
         error: None,
         finish_reason: Some("stop".to_owned()),
-        usage: Some(Usage { input_tokens: 1_410, cached_input_tokens: 1_152, output_tokens: 96 }),
+        usage: Some(Usage { input_tokens: 1_410, cached_input_tokens: 1_152, output_tokens: 96, ..Usage::default() }),
         cost: Some(Money::from_nano(700)),
         cost_source: Some(CostSource::Provider),
         answered: 2,

@@ -233,7 +233,7 @@ fn attempt(batch: &RecordBatch, row: usize) -> Result<Attempt> {
     };
     let usage = match (tokens("input_tokens")?, tokens("cached_input_tokens")?, tokens("output_tokens")?) {
         (Some(input_tokens), Some(cached_input_tokens), Some(output_tokens)) => {
-            Some(Usage { input_tokens, cached_input_tokens, output_tokens })
+            Some(Usage { input_tokens, cached_input_tokens, output_tokens, ..Usage::default() })
         }
         _ => None,
     };

@@ -60,7 +60,7 @@ pub struct Extractive;
 impl Provider for Extractive {
     async fn complete(&self, request: &Request) -> Result<Response, CallError> {
         let content = answer(request);
-        let usage = Usage { input_tokens: tokens(input_bytes(request)), cached_input_tokens: 0, output_tokens: tokens(content.len()) };
+        let usage = Usage { input_tokens: tokens(input_bytes(request)), output_tokens: tokens(content.len()), ..Usage::default() };
         Ok(response(content, Some(usage)))
     }
 

@@ -13,6 +13,7 @@ mod reply;
 mod settings;
 #[cfg(test)]
 mod tests;
+mod usage;
 
 use std::error::Error as _;
 use std::fmt;
@@ -28,8 +29,8 @@ use tokio::time::{sleep, timeout};
 use crate::classify::{ERROR_BODY_BYTES, SHORTEST_SECRET, one_line, redact};
 use crate::{CallError, Charge, Class, Provider, RateLimits, Refusal, Request, Response, classify, read_rate_limits, read_retry_after};
 
-use self::reply::Bill;
 use self::settings::{join, key_header, open_client, read_base_url, read_header, sounds_secret};
+use self::usage::Bill;
 
 /// A larger response is none that was asked for.
 const MOST_BODY_BYTES: usize = 16 * 1_024 * 1_024;
@@ -141,7 +142,8 @@ impl OpenAi {
             hint: None,
             status: Some(status.as_u16()),
             retry_after,
-            charge: charge_of(class, status),
+            // What it states comes before what its kind makes likely.
+            charge: Bill::of_error(&words).map_or_else(|| charge_of(class, status), Bill::charge),
             raw: (!words.is_empty()).then(|| redact(String::from_utf8_lossy(&words).into_owned(), &self.secrets, SHORTEST_SECRET)),
             limits,
             limit_hint,
@@ -189,7 +191,7 @@ impl OpenAi {
                 let status = response.status();
                 let mut bytes = Vec::new();
                 if status.is_success() && read_up_to(response, ERROR_BODY_BYTES, &mut bytes).await.is_ok() {
-                    if let Some(bill) = reply::read_generation(&String::from_utf8_lossy(&bytes)) {
+                    if let Some(bill) = Bill::of_generation(&String::from_utf8_lossy(&bytes)) {
                         return Some(bill);
                     }
                 } else if status.is_client_error() && status != StatusCode::NOT_FOUND && status != StatusCode::TOO_MANY_REQUESTS {

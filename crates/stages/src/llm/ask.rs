@@ -209,6 +209,7 @@ fn answered(
         input_tokens: model.tokens.of_prompt(prompt_bytes),
         cached_input_tokens: 0,
         output_tokens: model.tokens.of_output(response.content.len()),
+        ..Usage::default()
     });
     if let Some(usage) = response.usage {
         model.tokens.observe(prompt_bytes, usage.input_tokens, response.content.len(), usage.output_tokens);
@@ -439,6 +440,7 @@ pub(super) fn worst_case(price: Option<Price>, request: &Request, prompt_bytes: 
         input_tokens: Tokens::bound(prompt_bytes, 2),
         cached_input_tokens: 0,
         output_tokens: u64::from(request.max_tokens.unwrap_or(u32::MAX)),
+        ..Usage::default()
     };
     price.map_or(Money::ZERO, |price| price.cost(usage))
 }
@@ -450,7 +452,7 @@ pub(super) fn counted_worst_case(price: Option<Price>, request: &Request) -> Opt
     let schema = pack_schema(request).to_string().len();
     let texts = [request.system.as_deref().unwrap_or_default(), user.as_str()];
     let input_tokens = Tokens::exact_bound(&request.model, &texts, schema)?;
-    let usage = Usage { input_tokens, cached_input_tokens: 0, output_tokens: u64::from(request.max_tokens?) };
+    let usage = Usage { input_tokens, output_tokens: u64::from(request.max_tokens?), ..Usage::default() };
     Some(price?.cost(usage))
 }
 

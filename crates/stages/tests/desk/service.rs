@@ -260,7 +260,7 @@ impl Provider for Service {
         let input_tokens = PROMPT_TOKENS + ITEM_TOKENS * rows + (text + rejections(request).len()) as u64 / 4;
         let longest = if self.config.longest_output == 0 { u64::MAX } else { self.config.longest_output };
         let output_tokens = (self.config.output * rows + ENVELOPE_TOKENS).min(longest);
-        let usage = Usage { input_tokens, cached_input_tokens: 0, output_tokens };
+        let usage = Usage { input_tokens, output_tokens, ..Usage::default() };
         match self.fate(request, usage, &mut luck) {
             Fate::Answered(after) if after < request.timeout => {
                 sleep(after).await;

@@ -4,31 +4,14 @@
 use std::sync::LazyLock;
 
 use chrono::Utc;
-use promptmill_core::{Money, Usage};
 use regex::Regex;
 use reqwest::header::HeaderMap;
 use serde::Deserialize;
 use serde_json::Value;
 
+use super::usage::Bill;
 use crate::classify::{classify_json, one_line};
 use crate::{CallError, Charge, Class, Finish, RateLimits, Response};
-
-/// What is known of the cost of a response.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Bill {
-    pub(super) usage: Option<Usage>,
-    pub(super) cost: Option<Money>,
-}
-
-impl Bill {
-    pub(super) fn charge(self) -> Charge {
-        if self.is_known() { Charge::Known { usage: self.usage, cost: self.cost } } else { Charge::Unknown }
-    }
-
-    pub(super) fn is_known(self) -> bool {
-        self.usage.is_some() || self.cost.is_some()
-    }
-}
 
 /// Reads the body of a 200. `secrets` are kept out of messages.
 pub(super) fn read(raw: String, secrets: &[String]) -> Result<Response, CallError> {
@@ -50,7 +33,7 @@ pub(super) fn read(raw: String, secrets: &[String]) -> Result<Response, CallErro
                 Ok(body) => body,
                 Err(error) => return Err(failed(Class::Malformed, &format!("{}: {error}", not_json(&raw)), Charge::Unknown)),
             };
-            let bill = read_bill(&body);
+            let bill = Bill::of(&body);
             if is_error(body.get("error")) || is_error(body.pointer("/choices/0/error")) {
                 let refusal = classify_json(200, &HeaderMap::new(), &body, Utc::now(), secrets);
                 let charge = if bill.is_known() { bill.charge() } else { charge_inside_200(refusal.class, &body) };
@@ -91,7 +74,7 @@ struct Parts {
 impl Parts {
     /// The parts of a body that is no error; `None` if there is no choice in it.
     fn of(mut body: Value) -> Option<Self> {
-        let bill = read_bill(&body);
+        let bill = Bill::of(&body);
         let choice = body.pointer_mut("/choices/0")?;
         let finish_reason = choice.get("finish_reason").and_then(Value::as_str).map(str::to_owned);
         let said = choice.get_mut("message").map_or_else(Said::default, Said::read);
@@ -108,7 +91,9 @@ fn ordinary(raw: &str) -> Option<Parts> {
         error: Option<()>,
         choices: Vec<Choice>,
         #[serde(default)]
-        usage: Option<Tokens>,
+        usage: Option<Value>,
+        #[serde(default)]
+        service_tier: Option<Value>,
     }
     #[derive(Deserialize)]
     struct Choice {
@@ -124,36 +109,11 @@ fn ordinary(raw: &str) -> Option<Parts> {
         #[serde(default)]
         refusal: Option<()>,
     }
-    #[derive(Default, Deserialize)]
-    #[serde(default)]
-    struct Tokens {
-        prompt_tokens: Option<Value>,
-        completion_tokens: Option<Value>,
-        total_tokens: Option<Value>,
-        prompt_tokens_details: Option<Details>,
-        num_cached_tokens: Option<Value>,
-        cost: Option<Value>,
-        /// With a key of one's own the bill has two parts.
-        is_byok: Option<bool>,
-    }
-    #[derive(Default, Deserialize)]
-    #[serde(default)]
-    struct Details {
-        cached_tokens: Option<Value>,
-    }
-    let Body { error: None, choices, usage } = serde_json::from_str(raw).ok()? else { return None };
+    let Body { error: None, choices, usage, service_tier } = serde_json::from_str(raw).ok()? else { return None };
     let Choice { error: None, finish_reason, message: Message { content, refusal: None } } = choices.into_iter().next()? else {
         return None;
     };
-    let Tokens { prompt_tokens, completion_tokens, total_tokens, prompt_tokens_details, num_cached_tokens, cost, is_byok } =
-        usage.unwrap_or_default();
-    if is_byok == Some(true) {
-        return None;
-    }
-    let count = |count: Option<Value>| count.as_ref().and_then(tokens);
-    let cached = count(prompt_tokens_details.and_then(|details| details.cached_tokens)).or_else(|| count(num_cached_tokens));
-    let usage = counted(count(prompt_tokens), cached, count(completion_tokens), count(total_tokens));
-    let bill = Bill { usage, cost: cost.as_ref().and_then(money) };
+    let bill = Bill::stated(usage.as_ref(), service_tier.as_ref());
     Some(Parts { bill, finish_reason, said: Said { content, refusal: None } })
 }
 
@@ -162,18 +122,6 @@ fn ordinary(raw: &str) -> Option<Parts> {
 pub(super) fn generation_id(raw: &str) -> Option<&str> {
     static ID: LazyLock<Regex> = LazyLock::new(|| Regex::new(r#""id"\s*:\s*"(gen-[\w-]+)""#).expect("a pattern that compiles"));
     Some(ID.captures(raw)?.get(1)?.as_str())
-}
-
-/// Reads what OpenRouter says of a generation; `None` while it does not know.
-pub(super) fn read_generation(raw: &str) -> Option<Bill> {
-    let body: Value = serde_json::from_str(raw).ok()?;
-    let data = body.get("data")?;
-    let count = |native: &str, own: &str| data.get(native).and_then(tokens).or_else(|| data.get(own).and_then(tokens));
-    let cost = Some(data.get("total_cost").and_then(money)?);
-    let input = count("native_tokens_prompt", "tokens_prompt");
-    let output = count("native_tokens_completion", "tokens_completion");
-    let cached = data.get("native_tokens_cached").and_then(tokens);
-    Some(Bill { usage: input.zip(output).and_then(|(input, output)| usage(input, cached, output)), cost })
 }
 
 /// An error counts as one if it says anything: some servers send `"error": null` or an empty one with every answer.
@@ -237,51 +185,6 @@ impl Said {
     }
 }
 
-fn read_bill(body: &Value) -> Bill {
-    let Some(reported) = body.get("usage") else { return Bill::default() };
-    let count = |path: &str| reported.pointer(path).and_then(tokens);
-    let cached = count("/prompt_tokens_details/cached_tokens").or_else(|| count("/num_cached_tokens"));
-    let usage = counted(count("/prompt_tokens"), cached, count("/completion_tokens"), count("/total_tokens"));
-    Bill { usage, cost: reported.get("cost").and_then(money).map(|cost| cost.saturating_add(upstream(reported))) }
-}
-
-/// Usage from what was counted; the total stands in for one that was not.
-fn counted(input: Option<u64>, cached: Option<u64>, output: Option<u64>, total: Option<u64>) -> Option<Usage> {
-    let input = input.or_else(|| total?.checked_sub(output?));
-    let output = output.or_else(|| total?.checked_sub(input?));
-    usage(input?, cached, output?)
-}
-
-/// With a key of one's own at OpenRouter, `cost` is its fee alone; the model's host sends the rest of the bill.
-fn upstream(reported: &Value) -> Money {
-    let own_key = reported.get("is_byok").and_then(Value::as_bool) == Some(true);
-    let elsewhere = reported.pointer("/cost_details/upstream_inference_cost").and_then(money);
-    elsewhere.filter(|_| own_key).unwrap_or_default()
-}
-
-/// Usage, made consistent. All zeros is what servers send that do not count: no prompt is empty.
-fn usage(input: u64, cached: Option<u64>, output: u64) -> Option<Usage> {
-    let usage = Usage { input_tokens: input, cached_input_tokens: cached.unwrap_or(0).min(input), output_tokens: output };
-    (input > 0 || output > 0).then_some(usage)
-}
-
-fn tokens(count: &Value) -> Option<u64> {
-    let float = || count.as_f64().filter(|count| (0.0..1e15).contains(count)).map(|count| count as u64);
-    count.as_u64().or_else(float)
-}
-
-/// Reads an amount of dollars, a number or a text. A number passes through an `f64` and back to its shortest
-/// decimal form. That is the number that was sent if it had at most 15 digits, and up to four million dollars
-/// also if it was whole nano-dollars; what differs further back is the noise of the provider's own floats.
-fn money(amount: &Value) -> Option<Money> {
-    let amount: Money = match amount {
-        Value::String(text) => text.parse().ok()?,
-        Value::Number(number) => number.to_string().parse().ok()?,
-        _ => return None,
-    };
-    (amount >= Money::ZERO).then_some(amount)
-}
-
 fn not_json(raw: &str) -> &'static str {
     let raw = raw.trim_start();
     if raw.is_empty() {
@@ -298,10 +201,12 @@ fn not_json(raw: &str) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use promptmill_core::{Money, Tier, Usage};
     use proptest::prelude::*;
     use serde_json::json;
 
-    const USAGE: Usage = Usage { input_tokens: 1_410, cached_input_tokens: 1_152, output_tokens: 96 };
+    const USAGE: Usage =
+        Usage { input_tokens: 1_410, cached_input_tokens: 1_152, cache_write_tokens: 0, output_tokens: 96, tier: Tier::Standard };
 
     fn known(cost: Option<Money>) -> Charge {
         Charge::Known { usage: Some(USAGE), cost }
@@ -472,73 +377,16 @@ mod tests {
     }
 
     #[test]
-    fn usage_is_made_consistent_or_left_out() {
-        let usage = |usage: Value| {
-            let mut body = body(&says("{}"), &json!("stop"));
-            body["usage"] = usage;
-            read_json(&body).expect("a response").usage
-        };
-        let counted = |input_tokens, cached_input_tokens, output_tokens| Some(Usage { input_tokens, cached_input_tokens, output_tokens });
-        assert_eq!(usage(json!(null)), None);
-        assert_eq!(usage(json!({})), None);
-        assert_eq!(usage(json!({"prompt_tokens": 0, "completion_tokens": 0, "total_tokens": 0})), None);
-        assert_eq!(usage(json!({"prompt_tokens": -1, "completion_tokens": 5})), None);
-        assert_eq!(usage(json!({"prompt_tokens": 10})), None);
-        assert_eq!(usage(json!({"prompt_tokens": 10, "total_tokens": 15})), counted(10, 0, 5));
-        assert_eq!(usage(json!({"prompt_tokens": 10.0, "completion_tokens": 5.0})), counted(10, 0, 5));
-        assert_eq!(usage(json!({"prompt_tokens": 10, "completion_tokens": 0})), counted(10, 0, 0));
-        let cached = json!({"prompt_tokens": 10, "completion_tokens": 5, "prompt_tokens_details": {"cached_tokens": 99}});
-        assert_eq!(usage(cached), counted(10, 10, 5));
-        assert_eq!(usage(json!({"prompt_tokens": 10, "completion_tokens": 5, "prompt_tokens_details": null})), counted(10, 0, 5));
-        assert_eq!(usage(json!({"prompt_tokens": 10, "completion_tokens": 5, "num_cached_tokens": 4})), counted(10, 4, 5));
-    }
-
-    #[test]
-    fn with_a_key_of_ones_own_the_hosts_bill_is_part_of_the_cost() {
-        let cost = |own_key: bool, elsewhere: Value| {
-            let usage = json!({"prompt_tokens": 1, "completion_tokens": 1, "cost": 0.000_005, "is_byok": own_key,
-                "cost_details": {"upstream_inference_cost": elsewhere}});
-            let mut body = body(&says("x"), &json!("stop"));
-            body["usage"] = usage;
-            read_json(&body).expect("a response").cost.map(Money::nano)
-        };
-        assert_eq!(cost(true, json!(0.0001)), Some(105_000));
-        assert_eq!(cost(true, json!(null)), Some(5_000));
-        assert_eq!(cost(false, json!(0.0001)), Some(5_000), "what it cost the gateway is in its own price");
-    }
-
-    #[test]
-    fn the_cost_is_read_to_the_nano_dollar() {
-        let cost = |cost: &str| {
-            let raw = format!(
-                r#"{{"choices":[{{"message":{{"content":"x"}}}}],"usage":{{"prompt_tokens":1,"completion_tokens":1,"cost":{cost}}}}}"#
-            );
-            read(raw, &[]).expect("a response").cost.map(Money::nano)
-        };
-        assert_eq!(cost("0.00013134"), Some(131_340));
-        assert_eq!(cost("1.3134e-4"), Some(131_340));
-        assert_eq!(cost("\"0.00013134\""), Some(131_340));
-        assert_eq!(cost("0"), Some(0));
-        assert_eq!(cost("0.0"), Some(0));
-        assert_eq!(cost("2"), Some(2_000_000_000));
-        assert_eq!(cost("0.0000000001"), Some(1), "a bill is never understated");
-        assert_eq!(cost("123456.123456789"), Some(123_456_123_456_789));
-        for nothing in ["null", "-1", "-0.5", "\"x\"", "[]", "1e300"] {
-            assert_eq!(cost(nothing), None, "{nothing}");
-        }
-    }
-
-    #[test]
     fn a_generation_is_found_and_read() {
         assert_eq!(generation_id(r#"{"id":"gen-17-aB","choices":[{"mess"#), Some("gen-17-aB"));
         assert_eq!(generation_id(r#"{"id": "chatcmpl-1","choices":[{"message":{"content":"{\"id\":\"gen-2\"}"}}]}"#), None);
         let raw = r#"{"data":{"id":"gen-1","total_cost":0.00013134,"tokens_prompt":1,"tokens_completion":1,"native_tokens_prompt":1410,
             "native_tokens_completion":96,"native_tokens_cached":1152,"cancelled":false}}"#;
-        assert_eq!(read_generation(raw), Some(Bill { usage: Some(USAGE), cost: Some(Money::from_nano(131_340)) }));
+        assert_eq!(Bill::of_generation(raw), Some(Bill { usage: Some(USAGE), cost: Some(Money::from_nano(131_340)) }));
         let old = r#"{"data":{"total_cost":0,"tokens_prompt":3,"tokens_completion":2}}"#;
-        assert_eq!(read_generation(old).and_then(|bill| bill.usage).map(|usage| usage.input_tokens), Some(3));
+        assert_eq!(Bill::of_generation(old).and_then(|bill| bill.usage).map(|usage| usage.input_tokens), Some(3));
         for unknown in ["", "{}", r#"{"data":{}}"#, r#"{"data":{"total_cost":null}}"#, r#"{"error":{"code":404}}"#] {
-            assert_eq!(read_generation(unknown), None, "{unknown}");
+            assert_eq!(Bill::of_generation(unknown), None, "{unknown}");
         }
     }
 
@@ -553,15 +401,7 @@ mod tests {
                 )),
         ]) {
             let _ = read(raw.clone(), &[]);
-            let _ = (generation_id(&raw), read_generation(&raw));
-        }
-
-        /// Through `f64` and back.
-        #[test]
-        fn costs_are_exact(nano in 0_i64..4_000_000_000_000_000) {
-            let text = Money::from_nano(nano).to_string();
-            let value: Value = serde_json::from_str(&text).expect("a number");
-            prop_assert_eq!(money(&value), Some(Money::from_nano(nano)), "{}", text);
+            let _ = (generation_id(&raw), Bill::of_generation(&raw));
         }
     }
 }

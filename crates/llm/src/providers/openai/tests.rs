@@ -132,7 +132,8 @@ fn answer(content: &str) -> String {
     .to_string()
 }
 
-const USAGE: Usage = Usage { input_tokens: 1_410, cached_input_tokens: 0, output_tokens: 96 };
+const USAGE: Usage =
+    Usage { input_tokens: 1_410, cached_input_tokens: 0, cache_write_tokens: 0, output_tokens: 96, tier: promptmill_core::Tier::Standard };
 const COST: Money = Money::from_nano(131_340);
 
 fn spec(url: &str) -> ProviderSpec {
