@@ -4,6 +4,7 @@
 //! rows, a server with a script, and a pipeline in which a test changes a line or two.
 
 mod locks;
+mod templates;
 
 use std::sync::Arc;
 

@@ -22,8 +22,10 @@ pub type BatchStream = BoxStream<'static, Result<RecordBatch>>;
 pub mod columns {
     /// Utf8, not null: the row's key as text. Added by the engine in front of the stages.
     pub const KEY: &str = "__key";
-    /// Utf8, not null: what the model is shown of the row. Added by `prompt-pack`.
+    /// Utf8: what the model is shown of the row; null where there is nothing to show. Added by `prompt-pack`.
     pub const ITEM: &str = "__item";
+    /// Utf8: why there is no item; null where there is one. Added by `prompt-pack`.
+    pub const ITEM_ERROR: &str = "__item_error";
     /// FixedSizeBinary(16), not null: the fingerprint of what is asked about the row. Added by `prompt-pack`.
     pub const QUESTION: &str = "__question";
     /// Utf8: why the row is a dead letter; null for a row with an answer. Added by `llm`.

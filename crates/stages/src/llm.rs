@@ -125,7 +125,7 @@ impl Stage for Llm {
         if !mistakes.is_empty() {
             return Err(mistakes);
         }
-        let kept = input.fields().iter().filter(|field| field.name() != columns::ITEM).cloned();
+        let kept = input.fields().iter().filter(|field| ![columns::ITEM, columns::ITEM_ERROR].contains(&field.name().as_str())).cloned();
         Ok(Arc::new(Schema::new(kept.chain(added.into_iter().map(Arc::new)).collect::<Vec<_>>())))
     }
 

@@ -6,8 +6,9 @@
 //! known.
 
 mod item;
+mod names;
+mod value;
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use arrow::array::{AsArray, BooleanArray, FixedSizeBinaryBuilder, RecordBatch, StringBuilder};
@@ -15,14 +16,13 @@ use arrow::compute::filter_record_batch;
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use async_stream::try_stream;
 use futures::{StreamExt, TryStreamExt};
-use minijinja::{Environment, ErrorKind, UndefinedBehavior};
-use promptmill_core::{
-    AnswerShape, BatchStream, Declares, Error, Fingerprint, Mistake, Result, Stage, StageConfig, StageContext, columns, nearest,
-};
+use minijinja::{Environment, UndefinedBehavior};
+use promptmill_core::{AnswerShape, BatchStream, Declares, Error, Fingerprint, Mistake, Result, Stage, StageConfig, StageContext, columns};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use self::item::Template;
+use self::names::Known;
 use crate::answer::AnswerSetting;
 use crate::setting::Adaptive;
 
@@ -79,10 +79,8 @@ answer = "summary""#;
 
 impl Stage for PromptPack {
     fn schema(&self, input: &SchemaRef) -> Result<SchemaRef, Vec<Mistake>> {
-        let mut mistakes = Vec::new();
-        let known: Vec<&str> = input.fields().iter().map(|field| field.name().as_str()).filter(|name| !name.starts_with("__")).collect();
-        check_template("item", &self.item, &known, "column", &mut mistakes);
-        check_template("prompt", &self.prompt, &PACK_VARIABLES, "variable", &mut mistakes);
+        let mut mistakes = names::check("item", &self.item, Known::Columns(input));
+        mistakes.extend(names::check("prompt", &self.prompt, Known::Variables(&PACK_VARIABLES)));
         let shape = self.answer.shape().map_err(|mistake| mistakes.push(mistake)).ok();
         let (Some(shape), true) = (shape, mistakes.is_empty()) else { return Err(mistakes) };
         let plan = PackPlan {
@@ -95,7 +93,8 @@ impl Stage for PromptPack {
         let mut metadata = input.metadata().clone();
         metadata.insert(columns::PACK.to_owned(), plan);
         let added = [
-            Arc::new(Field::new(columns::ITEM, DataType::Utf8, false)),
+            Arc::new(Field::new(columns::ITEM, DataType::Utf8, true)),
+            Arc::new(Field::new(columns::ITEM_ERROR, DataType::Utf8, true)),
             Arc::new(Field::new(columns::QUESTION, DataType::FixedSizeBinary(16), false)),
         ];
         Ok(Arc::new(Schema::new_with_metadata(input.fields().iter().cloned().chain(added).collect::<Vec<_>>(), metadata)))
@@ -123,50 +122,11 @@ impl Stage for PromptPack {
     }
 
     fn declares(&self) -> Declares {
-        let mut environment = environment();
-        let reads = match environment.add_template("item", &self.item).and_then(|()| environment.get_template("item")) {
-            Ok(template) => template.undeclared_variables(false).into_iter().collect(),
-            Err(_) => BTreeSet::new(),
-        };
+        let reads = names::reads(&self.item);
         let shape = self.answer.shape().ok().map(|shape| serde_json::json!(shape));
         let question = serde_json::json!({"system": self.system, "prompt": self.prompt, "answer": shape});
         let of_requests = [("rows_per_request".to_owned(), self.rows.to_json())].into_iter().collect();
         Declares { reads, question: Some(question), of_requests, ..Declares::default() }
-    }
-}
-
-/// Checks that a template can be parsed and names only what is there.
-fn check_template(at: &str, source: &str, known: &[&str], what: &str, mistakes: &mut Vec<Mistake>) {
-    let mut environment = environment();
-    if let Err(error) = environment.add_template("template", source) {
-        let detail = error.detail().unwrap_or("it cannot be parsed");
-        mistakes.push(Mistake::new(at, format!("`{at}` is not a valid template: {detail}")).range(error.range()));
-        return;
-    }
-    let Ok(template) = environment.get_template("template") else { return };
-    // What a template calls is looked up only when it is rendered; what it may not call is named before a row is asked about.
-    if let Err(error) = template.render(())
-        && matches!(
-            error.kind(),
-            ErrorKind::TemplateNotFound | ErrorKind::UnknownFunction | ErrorKind::UnknownFilter | ErrorKind::UnknownTest
-        )
-    {
-        let detail = error.detail().unwrap_or("it calls something that is not there");
-        mistakes.push(
-            Mistake::new(at, format!("`{at}` is not a valid template: {detail}"))
-                .range(error.range())
-                .hint(Some("a template sees the row and nothing else: no files, no other templates")),
-        );
-        return;
-    }
-    let mut unknown: Vec<String> =
-        template.undeclared_variables(false).into_iter().filter(|name| !known.contains(&name.as_str())).collect();
-    unknown.sort();
-    for name in unknown {
-        let hint = nearest(&name, known.iter().copied())
-            .map_or_else(|| format!("known {what}s: {}", known.join(", ")), |near| format!("did you mean `{near}`?"));
-        let range = source.find(&name).map(|start| start..start + name.len());
-        mistakes.push(Mistake::new(at, format!("template `{at}` names `{name}`, which is no {what}")).range(range).hint(Some(hint)));
     }
 }
 
@@ -195,25 +155,48 @@ impl Questions {
             .ok_or_else(|| Error::failed(format!("column `{}` is not in the plan", columns::KEY)))?;
         let mut rendered = self.template.items(batch)?;
         let mut items = StringBuilder::with_capacity(rows, rows * 1024);
+        let mut errors = StringBuilder::new();
         let mut questions = FixedSizeBinaryBuilder::with_capacity(rows, 16);
         let mut open = Vec::with_capacity(rows);
         // Where nothing is asked, what is settled is answered once more from the journal.
         let all_open = context.answered.is_empty() || !context.asks;
         for row in 0..rows {
-            let item = rendered
-                .of(row)
-                .map_err(|error| Error::failed(format!("the item of row `{}` cannot be rendered", keys.value(row))).because(error))?;
-            let question = Fingerprint::of([self.asked.as_bytes().as_slice(), item.as_bytes()]);
+            let question = match rendered.of(row) {
+                Ok(item) if !item.trim().is_empty() => {
+                    items.append_value(item);
+                    errors.append_null();
+                    Fingerprint::of([self.asked.as_bytes().as_slice(), item.as_bytes()])
+                }
+                unasked => {
+                    // One row's trouble is that row's. There is nothing to ask about it; what is wrong stands for what is asked.
+                    let error = unasked.map_or_else(|error| words_of(&error), |_| "the item is empty".to_owned());
+                    items.append_null();
+                    errors.append_value(&error);
+                    Fingerprint::of([self.asked.as_bytes().as_slice(), columns::ITEM_ERROR.as_bytes(), error.as_bytes()])
+                }
+            };
             open.push(all_open || !context.answered.contains(keys.value(row), question)?);
-            items.append_value(item);
             questions.append_value(question.as_bytes())?;
         }
         let mut arrays = batch.columns().to_vec();
         arrays.push(Arc::new(items.finish()));
+        arrays.push(Arc::new(errors.finish()));
         arrays.push(Arc::new(questions.finish()));
         let whole = RecordBatch::try_new(schema, arrays)?;
         let kept = open.iter().filter(|open| **open).count();
         context.meter.add(|meter| &meter.unchanged, (rows - kept) as u64);
         if kept == rows { Ok(whole) } else { Ok(filter_record_batch(&whole, &BooleanArray::from(open))?) }
     }
+}
+
+/// An error of a template with everything beneath it, as one line.
+fn words_of(error: &minijinja::Error) -> String {
+    let mut words = error.to_string();
+    let mut next = std::error::Error::source(error);
+    while let Some(error) = next {
+        words.push_str(": ");
+        words.push_str(&error.to_string());
+        next = error.source();
+    }
+    words
 }

@@ -12,7 +12,7 @@ use promptmill_llm::lane::rows::Rows;
 use super::ask::{Rules, judge_again};
 use super::desk::Desk;
 use super::packer::Prompt;
-use super::row::{Answer, Bill, Rejections, Row};
+use super::row::{Answer, Bill, Fault, Rejections, Row};
 use super::{Llm, pack_plan};
 use crate::prompt_pack::PackPlan;
 
@@ -59,13 +59,13 @@ impl Desk {
             let array = batch.column_by_name(name).and_then(|array| array.as_string_opt::<i32>());
             array.ok_or_else(|| Error::failed(format!("column `{name}` is not in the plan")))
         };
-        let (keys, items) = (text(columns::KEY)?, text(columns::ITEM)?);
+        let (keys, items, errors) = (text(columns::KEY)?, text(columns::ITEM)?, text(columns::ITEM_ERROR)?);
         let questions = batch
             .column_by_name(columns::QUESTION)
             .and_then(|array| array.as_fixed_size_binary_opt())
             .ok_or_else(|| Error::failed(format!("column `{}` is not in the plan", columns::QUESTION)))?;
-        let kept: Vec<usize> =
-            batch.schema().fields().iter().enumerate().filter(|(_, field)| field.name() != columns::ITEM).map(|(index, _)| index).collect();
+        let is_kept = |index: &usize| ![columns::ITEM, columns::ITEM_ERROR].contains(&batch.schema_ref().field(*index).name().as_str());
+        let kept: Vec<usize> = (0..batch.num_columns()).filter(is_kept).collect();
         let rest = Arc::new(batch.project(&kept)?);
         let questions: Vec<Fingerprint> = questions
             .iter()
@@ -89,6 +89,11 @@ impl Desk {
                 rejections: Rejections::default(),
                 racing: false,
             };
+            if !errors.value(index).is_empty() {
+                // There is nothing to ask about it.
+                self.finish(row, 0, Err(Fault::new("template", errors.value(index))));
+                continue;
+            }
             let weight = if self.item_bytes == 0.0 { 1.0 } else { ITEM_WEIGHT };
             self.item_bytes += weight * (row.item.len() as f64 - self.item_bytes);
             match self.recall(&mut row, &past) {

@@ -8,13 +8,13 @@ use std::sync::Arc;
 
 use arrow::array::{Array, ArrayAccessor, AsArray, BooleanArray, RecordBatch};
 use arrow::compute::cast;
-use arrow::datatypes::{DataType, Float64Type, Int64Type, UInt64Type};
-use arrow::util::display::{ArrayFormatter, FormatOptions};
+use arrow::datatypes::{DataType, Field, Float64Type, Int64Type, UInt64Type};
 use minijinja::Environment;
 use minijinja::value::{Enumerator, Object, Value};
 use promptmill_core::{Error, Result};
 
-use super::environment;
+use super::names::{ROW, reads};
+use super::{environment, value};
 
 /// The name of the template in its environment.
 const ITEM: &str = "item";
@@ -41,16 +41,17 @@ impl Template {
         let failed = |error| Error::failed("the template `item` cannot be used").because(error);
         let mut environment = environment();
         environment.add_template_owned(ITEM, source.to_owned()).map_err(failed)?;
-        let reads: Vec<String> = environment.get_template(ITEM).map_err(failed)?.undeclared_variables(false).into_iter().collect();
+        let reads: Vec<String> = reads(source).into_iter().collect();
         let pieces = pieces(source, &reads);
         Ok(Self { environment, reads, pieces })
     }
 
     /// The items of a batch, one after the other, in the order of its rows.
     pub(super) fn items(&self, batch: &RecordBatch) -> Result<Items<'_>> {
+        let schema = batch.schema();
         let columns = self.reads.iter().map(|name| {
-            let column = batch.column_by_name(name).map(Column::new).transpose()?;
-            Ok((name.as_str().into(), column.unwrap_or(Column::Missing)))
+            let column = schema.column_with_name(name).map(|(index, field)| Column::new(batch.column(index), field));
+            Ok((name.as_str().into(), column.transpose()?.unwrap_or(Column::Missing)))
         });
         Ok(Items { template: self, columns: columns.collect::<Result<_>>()?, item: String::new() })
     }
@@ -93,7 +94,7 @@ impl Items<'_> {
                 for piece in pieces {
                     match piece {
                         Piece::Text(text) => self.item.push_str(text),
-                        Piece::Column(column) => self.columns[*column].1.push(row, &mut self.item),
+                        Piece::Column(column) => self.columns[*column].1.push(row, &mut self.item)?,
                     }
                 }
             }
@@ -117,30 +118,33 @@ enum Column {
     UInt(arrow::array::UInt64Array),
     Float(arrow::array::Float64Array),
     Bool(BooleanArray),
-    /// Anything else, as its display text: dates as `2024-03-05`, lists as `[a, b]`.
-    Shown(Vec<Option<String>>),
+    /// Sixteen bytes each.
+    Uuid(arrow::array::FixedSizeBinaryArray),
+    /// Anything else: lists and records, and what has a text of its own, such as dates.
+    Other(Arc<dyn Array>),
     /// No column of that name: nothing.
     Missing,
 }
 
 impl Column {
-    fn new(array: &Arc<dyn Array>) -> Result<Self> {
+    fn new(array: &Arc<dyn Array>, field: &Field) -> Result<Self> {
         use DataType::{
-            Boolean, Dictionary, Float16, Float32, Float64, Int8, Int16, Int32, Int64, LargeUtf8, UInt8, UInt16, UInt32, UInt64, Utf8,
-            Utf8View,
+            Boolean, Dictionary, FixedSizeBinary, Float16, Float32, Float64, Int8, Int16, Int32, Int64, LargeUtf8, UInt8, UInt16, UInt32,
+            UInt64, Utf8, Utf8View,
         };
         Ok(match array.data_type() {
             Utf8 | LargeUtf8 | Utf8View => Self::Text(cast(array, &Utf8)?.as_string().clone()),
             Dictionary(_, value) if value.is_string() => Self::Text(cast(array, &Utf8)?.as_string().clone()),
             Int8 | Int16 | Int32 | Int64 => Self::Int(cast(array, &Int64)?.as_primitive::<Int64Type>().clone()),
             UInt8 | UInt16 | UInt32 | UInt64 => Self::UInt(cast(array, &UInt64)?.as_primitive::<UInt64Type>().clone()),
-            Float16 | Float32 | Float64 => Self::Float(cast(array, &Float64)?.as_primitive::<Float64Type>().clone()),
-            Boolean => Self::Bool(array.as_boolean().clone()),
-            _ => {
-                let options = FormatOptions::default();
-                let shown = ArrayFormatter::try_new(array, &options)?;
-                Self::Shown((0..array.len()).map(|row| array.is_valid(row).then(|| shown.value(row).to_string())).collect())
+            Float16 | Float32 => {
+                let short = cast(array, &Float32)?;
+                Self::Float(short.as_primitive::<arrow::datatypes::Float32Type>().unary(value::short))
             }
+            Float64 => Self::Float(array.as_primitive::<Float64Type>().clone()),
+            Boolean => Self::Bool(array.as_boolean().clone()),
+            FixedSizeBinary(16) if field.extension_type_name() == Some(value::UUID) => Self::Uuid(array.as_fixed_size_binary().clone()),
+            _ => Self::Other(Arc::clone(array)),
         })
     }
 
@@ -151,16 +155,19 @@ impl Column {
             Self::UInt(array) => value_at(array, row),
             Self::Float(array) => value_at(array, row),
             Self::Bool(array) => value_at(array, row),
-            Self::Shown(texts) => texts[row].as_deref().map_or(Value::from(()), Value::from),
+            Self::Uuid(array) if array.is_valid(row) => value::uuid(array.value(row)).into(),
+            Self::Uuid(_) => Value::from(()),
+            Self::Other(array) => value::value(array, row),
             Self::Missing => Value::UNDEFINED,
         }
     }
 
     /// Writes the value of a row as the engine would.
-    fn push(&self, row: usize, out: &mut String) {
+    fn push(&self, row: usize, out: &mut String) -> Result<(), minijinja::Error> {
         match self {
             Self::Text(array) if array.is_valid(row) => out.push_str(array.value(row)),
             Self::Text(_) | Self::Missing => {}
+            Self::Other(array) => value::push(array, row, out)?,
             other => {
                 let value = other.value(row);
                 if !value.is_none() {
@@ -169,6 +176,7 @@ impl Column {
                 }
             }
         }
+        Ok(())
     }
 }
 
@@ -189,8 +197,10 @@ struct Row {
 impl Object for Row {
     fn get_value(self: &Arc<Self>, key: &Value) -> Option<Value> {
         let name = key.as_str()?;
-        let (_, column) = self.columns.iter().find(|(column, _)| **column == *name)?;
-        Some(column.value(self.row))
+        match self.columns.iter().find(|(column, _)| **column == *name) {
+            Some((_, Column::Missing)) | None if name == ROW => Some(Value::from_dyn_object(Arc::clone(self))),
+            found => Some(found?.1.value(self.row)),
+        }
     }
 
     fn enumerate(self: &Arc<Self>) -> Enumerator {
