@@ -37,7 +37,8 @@ pub(crate) struct PromptPack {
     /// What is asked, once a request: a Jinja template over the pack, with `count`, `ids` and `items`.
     #[serde(default)]
     prompt: String,
-    /// What the model is shown of a row: a Jinja template over the row's columns.
+    /// What the model is shown of a row: a Jinja template over the row's columns, lists and records included. A column whose
+    /// name is no plain word is written as `row["Full text"]`. A row for which it fails, or comes to nothing, is a dead letter.
     item: String,
     /// Rows that share a request. As a table, the number adapts to failures between `min` and `max`; a plain
     /// number is fixed.
