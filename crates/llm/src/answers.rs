@@ -9,6 +9,7 @@ mod find;
 mod fit;
 mod json;
 mod lenient;
+mod spoken;
 
 use std::borrow::Cow;
 
@@ -19,6 +20,7 @@ use find::Entry;
 use fit::{fit, is_bare};
 use json::Json;
 use lenient::{Read, read, unescaped};
+use spoken::spoken;
 
 /// How often JSON may have been put in quotes as a whole.
 const MAX_QUOTED: usize = 2;
@@ -118,18 +120,6 @@ fn row_answer(value: &Json, shape: &AnswerShape) -> RowAnswer {
         Ok(values) => RowAnswer::Given(values),
         Err(why) => RowAnswer::Invalid { why, said: value.to_string() },
     }
-}
-
-/// What was said aloud: without the marks around a text, and without the thoughts that some models send along.
-fn spoken(content: &str) -> &str {
-    let content = content.trim_matches(|sign: char| sign.is_whitespace() || matches!(sign, '\u{feff}' | '\0'));
-    for (open, close) in [("<think>", "</think>"), ("<thinking>", "</thinking>")] {
-        if let Some(thought) = content.strip_prefix(open) {
-            // Thoughts that do not end have left no answer.
-            return thought.rsplit_once(close).map_or("", |(_, spoken)| spoken.trim());
-        }
-    }
-    content
 }
 
 /// The lists and objects in a text, also where all of it was put in quotes once more.

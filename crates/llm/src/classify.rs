@@ -1,12 +1,17 @@
 //! What a refusal means, from its status, headers and body.
 //!
 //! Providers agree on neither: a 429 can be a rate, a lack of capacity, a request that will never fit or an
-//! empty account, and a 200 can hold an error. The body decides, then the status. Tables below hold the
-//! providers' words; those marked † are not in `reference/providers.md` but known from the providers' own pages.
+//! empty account, and a 200 can hold an error. The body decides, then the status: `told` takes a body apart,
+//! `class` holds the providers' words, `limits` reads which limit was met and how long to wait, `hints` says what
+//! can be done.
 
+mod class;
+mod hints;
+mod limits;
+#[cfg(test)]
+mod tests;
 mod told;
 
-use std::sync::LazyLock;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
@@ -15,9 +20,9 @@ use reqwest::StatusCode;
 use reqwest::header::HeaderMap;
 use serde_json::Value;
 
-use crate::headers::parse_duration;
 use crate::{Class, read_rate_limits, read_retry_after};
 
+use self::limits::{read_limit_hint, read_wait};
 use self::told::Told;
 
 /// Why a provider turned a request away.
@@ -27,10 +32,14 @@ pub struct Refusal {
     pub class: Class,
     /// The provider's words, on one line, at most about 300 characters, without secrets.
     pub message: String,
+    /// What can be done about it, where that is known.
+    pub hint: Option<String>,
     /// How long it asks to wait, at most a day.
     pub retry_after: Option<Duration>,
     /// The limit that was met, where the words tell.
     pub limit_hint: Option<LimitHint>,
+    /// The field of the request that is not taken, where the words tell.
+    pub parameter: Option<String>,
 }
 
 /// A limit that a refusal speaks of.
@@ -74,58 +83,14 @@ const MESSAGE_CHARS: usize = 300;
 /// In a message, where little is lost by cutting out too much.
 pub(crate) const SHORTEST_SECRET: usize = 4;
 const LONGEST_WAIT: Duration = Duration::from_secs(24 * 3_600);
-
-/// The account is empty or capped. `token_limit_exceeded` is the name of OpenRouter's key limit.
-const MONEY: &[&str] = &[
-    "insufficient_quota",
-    "billing_hard_limit_reached",
-    "organization_spend_limit_exceeded",
-    "credit_balance_exhausted",
-    "enforced_spend_limit_reached",
-    "token_limit_exceeded",
-    "billing_error", // † Anthropic
-];
-const MONEY_TEXTS: &[&str] = &["reached your specified api usage limits", "credit balance is too low" /* † Anthropic */];
-const AUTH: &[&str] = &["authentication_error", "invalid_api_key"];
-const MODEL_MISSING: &[&str] = &[
-    "model_not_found",
-    "no_endpoints",
-    "model_deprecated",
-    "model_unavailable_upstream",
-    "free_variant_ended",
-    "constraint_filtered",
-    "privacy_restricted",
-    "invalid_model", // † Mistral, with 400
-];
-const FILTERED: &[&str] = &["content_filter", "content_policy_violation", "refusal"];
-const CONTEXT: &[&str] = &["context_length_exceeded", "exceed_context_size_error"];
-const CONTEXT_TEXTS: &[&str] = &[
-    "maximum context length is",
-    "exceeds the available context size",
-    "exceed context limit",
-    "longer than the model's context length",
-    "longer than the context length",
-    "input tokens exceed the configured limit",
-    "exceeds the maximum number of tokens allowed",
-    "prompt is too long",
-    "too large for model with",   // † Mistral
-    "exceeds the context window", // † OpenAI
-];
-/// llama.cpp holds what it has generated against the shape that it expected, and answers 500 if it does not fit.
-const MALFORMED_TEXTS: &[&str] = &["model produced output that does not match the expected"];
-const NO_CAPACITY: &[&str] = &[
-    "service_tier_capacity_exceeded",
-    "3505",
-    "capacity_exhausted",
-    "resource_unavailable", // † OpenAI's flex tier
-];
-const OVERLOADED: &[&str] = &["overloaded_error", "temporarily_unavailable", "provider_overloaded", "provider_unavailable"];
+/// A limit of the day that does not say when it is over is tried again after so long.
+const DAY_LIMIT_WAIT: Duration = Duration::from_secs(3_600);
 
 /// Says what a refusal means. `now` is our clock, for a `Retry-After` date in a response without a `Date`;
 /// `secrets` are cut out of the message.
 pub fn classify(status: u16, headers: &HeaderMap, body: &[u8], now: DateTime<Utc>, secrets: &[String]) -> Refusal {
     let body = String::from_utf8_lossy(&body[..body.len().min(ERROR_BODY_BYTES)]);
-    match serde_json::from_str::<Value>(&body) {
+    match serde_json::from_str::<Value>(body.trim_start_matches('\u{feff}')) {
         Ok(json) => refusal(status, headers, &Told::from_json(&json), now, secrets),
         Err(_) => refusal(status, headers, &Told::from_text(&body), now, secrets),
     }
@@ -134,6 +99,12 @@ pub fn classify(status: u16, headers: &HeaderMap, body: &[u8], now: DateTime<Utc
 /// As [`classify`], of a body that has been read already.
 pub(crate) fn classify_json(status: u16, headers: &HeaderMap, body: &Value, now: DateTime<Utc>, secrets: &[String]) -> Refusal {
     refusal(status, headers, &Told::from_json(body), now, secrets)
+}
+
+/// Whether a body without a choice says that something went wrong.
+pub(crate) fn says_error(body: &Value) -> bool {
+    let body = body.get(0).unwrap_or(body);
+    told::error_in(body).is_some() || body.get("success") == Some(&Value::Bool(false)) || !Told::from_json(body).message.is_empty()
 }
 
 /// Cuts the secrets out of a text. What is shorter than `least` bytes is taken for none: local servers are
@@ -157,380 +128,42 @@ pub(crate) fn one_line(text: &str, secrets: &[String]) -> String {
 }
 
 fn refusal(status: u16, headers: &HeaderMap, told: &Told, now: DateTime<Utc>, secrets: &[String]) -> Refusal {
-    let limit_hint = read_limit_hint(&told.text);
-    let class = class_of(told.effective_status(status), told, limit_hint);
+    let day_limit = told.day_limit;
+    let limit_hint = day_limit.or_else(|| read_limit_hint(&told.text));
+    let class = class::class_of(told.effective_status(status), told, limit_hint);
     let mut message = one_line(&told.message, secrets);
     if message.is_empty() {
         let reason = StatusCode::from_u16(status).ok().and_then(|status| status.canonical_reason()).unwrap_or("no reason given");
         message = format!("HTTP {status} ({})", reason.to_lowercase());
     }
     if (300..400).contains(&status) {
-        message.push_str("; redirects are not followed, so `base_url` has to name where it leads");
+        let place = headers.get("location").and_then(|place| place.to_str().ok()).unwrap_or_default();
+        // Its query may hold a key.
+        let place = one_line(place.split('?').next().unwrap_or_default(), secrets);
+        let to = if place.is_empty() { String::new() } else { format!(" to `{place}`") };
+        message.push_str(&format!("{to}; redirects are not followed, so `base_url` has to name where it leads"));
     }
-    let retry_after = read_retry_after(headers, now)
+    if let Some(hint) = day_limit.filter(|_| class.is_limit()) {
+        let unit = if hint.dimension == Dimension::Tokens { "tokens" } else { "requests" };
+        message.push_str(&format!(" (the limit of the day: {} {unit})", hint.limit));
+    }
+    let told_headers = told.headers.as_ref();
+    let wait = read_retry_after(headers, now)
         .or_else(|| told.availability.as_ref()?.retry_after)
+        .or(told.retry_after)
         .or_else(|| read_wait(&told.text))
+        .or_else(|| read_retry_after(told_headers?, now))
         .or_else(|| read_rate_limits(headers, now).exhausted().filter(|_| class.is_limit()))
-        .map(|wait| wait.min(LONGEST_WAIT));
-    Refusal { class, message, retry_after, limit_hint }
+        .or_else(|| read_rate_limits(told_headers?, now).exhausted().filter(|_| class.is_limit()));
+    // Who says "try again in two seconds" of a limit of the day means a limit of the minute.
+    let least = day_limit.filter(|_| class.is_limit()).map(|_| DAY_LIMIT_WAIT);
+    let retry_after = wait.max(least).map(|wait| wait.min(LONGEST_WAIT));
+    let parameter = told.parameter();
+    let hint = hints::hint(class, status, told, parameter.as_deref());
+    Refusal { class, message, hint, retry_after, limit_hint, parameter }
 }
 
-fn class_of(status: u16, told: &Told, hint: Option<LimitHint>) -> Class {
-    let says = |words: &[&str]| told.codes.iter().any(|code| words.contains(&code.as_str()));
-    let upstream_says = |words: &[&str]| says(words) || told.provider_code.as_deref().is_some_and(|code| words.contains(&code));
-    let reads = |texts: &[&str]| texts.iter().any(|text| told.text.contains(text));
-    if status == 402 || says(MONEY) || (status == 400 && reads(MONEY_TEXTS)) {
-        return Class::MoneyGone;
-    }
-    if status == 401 || says(AUTH) {
-        return Class::Auth;
-    }
-    if says(MODEL_MISSING) {
-        return Class::ModelMissing;
-    }
-    if let Some(availability) = &told.availability {
-        // Whatever the reason: asking again does not help.
-        if availability.retryable == Some(false) {
-            return Class::ModelMissing;
-        }
-    }
-    if upstream_says(FILTERED) || (status == 403 && told.moderated) {
-        return Class::Filtered;
-    }
-    if upstream_says(CONTEXT) || (!matches!(status, 429 | 500..) && is_context_text(told, reads)) {
-        return Class::ContextTooLong;
-    }
-    let never_fits = hint.and_then(|hint| Some(hint.requested? > hint.limit));
-    if matches!(status, 413 | 429) && never_fits.unwrap_or(status == 429 && told.text.contains("request too large")) {
-        return Class::TooBigForQuota;
-    }
-    if upstream_says(NO_CAPACITY) || (status == 429 && told.text.contains("resource unavailable")) {
-        return Class::NoCapacity;
-    }
-    if reads(MALFORMED_TEXTS) {
-        return Class::Malformed;
-    }
-    if says(OVERLOADED) {
-        return Class::Overloaded;
-    }
-    if says(&["request_too_large"]) {
-        return Class::BodyTooLarge;
-    }
-    match status {
-        ..300 => class_of_words(told),
-        403 => Class::Forbidden,
-        404 | 410 => Class::ModelMissing,
-        400 if told.text.contains("is not a valid model id") /* † OpenRouter */ => Class::ModelMissing,
-        408 | 504 => Class::Timeout,
-        // Conflict and too early: no fault of the request, the SDKs ask again.
-        409 | 425 | 500.. => Class::Overloaded,
-        413 => Class::BodyTooLarge,
-        429 => Class::RateLimited,
-        498 /* † Groq's flex tier */ => Class::NoCapacity,
-        _ => Class::BadRequest,
-    }
-}
-
-fn is_context_text(told: &Told, reads: impl Fn(&[&str]) -> bool) -> bool {
-    let in_order = |first: &str, then: &str| told.text.split_once(first).is_some_and(|(_, rest)| rest.contains(then));
-    !told.codes.iter().any(|code| code == "string_above_max_length")
-        && (reads(CONTEXT_TEXTS) || in_order("current length is ", "while limit is ") || in_order("maximum input length is ", " tokens"))
-}
-
-/// The class of an error inside a 200 that names no status.
-fn class_of_words(told: &Told) -> Class {
-    let says = |words: &[&str]| told.codes.iter().any(|code| words.contains(&code.as_str()));
-    if says(&["rate_limit_exceeded", "rate_limit_error", "rate_limited", "1300"]) || told.text.contains("rate limit") {
-        Class::RateLimited
-    } else if says(&["timeout", "timeout_error", "request_timeout", "gateway_timeout"]) {
-        Class::Timeout
-    } else if says(&["permission_error"]) {
-        Class::Forbidden
-    } else if says(&["not_found_error"]) {
-        Class::ModelMissing
-    } else if says(&["invalid_request_error", "badrequesterror"]) {
-        Class::BadRequest
-    } else {
-        Class::Overloaded
-    }
-}
-
-/// Reads which limit was met. The text is in lower case.
-fn read_limit_hint(text: &str) -> Option<LimitHint> {
-    static USED: LazyLock<Regex> = LazyLock::new(|| {
-        regex(r"on (tokens|requests) per (min|minute|day) \([a-z]+\): limit ([\d,]+)(?:, used ~?([\d,]+))?, requested ~?([\d,]+)")
-    });
-    static RATE: LazyLock<Regex> =
-        LazyLock::new(|| regex(r"rate limit of ([\d,]+) (?:input |output |prompt )?(tokens|requests) per (min|minute|day)"));
-    static IN_FLIGHT: LazyLock<Regex> = LazyLock::new(|| regex(r"([\d,]+) concurrent|concurren[a-z ]*limit[^\d.]{0,20}([\d,]+)"));
-
-    let number = |text: regex::Match<'_>| text.as_str().replace(',', "").parse::<u64>().ok();
-    let dimension = |text: &str| if text == "tokens" { Dimension::Tokens } else { Dimension::Requests };
-    let per = |text: &str| Some(if text == "day" { Per::Day } else { Per::Minute });
-    if let Some(found) = USED.captures(text) {
-        return Some(LimitHint {
-            dimension: dimension(&found[1]),
-            per: per(&found[2]),
-            limit: number(found.get(3)?)?,
-            used: found.get(4).and_then(number),
-            requested: found.get(5).and_then(number),
-        });
-    }
-    if let Some(found) = RATE.captures(text) {
-        let limit = number(found.get(1)?)?;
-        return Some(LimitHint { dimension: dimension(&found[2]), per: per(&found[3]), limit, used: None, requested: None });
-    }
-    let found = IN_FLIGHT.captures(text)?;
-    let limit = number(found.get(1).or(found.get(2))?)?;
-    Some(LimitHint { dimension: Dimension::Concurrency, per: None, limit, used: None, requested: None })
-}
-
-/// Reads `try again in 6m0s`, `retry after 40 seconds`. The text is in lower case.
-fn read_wait(text: &str) -> Option<Duration> {
-    static WAIT: LazyLock<Regex> = LazyLock::new(|| regex(r"(?:try again|retry) (?:in|after) (\d\S*)(?: ([a-z]+))?"));
-    let found = WAIT.captures(text)?;
-    let amount = found[1].trim_end_matches(['.', ',', ';', ')']);
-    parse_duration(amount).or_else(|| {
-        let unit = match found.get(2).map_or("s", |unit| unit.as_str()) {
-            unit if unit.starts_with("ms") || unit.starts_with("milli") => 1e-3,
-            unit if unit.starts_with('m') => 60.0,
-            unit if unit.starts_with('h') => 3_600.0,
-            unit if unit.starts_with('d') => 86_400.0,
-            _ => 1.0,
-        };
-        Duration::try_from_secs_f64(amount.parse::<f64>().ok()? * unit).ok()
-    })
-}
-
-/// A pattern of this file; the tests use each of them.
+/// A pattern of this module; the tests use each of them.
 fn regex(pattern: &str) -> Regex {
     Regex::new(pattern).expect("a pattern that compiles")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-    use reqwest::header::HeaderValue;
-
-    fn now() -> DateTime<Utc> {
-        "2026-08-21T12:40:00Z".parse().expect("a date")
-    }
-
-    fn told(status: u16, body: &str) -> Refusal {
-        classify(status, &HeaderMap::new(), body.as_bytes(), now(), &[])
-    }
-
-    /// Every body of `reference/providers.md`, section 4 and what section 3 says of errors.
-    #[test]
-    fn every_known_refusal_has_its_class_and_its_words() {
-        use Class::*;
-        #[rustfmt::skip]
-        let table: &[(u16, &str, Class, &str)] = &[
-            (429, r#"{"error":{"message":"Rate limit reached for gpt-4o-mini in organization org-x on tokens per min (TPM): Limit 200000, Used 195869, Requested 4412. Please try again in 84ms. Visit …","type":"tokens","param":null,"code":"rate_limit_exceeded"}}"#, RateLimited, "Rate limit reached for gpt-4o-mini"),
-            (429, r#"{"error":{"message":"Request too large for gpt-4o in organization org-x on tokens per min (TPM): Limit 30000, Requested 34307. The input or output tokens must be reduced …","type":"tokens","param":null,"code":"rate_limit_exceeded"}}"#, TooBigForQuota, "Request too large"),
-            (413, r#"{"error":{"message":"Request too large for model `m` in organization `o` on tokens per minute (TPM): Limit 6000, Requested 7030, please reduce","type":"tokens","code":"rate_limit_exceeded"}}"#, TooBigForQuota, "Request too large"),
-            (429, r#"{"error":{"message":"Request too large for gpt-4o on tokens per min (TPM): Limit 30000, Requested 29000."}}"#, RateLimited, "Request too large"),
-            (429, r#"{"error":{"message":"Request too large for this key."}}"#, TooBigForQuota, "Request too large"),
-            (429, r#"{"error":{"message":"You exceeded your current quota, please check your plan and billing details.","type":"insufficient_quota","param":null,"code":"insufficient_quota"}}"#, MoneyGone, "You exceeded your current quota"),
-            (429, r#"[{"error":{"code":429,"message":"You exceeded your current quota, please check your plan and billing details.","status":"RESOURCE_EXHAUSTED"}}]"#, RateLimited, "You exceeded your current quota"),
-            (429, r#"{"object":"error","message":"Rate limit exceeded","type":"rate_limited","param":null,"code":"1300","raw_status_code":429}"#, RateLimited, "Rate limit exceeded"),
-            (429, r#"{"object":"error","message":"Service tier capacity exceeded for this model.","type":"service_tier_capacity_exceeded","param":null,"code":"3505"}"#, NoCapacity, "Service tier capacity"),
-            (429, r#"{"error":{"message":"Resource unavailable, please try again later.","type":null,"code":"resource_unavailable"}}"#, NoCapacity, "Resource unavailable"),
-            (498, r#"{"error":{"message":"Flex tier capacity exceeded"}}"#, NoCapacity, "Flex"),
-            (422, r#"{"detail":[{"loc":["body","max_completion_tokens"],"msg":"Extra inputs are not permitted","type":"extra_forbidden"}]}"#, BadRequest, "body.max_completion_tokens: Extra inputs are not permitted"),
-            (422, r#"{"object":"error","message":{"detail":[{"loc":["body","n",0],"msg":"bad"},{"msg":"worse"}]},"type":"invalid_request_error","code":null}"#, BadRequest, "body.n.0: bad; worse"),
-            (400, r#"{"detail":"There was an error parsing the body"}"#, BadRequest, "There was an error parsing the body"),
-            (429, r#"{"message":"Requests rate limit exceeded"}"#, RateLimited, "Requests rate limit exceeded"),
-            (429, r#"{"type":"error","error":{"type":"rate_limit_error","message":"This request would exceed your organization's rate limit of 50,000 input tokens per minute"},"request_id":"req_01"}"#, RateLimited, "This request would exceed"),
-            (529, r#"{"type":"error","error":{"type":"overloaded_error","message":"Overloaded"},"request_id":"req_02"}"#, Overloaded, "Overloaded"),
-            (429, r#"{"type":"error","error":{"type":"rate_limit_error","message":"You have reached your API usage limits…","details":{"error_code":"enforced_spend_limit_reached"}},"request_id":"req_03"}"#, MoneyGone, "You have reached"),
-            (400, r#"{"type":"error","error":{"type":"invalid_request_error","message":"You have reached your specified API usage limits. You will regain access on 2026-09-01."}}"#, MoneyGone, "You have reached"),
-            (429, r#"{"error":{"code":429,"message":"Rate limit exceeded","metadata":{"error_type":"rate_limit_exceeded","provider_code":"rate_limited"}}}"#, RateLimited, "Rate limit exceeded"),
-            (429, r#"{"error":{"message":"All providers for m are at capacity. Retry after 40 seconds.","error_type":"rate_limit_exceeded","http_status":429,"availability":{"code":"capacity_exhausted","retryable":true,"retry_after":40,"requested_models":["m"],"docs_url":"…"},"metadata":{"previous_errors":[{"provider":"p","code":"capacity_exhausted","status":429}]}}}"#, NoCapacity, "All providers"),
-            (503, r#"{"error":{"message":"m is down","error_type":"provider_unavailable","availability":{"code":"temporarily_unavailable","retryable":true,"retry_after":3}}}"#, Overloaded, "m is down"),
-            (429, r#"{"error":{"message":"busy","metadata":{"error_type":"provider_overloaded"}}}"#, Overloaded, "busy"),
-            (404, r#"{"error":{"message":"No endpoints found","availability":{"code":"no_endpoints","retryable":false}}}"#, ModelMissing, "No endpoints found"),
-            (429, r#"{"error":{"message":"ended","availability":{"code":"free_variant_ended","retryable":false}}}"#, ModelMissing, "ended"),
-            (503, r#"{"error":{"message":"never","availability":{"code":"something_new","retryable":false}}}"#, ModelMissing, "never"),
-            (429, r#"{"error":{"code":429,"message":"over the router's quota","metadata":{"error_type":"rate_limit_exceeded","provider_code":"insufficient_quota"}}}"#, RateLimited, "over the router's quota"),
-            (403, r#"{"error":{"code":403,"message":"Key token limit","metadata":{"error_type":"token_limit_exceeded"}}}"#, MoneyGone, "Key token limit"),
-            (402, r#"{"error":{"code":402,"message":"Insufficient credits"}}"#, MoneyGone, "Insufficient credits"),
-            (402, "", MoneyGone, "HTTP 402 (payment required)"),
-            (401, r#"{"error":{"message":"Incorrect API key provided","type":"invalid_request_error","code":"invalid_api_key"}}"#, Auth, "Incorrect API key"),
-            (401, r#"{"type":"error","error":{"type":"authentication_error","message":"invalid x-api-key"}}"#, Auth, "invalid x-api-key"),
-            (401, r#"{"message":"Unauthorized"}"#, Auth, "Unauthorized"),
-            (403, r#"{"type":"error","error":{"type":"permission_error","message":"not allowed"}}"#, Forbidden, "not allowed"),
-            (403, r#"{"error":{"code":"unsupported_country_region_territory","message":"Country not supported"}}"#, Forbidden, "Country"),
-            (403, r#"{"error":{"code":403,"message":"Your input was flagged","metadata":{"reasons":["violence"],"flagged_input":"…","provider_name":"OpenAI"}}}"#, Filtered, "Your input was flagged"),
-            (400, r#"{"error":{"code":"content_filter","message":"The response was filtered","innererror":{"code":"ResponsibleAIPolicyViolation"}}}"#, Filtered, "The response was filtered"),
-            (400, r#"{"error":{"message":"no","error_type":"content_policy_violation"}}"#, Filtered, "no"),
-            (404, r#"{"error":{"message":"model \"x\" not found, try pulling it first","type":"not_found_error","param":null,"code":null}}"#, ModelMissing, "model \"x\" not found"),
-            (404, r#"{"error":{"message":"The model `x` does not exist.","type":"NotFoundError","param":null,"code":404}}"#, ModelMissing, "The model `x`"),
-            (400, r#"{"error":{"message":"m/x is not a valid model ID","code":400}}"#, ModelMissing, "m/x"),
-            (400, r#"{"object":"error","message":"Invalid model: x","type":"invalid_model","param":null,"code":"1500"}"#, ModelMissing, "Invalid model"),
-            (400, r#"{"error":{"message":"This model's maximum context length is 8192 tokens. However, you requested 9000 tokens","type":"BadRequestError","param":null,"code":400}}"#, ContextTooLong, "This model's maximum"),
-            (400, r#"{"error":{"message":"too many tokens","code":"context_length_exceeded"}}"#, ContextTooLong, "too many tokens"),
-            (400, r#"{"error":{"code":400,"type":"exceed_context_size_error","message":"request (13392 tokens) exceeds the available context size (8192 tokens), try increasing it","n_prompt_tokens":13392,"n_ctx":8192}}"#, ContextTooLong, "request (13392 tokens)"),
-            (400, r#"{"type":"error","error":{"type":"invalid_request_error","message":"prompt is too long: 210000 tokens > 200000 maximum"}}"#, ContextTooLong, "prompt is too long"),
-            (400, r#"{"error":{"message":"input length and max_tokens exceed context limit: 188240 + 21333 > 200000"}}"#, ContextTooLong, "input length"),
-            (400, r#"{"error":"the prompt is longer than the context length currently available (4096)"}"#, ContextTooLong, "the prompt is longer"),
-            (400, r#"{"message":"The decoder prompt (length 9000) is longer than the model's context length"}"#, ContextTooLong, "The decoder prompt"),
-            (400, r#"{"error":{"message":"Your input tokens exceed the configured limit"}}"#, ContextTooLong, "Your input"),
-            (400, r#"{"error":{"message":"The input token count (2000000) exceeds the maximum number of tokens allowed (1048576)."}}"#, ContextTooLong, "The input"),
-            (400, r#"{"error":{"message":"Please reduce: current length is 9000 while limit is 8000"}}"#, ContextTooLong, "Please"),
-            (422, r#"{"error":{"message":"Maximum input length is 4096 tokens but 5000 were given"}}"#, ContextTooLong, "Maximum"),
-            (400, r#"{"error":{"code":400,"message":"Provider returned error","metadata":{"provider_name":"P","raw":"{\"error\":{\"message\":\"This model's maximum context length is 8192 tokens\"}}"}}}"#, ContextTooLong, "Provider returned error: This model's maximum"),
-            (400, r#"{"error":{"message":"maximum context length is exceeded by the string","code":"string_above_max_length"}}"#, BadRequest, "maximum"),
-            (429, r#"{"error":{"message":"This model's maximum context length is 8192 tokens"}}"#, RateLimited, "This model's"),
-            (500, r#"{"error":{"message":"This model's maximum context length is 8192 tokens"}}"#, Overloaded, "This model's"),
-            (413, r#"{"type":"error","error":{"type":"request_too_large","message":"Request exceeds the maximum size"}}"#, BodyTooLarge, "Request exceeds"),
-            (413, "<html>\n<head><title>413 Request Entity Too Large</title></head><body>nginx</body></html>", BodyTooLarge, "413 Request Entity Too Large"),
-            (524, "<!DOCTYPE html>\n<html><head><title>api.example | 524: A timeout occurred</title><style>p{}</style></head></html>", Overloaded, "api.example | 524: A timeout occurred"),
-            (502, "<html><style>p { color: red }</style><h1>Bad\n  Gateway</h1><p>cloud</html>", Overloaded, "Bad Gateway cloud"),
-            (502, "upstream connect error", Overloaded, "upstream connect error"),
-            (500, "", Overloaded, "HTTP 500 (internal server error)"),
-            (520, "", Overloaded, "HTTP 520 (no reason given)"),
-            (500, r#"{"error":{}}"#, Overloaded, "HTTP 500"),
-            (500, "null", Overloaded, "HTTP 500"),
-            (500, r#"{"error":{"code":500,"message":"The model produced output that does not match the expected peg-native format","type":"server_error"}}"#, Malformed, "The model produced"),
-            (500, r#"{"error":null,"message":null}"#, Overloaded, "HTTP 500"),
-            (503, r#"{"error":{"code":503,"message":"Loading model","type":"unavailable_error"}}"#, Overloaded, "Loading model"),
-            (503, r#"{"error":{"message":"server busy, please try again.  maximum pending requests exceeded","type":"api_error","param":null,"code":null}}"#, Overloaded, "server busy, please try again. maximum"),
-            (408, r#"{"error":{"code":408,"message":"Request timed out"}}"#, Timeout, "Request timed out"),
-            (504, "<html><head><title>504 Gateway Time-out</title></head></html>", Timeout, "504 Gateway Time-out"),
-            (409, r#"{"error":{"message":"conflict"}}"#, Overloaded, "conflict"),
-            (400, r#"{"error":"text"}"#, BadRequest, "text"),
-            (405, "", BadRequest, "HTTP 405 (method not allowed)"),
-            (301, "", BadRequest, "HTTP 301 (moved permanently); redirects are not followed"),
-            // A 200 that is none.
-            (200, r#"{"error":{"code":502,"message":"Provider returned error"}}"#, Overloaded, "Provider returned error"),
-            (200, r#"{"error":{"code":"429","message":"slow down"}}"#, RateLimited, "slow down"),
-            (200, r#"{"error":{"code":null,"message":"Rate limit exceeded","metadata":{"error_type":"rate_limit_exceeded"}}}"#, RateLimited, "Rate limit exceeded"),
-            (200, r#"{"error":{"code":402,"message":"Insufficient credits"}}"#, MoneyGone, "Insufficient credits"),
-            (200, r#"{"error":{"code":408,"message":"slow"}}"#, Timeout, "slow"),
-            (200, r#"{"error":"upstream said no"}"#, Overloaded, "upstream said no"),
-            (200, r#"{"error":{"message":"bad","type":"invalid_request_error"}}"#, BadRequest, "bad"),
-            (200, r#"{"id":"gen-1","choices":[{"index":0,"message":{"content":""},"finish_reason":"error","error":{"code":429,"message":"Rate limit exceeded","metadata":{"error_type":"rate_limit_exceeded"}}}]}"#, RateLimited, "Rate limit exceeded"),
-            (200, r#"{"choices":[{"error":{"code":403,"message":"flagged","metadata":{"reasons":["x"]}}}]}"#, Filtered, "flagged"),
-        ];
-        for (status, body, class, words) in table {
-            let refusal = told(*status, body);
-            assert_eq!(refusal.class, *class, "{status} {body}");
-            assert!(refusal.message.starts_with(words), "{status} {body}\n{}", refusal.message);
-        }
-    }
-
-    #[test]
-    fn the_limit_that_was_met_is_read_from_the_words() {
-        use Dimension::*;
-        let hint = |message: &str| told(429, &serde_json::json!({"error": {"message": message}}).to_string()).limit_hint;
-        let limit = |dimension, per, limit, used, requested| Some(LimitHint { dimension, per, limit, used, requested });
-        assert_eq!(
-            hint("Rate limit reached for m in organization o on tokens per min (TPM): Limit 200000, Used 195869, Requested 4412."),
-            limit(Tokens, Some(Per::Minute), 200_000, Some(195_869), Some(4_412))
-        );
-        assert_eq!(
-            hint("Request too large for m on tokens per min (TPM): Limit 30,000, Requested 34,307."),
-            limit(Tokens, Some(Per::Minute), 30_000, None, Some(34_307))
-        );
-        assert_eq!(
-            hint("Rate limit reached for m on requests per day (RPD): Limit 200, Used 200, Requested 1. Please try again in 7m12s."),
-            limit(Requests, Some(Per::Day), 200, Some(200), Some(1))
-        );
-        assert_eq!(
-            hint("This request would exceed your organization's rate limit of 50,000 input tokens per minute"),
-            limit(Tokens, Some(Per::Minute), 50_000, None, None)
-        );
-        assert_eq!(hint("Concurrency limit of 5 exceeded"), limit(Concurrency, None, 5, None, None));
-        assert_eq!(hint("at most 12 concurrent requests"), limit(Concurrency, None, 12, None, None));
-        assert_eq!(hint("Rate limit exceeded"), None);
-        assert_eq!(hint("on tokens per min (TPM): Limit 99999999999999999999999, Requested 1"), None);
-    }
-
-    #[test]
-    fn the_wait_comes_from_the_header_the_body_or_the_words() {
-        let words = |message: &str| told(429, &serde_json::json!({"error": {"message": message}}).to_string()).retry_after;
-        for (message, seconds) in [
-            ("Please try again in 84ms. Visit …", Some(0.084)),
-            ("Please try again in 6m0s.", Some(360.0)),
-            ("Please try again in 1h2m3.5s", Some(3_723.5)),
-            ("All providers are at capacity. Retry after 40 seconds.", Some(40.0)),
-            ("Please retry in 39.07s.", Some(39.07)),
-            ("please retry after 2 minutes", Some(120.0)),
-            ("try again in 500 milliseconds", Some(0.5)),
-            ("Retry after 9 days", Some(86_400.0)),
-            ("Retry after 1e999 s", None),
-            ("Retry after lunch", None),
-            ("try again later", None),
-        ] {
-            assert_eq!(words(message).map(|wait| wait.as_secs_f64()), seconds, "{message}");
-        }
-        let body = r#"{"error":{"message":"Retry after 40 seconds.","availability":{"retryable":true,"retry_after":12.5}}}"#;
-        assert_eq!(told(503, body).retry_after, Some(Duration::from_millis(12_500)));
-        let mut headers = HeaderMap::new();
-        headers.insert("retry-after", HeaderValue::from_static("3"));
-        let refusal = classify(503, &headers, body.as_bytes(), now(), &[]);
-        assert_eq!(refusal.retry_after, Some(Duration::from_secs(3)));
-    }
-
-    /// OpenRouter's platform limit: no `Retry-After`, but the end of the window.
-    #[test]
-    fn a_used_up_window_is_waited_for() {
-        let mut headers = HeaderMap::new();
-        headers.insert("x-ratelimit-remaining", HeaderValue::from_static("0"));
-        headers.insert("x-ratelimit-reset", HeaderValue::from(now().timestamp_millis().unsigned_abs() + 33_000));
-        let wait = |status| classify(status, &headers, br#"{"error":{"message":"no"}}"#, now(), &[]).retry_after;
-        assert_eq!(wait(429), Some(Duration::from_secs(33)));
-        assert_eq!(wait(400), None);
-    }
-
-    #[test]
-    fn a_key_that_the_server_echoes_is_cut_out() {
-        let secrets = ["sk-or-v1-0123456789".to_owned(), "x".to_owned()];
-        let body = r#"{"error":{"message":"Incorrect API key provided: sk-or-v1-0123456789. Not sk-or-v1-0123456789x"}}"#;
-        let refusal = classify(401, &HeaderMap::new(), body.as_bytes(), now(), &secrets);
-        assert_eq!(refusal.message, "Incorrect API key provided: [key]. Not [key]x");
-        // Also where the message is cut in the middle of it.
-        for padding in 270..310 {
-            let body = format!("{} sk-or-v1-0123456789", "a".repeat(padding));
-            let refusal = classify(500, &HeaderMap::new(), body.as_bytes(), now(), &secrets);
-            assert!(!refusal.message.contains("sk-"), "{}", refusal.message);
-        }
-    }
-
-    #[test]
-    fn messages_are_one_short_line() {
-        let message = told(500, &format!("été\r\n\u{1b}[31m{}", "é".repeat(1_000))).message;
-        assert!(message.starts_with("été [31mé") && message.ends_with("é…"), "{message}");
-        assert_eq!(message.chars().count(), MESSAGE_CHARS + 1);
-    }
-
-    #[test]
-    fn only_the_first_64_kib_are_read() {
-        let body = format!("{}insufficient_quota", " ".repeat(ERROR_BODY_BYTES));
-        assert_eq!(told(429, &body), told(429, ""));
-        // Cut JSON is still a text that can be searched.
-        let body = format!("{{\"error\":{{\"message\":\"prompt is too long\",\"echo\":\"{}\"}}}}", "a".repeat(ERROR_BODY_BYTES));
-        assert_eq!(told(400, &body).class, Class::ContextTooLong);
-    }
-
-    proptest! {
-        #[test]
-        fn no_body_panics(
-            status in 0_u16..1_000,
-            body in prop_oneof![
-                prop::collection::vec(any::<u8>(), 0..200),
-                "[\\[\\]{}\":,a-z0-9é<>/ ]{0,80}".prop_map(String::into_bytes),
-                ("(error|message|detail|choices|code)", "(null|1|-1e99|\"x\"|\\[\\]|\\[\\[1\\]\\]|\\{\\}|\\{\"message\":\\{\"detail\":\\[1,\"a\"\\]\\}\\})")
-                    .prop_map(|(name, value)| format!("{{\"{name}\":{value}}}").into_bytes()),
-                "(try again in |retry after |limit )[0-9.hms ]{0,20}( concurrent)?".prop_map(String::into_bytes),
-            ],
-        ) {
-            let refusal = classify(status, &HeaderMap::new(), &body, now(), &[]);
-            prop_assert!(refusal.message.chars().count() <= MESSAGE_CHARS + 80);
-            prop_assert!(!refusal.message.chars().any(char::is_control));
-            prop_assert!(refusal.retry_after.is_none_or(|wait| wait <= LONGEST_WAIT));
-        }
-    }
 }

@@ -120,7 +120,7 @@ impl Models {
             model: spec.model.as_str().into(),
             provider: match own {
                 Some(own) => Arc::clone(own),
-                None => providers::open(&spec.provider, provider)?,
+                None => providers::open(&spec.provider, provider, spec.max_tokens_field)?,
             },
             structured: spec.structured,
             extra_body: Arc::new(spec.extra_body.clone()),

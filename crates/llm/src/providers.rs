@@ -6,6 +6,7 @@ pub mod openai;
 use std::env;
 use std::sync::Arc;
 
+use promptmill_core::pipeline::MaxTokensField;
 use promptmill_core::{Error, ProviderSpec, Result, nearest};
 
 use crate::Provider;
@@ -16,28 +17,32 @@ struct Kind {
     open: Open,
 }
 
-type Open = fn(&str, &ProviderSpec, Option<String>) -> Result<Arc<dyn Provider>>;
+type Open = fn(&str, &ProviderSpec, Option<String>, Option<MaxTokensField>) -> Result<Arc<dyn Provider>>;
 
 /// Every kind. A new one is a file above and a line here.
-const KINDS: &[Kind] = &[Kind { name: "openai", open: |name, spec, key| Ok(Arc::new(openai::OpenAi::new(name, spec, key)?)) }];
+const KINDS: &[Kind] = &[Kind {
+    name: "openai",
+    open: |name, spec, key, field| Ok(Arc::new(openai::OpenAi::new(name, spec, key)?.with_max_tokens_field(field))),
+}];
 
 /// The names that `kind` can have.
 pub fn kinds() -> impl Iterator<Item = &'static str> {
     KINDS.iter().map(|kind| kind.name)
 }
 
-/// Opens the provider that the pipeline file calls `name`. Nothing is sent.
+/// Opens the provider that the pipeline file calls `name`, for a model of which it says how the output's bound is called.
+/// Nothing is sent.
 ///
 /// # Errors
 /// If its kind is unknown, its key is not in the environment, or its settings cannot be used.
-pub fn open(name: &str, spec: &ProviderSpec) -> Result<Arc<dyn Provider>> {
+pub fn open(name: &str, spec: &ProviderSpec, field: Option<MaxTokensField>) -> Result<Arc<dyn Provider>> {
     let Some(kind) = KINDS.iter().find(|kind| kind.name == spec.kind) else {
         let known: Vec<String> = kinds().map(|kind| format!("`{kind}`")).collect();
         let guess = nearest(&spec.kind, kinds()).unwrap_or("openai");
         return Err(Error::failed(format!("provider `{name}` is of the unknown kind `{}`; there is {}", spec.kind, known.join(", ")))
             .hint(format!("write `kind = \"{guess}\"`")));
     };
-    (kind.open)(name, spec, read_key(name, spec)?)
+    (kind.open)(name, spec, read_key(name, spec)?, field)
 }
 
 fn read_key(name: &str, spec: &ProviderSpec) -> Result<Option<String>> {
@@ -73,7 +78,7 @@ mod tests {
     }
 
     fn message(spec: &ProviderSpec) -> String {
-        match open("local", spec) {
+        match open("local", spec, None) {
             Err(Error::Failed(failure)) => format!("{} | {}", failure.message, failure.hint.unwrap_or_default()),
             other => panic!("{other:?}"),
         }
@@ -82,7 +87,7 @@ mod tests {
     #[test]
     fn every_kind_opens() {
         for kind in kinds() {
-            open("local", &spec(kind, None)).expect("opens");
+            open("local", &spec(kind, None), None).expect("opens");
         }
     }
 

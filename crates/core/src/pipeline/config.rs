@@ -100,6 +100,10 @@ pub struct ModelSpec {
     /// How the answer's shape is asked for.
     #[serde(default)]
     pub structured: Structured,
+    /// The field that bounds the answer's tokens in a request; left out: what the model's family takes, and the other
+    /// one once the server says that it takes that.
+    #[serde(default)]
+    pub max_tokens_field: Option<MaxTokensField>,
     /// Merged into the body of every request as it stands.
     #[serde(default)]
     pub extra_body: Map<String, Value>,
@@ -132,6 +136,16 @@ pub enum Structured {
     JsonObject,
     /// By an instruction in the prompt alone.
     Text,
+}
+
+/// A name of the field that bounds the tokens of an answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum MaxTokensField {
+    /// What nearly every server reads.
+    MaxTokens,
+    /// What OpenAI's own models read from the o series and GPT-5 on.
+    MaxCompletionTokens,
 }
 
 /// A server that models are called on.

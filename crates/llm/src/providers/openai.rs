@@ -1,7 +1,7 @@
 //! Any server with the chat completions API: OpenAI, OpenRouter, Mistral, vLLM, llama.cpp, Ollama and the rest.
 //!
-//! One request goes out, once: no redirect is followed and nothing is sent twice. What matters besides the
-//! answer is what a failure may have cost. A request that never left, or was refused before anything was
+//! One request goes out, once: no redirect is followed and nothing that may have been read is sent twice. What matters
+//! besides the answer is what a failure may have cost. A request that never left, or was refused before anything was
 //! generated, costs nothing; one that was sent and not answered may have been billed in full. Where a broken
 //! response can still be looked up (OpenRouter), it is.
 
@@ -9,18 +9,24 @@
 #![allow(clippy::result_large_err)]
 
 mod body;
+mod limit;
+mod reach;
 mod reply;
 mod settings;
+mod stale;
 #[cfg(test)]
 mod tests;
+mod unpack;
 mod usage;
 
-use std::error::Error as _;
 use std::fmt;
-use std::time::Duration;
+use std::sync::OnceLock;
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
+use bytes::Bytes;
 use chrono::Utc;
+use promptmill_core::pipeline::MaxTokensField;
 use promptmill_core::{Error, ProviderSpec};
 use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue};
 use reqwest::{Client, StatusCode, Url};
@@ -29,7 +35,10 @@ use tokio::time::{sleep, timeout};
 use crate::classify::{ERROR_BODY_BYTES, SHORTEST_SECRET, one_line, redact};
 use crate::{CallError, Charge, Class, Provider, RateLimits, Refusal, Request, Response, classify, read_rate_limits, read_retry_after};
 
+use self::limit::{LIMIT_FIELDS, LimitField};
+use self::reach::causes;
 use self::settings::{join, key_header, open_client, read_base_url, read_header, sounds_secret};
+use self::unpack::unpacked;
 use self::usage::Bill;
 
 /// A larger response is none that was asked for.
@@ -46,10 +55,15 @@ const SHORTEST_SECRET_IN_ANSWERS: usize = 16;
 pub struct OpenAi {
     name: String,
     client: Client,
+    /// The same without a connection that was used before; opened when one has gone stale.
+    fresh_client: OnceLock<Option<Client>>,
+    base: Url,
+    /// Sent with every request.
+    headers: HeaderMap,
     /// Of the completions, with whatever query the base URL has.
     url: Url,
     generation_url: Url,
-    limit_field: &'static str,
+    limit: LimitField,
     most_body_bytes: usize,
     /// The key, and the values of headers and queries that by their names hold one.
     secrets: Vec<String>,
@@ -74,18 +88,26 @@ impl OpenAi {
             let (header, value) = read_header(name, header, value, &mut secrets)?;
             headers.insert(header, value);
         }
-        let host = base.host_str().unwrap_or_default();
-        let is_openai = host == "api.openai.com" || host.ends_with(".api.openai.com");
-        let [max_tokens, max_completion_tokens] = body::LIMIT_FIELDS;
         Ok(Self {
             name: name.to_owned(),
-            client: open_client(name, &base, &headers)?,
+            client: open_client(name, &base, &headers, true)?,
+            fresh_client: OnceLock::new(),
             url: join(&base, &["chat", "completions"]),
             generation_url: join(&base, &["generation"]),
-            limit_field: if is_openai { max_completion_tokens } else { max_tokens },
+            limit: LimitField::new(base.host_str().unwrap_or_default(), None),
+            base,
+            headers,
             most_body_bytes: MOST_BODY_BYTES,
             secrets,
         })
+    }
+
+    /// The same provider with a name for the field that bounds the output, instead of the one that follows from the
+    /// model's family and the server's words.
+    #[must_use]
+    pub fn with_max_tokens_field(mut self, field: Option<MaxTokensField>) -> Self {
+        self.limit = LimitField::new(self.base.host_str().unwrap_or_default(), field);
+        self
     }
 
     /// The same provider with another bound on the size of a response, 16 MiB without.
@@ -95,25 +117,52 @@ impl OpenAi {
         self
     }
 
-    async fn send(&self, request: &Request) -> Result<reqwest::Response, CallError> {
-        let body = body::write(request, self.limit_field)
+    /// Sends a request; once more, on a connection of its own, if it met one that had gone stale.
+    async fn send(&self, request: &Request, limit_field: &'static str) -> Result<reqwest::Response, CallError> {
+        let body = body::write(request, limit_field)
             .map_err(|error| self.failed(Class::BadRequest, Charge::Nothing, &format!("the request cannot be written as JSON: {error}")))?;
-        self.client
+        let body = Bytes::from(body);
+        let begun = Instant::now();
+        let (sent, is_new_connection) = stale::watched(self.post(&self.client, body.clone(), request.timeout)).await;
+        let error = match sent {
+            Ok(response) => return Ok(response),
+            Err(error) => error,
+        };
+        let is_stale = !is_new_connection && !error.is_connect() && !error.is_timeout() && stale::is_unread(&error, begun.elapsed());
+        let Some(fresh) = self.fresh_client().filter(|_| is_stale || is_untouched(&causes(&error))) else {
+            return Err(self.not_answered(&error, request.timeout));
+        };
+        tracing::debug!(provider = self.name, error = causes(&error), "a connection had gone stale; the request is sent on a new one");
+        let patience = request.timeout.saturating_sub(begun.elapsed());
+        self.post(fresh, body, patience).await.map_err(|error| self.not_answered(&error, request.timeout))
+    }
+
+    async fn post(&self, client: &Client, body: Bytes, patience: Duration) -> reqwest::Result<reqwest::Response> {
+        client
             .post(self.url.clone())
             .header(CONTENT_TYPE, HeaderValue::from_static("application/json"))
-            .timeout(request.timeout)
+            .timeout(patience)
             .body(body)
             .send()
             .await
-            .map_err(|error| self.not_answered(&error, request.timeout))
+    }
+
+    fn fresh_client(&self) -> Option<&Client> {
+        self.fresh_client.get_or_init(|| open_client(&self.name, &self.base, &self.headers, false).ok()).as_ref()
     }
 
     /// Nothing came back: what that means depends on how far the request got.
     fn not_answered(&self, error: &reqwest::Error, patience: Duration) -> CallError {
         let causes = causes(error);
         let host = self.url.host_str().unwrap_or_default();
-        if error.is_connect() {
-            return self.failed(Class::Overloaded, Charge::Nothing, &format!("no connection to `{host}`: {causes}"));
+        let is_https = self.url.scheme() == "https";
+        let other_protocol = !is_https && causes.contains("invalid HTTP version");
+        if error.is_connect() || other_protocol {
+            let message = format!("no connection to `{host}`: {causes}");
+            return CallError {
+                hint: Some(reach::hint(&causes, is_https).to_owned()),
+                ..self.failed(Class::Unreachable, Charge::Nothing, &message)
+            };
         }
         if error.is_builder() {
             return self.failed(Class::BadRequest, Charge::Nothing, &format!("the request cannot be sent: {causes}"));
@@ -121,63 +170,76 @@ impl OpenAi {
         if error.is_timeout() {
             return self.failed(Class::Timeout, Charge::Unknown, &format!("no response from `{host}` within {patience:?}"));
         }
-        // The two ways in which an HTTP/2 server says that it has not looked at a request, in the words of h2.
-        let untouched = ["stream error received: refused stream", "connection error received: not a result of an error"];
-        if untouched.iter().any(|words| causes.contains(words)) {
+        if is_untouched(&causes) {
             return self.failed(Class::Overloaded, Charge::Nothing, &format!("`{host}` would not take the request: {causes}"));
         }
         self.failed(Class::Timeout, Charge::Unknown, &format!("the connection to `{host}` broke before a response came: {causes}"))
     }
 
-    /// A response with another status than success.
-    async fn refused(&self, response: reqwest::Response, headers: &HeaderMap, limits: RateLimits) -> CallError {
+    /// A response with another status than success: mostly a refusal, now and then one that holds what the model has said.
+    async fn refused(
+        &self,
+        response: reqwest::Response,
+        headers: &HeaderMap,
+        limits: RateLimits,
+    ) -> Result<Response, (CallError, Refusal)> {
         let status = response.status();
         let mut words = Vec::new();
         // What has come by then is enough, and a connection that broke here changes nothing.
         let _ = timeout(WORDS_TIMEOUT, read_up_to(response, ERROR_BODY_BYTES, &mut words)).await;
-        let Refusal { class, message, retry_after, limit_hint } = classify(status.as_u16(), headers, &words, Utc::now(), &self.secrets);
-        CallError {
-            class,
-            message,
-            hint: None,
+        let words = unpacked(words, ERROR_BODY_BYTES).map(|(words, _)| words).unwrap_or_default();
+        if let Some(response) = reply::read_refused(&self.text(&words)) {
+            return Ok(Response { limits, ..response });
+        }
+        let refusal = classify(status.as_u16(), headers, &words, Utc::now(), &self.secrets);
+        let error = CallError {
+            class: refusal.class,
+            message: refusal.message.clone(),
+            hint: refusal.hint.clone(),
             status: Some(status.as_u16()),
-            retry_after,
+            retry_after: refusal.retry_after,
             // What it states comes before what its kind makes likely.
-            charge: Bill::of_error(&words).map_or_else(|| charge_of(class, status), Bill::charge),
+            charge: Bill::of_error(&words).map_or_else(|| charge_of(refusal.class, status), Bill::charge),
             raw: (!words.is_empty()).then(|| redact(String::from_utf8_lossy(&words).into_owned(), &self.secrets, SHORTEST_SECRET)),
             limits,
-            limit_hint,
-        }
+            limit_hint: refusal.limit_hint,
+        };
+        Err((error, refusal))
+    }
+
+    /// A body as a text, without secrets. Invalid UTF-8 stays visible as U+FFFD, for the checks on answers to see.
+    fn text(&self, bytes: &[u8]) -> String {
+        redact(String::from_utf8_lossy(bytes).into_owned(), &self.secrets, SHORTEST_SECRET_IN_ANSWERS)
     }
 
     /// The body of a successful response, read as far as it came.
     async fn receive(&self, response: reqwest::Response, patience: Duration) -> Result<Response, CallError> {
         let mut bytes = Vec::with_capacity(response.content_length().unwrap_or(0).min(1 << 20) as usize);
         let end = read_up_to(response, self.most_body_bytes, &mut bytes).await;
-        let text = |mut bytes: Vec<u8>, most: usize| {
-            bytes.truncate(most);
-            // Invalid UTF-8 stays visible as U+FFFD, for the checks on answers to see.
-            let text = String::from_utf8(bytes).unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned());
-            redact(text, &self.secrets, SHORTEST_SECRET_IN_ANSWERS)
+        let (bytes, unpacking) = match unpacked(bytes, self.most_body_bytes) {
+            Ok((bytes, is_more)) => (bytes, Ok(is_more)),
+            Err(error) => (Vec::new(), Err(error)),
         };
-        let error = match end {
-            Ok(End::Complete) => return reply::read(text(bytes, usize::MAX), &self.secrets),
-            Ok(End::TooLong) => {
+        let error = match (end, unpacking) {
+            (Ok(End::Complete), Ok(false)) => {
+                // As a string that is moved where it can be: most bodies are.
+                let text = String::from_utf8(bytes).unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned());
+                return reply::read(redact(text, &self.secrets, SHORTEST_SECRET_IN_ANSWERS), &self.secrets);
+            }
+            (Ok(_), Ok(_)) => {
                 let message = format!("the response is larger than {} bytes", self.most_body_bytes);
                 self.failed(Class::Malformed, Charge::Unknown, &message)
             }
-            Err(error) if error.is_timeout() => {
+            (Ok(_), Err(error)) => self.failed(Class::Malformed, Charge::Unknown, &format!("the response cannot be unpacked: {error}")),
+            (Err(error), _) if error.is_timeout() => {
                 self.failed(Class::Timeout, Charge::Unknown, &format!("the response was not complete within {patience:?}"))
             }
-            Err(error) => match causes(&error) {
-                // The words of hyper, whose types are not ours to look at.
-                causes if causes.contains("reading a body from connection") => {
-                    self.failed(Class::Timeout, Charge::Unknown, &format!("the connection broke inside the response: {causes}"))
-                }
-                causes => self.failed(Class::Malformed, Charge::Unknown, &format!("the response cannot be unpacked: {causes}")),
-            },
+            (Err(error), _) => {
+                self.failed(Class::Timeout, Charge::Unknown, &format!("the connection broke inside the response: {}", causes(&error)))
+            }
         };
-        Err(CallError { raw: (!bytes.is_empty()).then(|| text(bytes, ERROR_BODY_BYTES)), ..error })
+        let raw = &bytes[..bytes.len().min(ERROR_BODY_BYTES)];
+        Err(CallError { raw: (!raw.is_empty()).then(|| self.text(raw)), ..error })
     }
 
     /// Asks what a generation cost. `None` if that is not to be learned within five seconds.
@@ -223,6 +285,34 @@ impl OpenAi {
         }
     }
 
+    /// Asks once, with this name for the bound of the output.
+    async fn ask(&self, request: &Request, limit_field: &'static str) -> Result<Response, (CallError, Option<Refusal>)> {
+        let mut response = self.send(request, limit_field).await.map_err(|error| (error, None))?;
+        let headers = std::mem::take(response.headers_mut());
+        let limits = read_rate_limits(&headers, Utc::now());
+        let status = response.status();
+        if !status.is_success() {
+            return self.refused(response, &headers, limits).await.map_err(|(error, refusal)| (error, Some(refusal)));
+        }
+        // Kept before the body is read: it is what a broken one is looked up by.
+        let generation = headers.get("x-generation-id").and_then(|id| id.to_str().ok()).map(str::to_owned);
+        let mut outcome = self.receive(response, request.timeout).await;
+        // Where something was generated, nothing in the body does not mean that nothing is billed.
+        if let Err(error @ CallError { charge: Charge::Nothing, class: Class::Overloaded | Class::Unreachable, .. }) = &mut outcome {
+            if generation.is_some() {
+                error.charge = Charge::Unknown;
+            }
+        }
+        self.reconcile(&mut outcome, generation).await;
+        match outcome {
+            Ok(response) => Ok(Response { limits, ..response }),
+            Err(error) => {
+                let retry_after = error.retry_after.or_else(|| read_retry_after(&headers, Utc::now()));
+                Err((CallError { status: Some(status.as_u16()), retry_after, limits, ..error }, None))
+            }
+        }
+    }
+
     fn failed(&self, class: Class, charge: Charge, message: &str) -> CallError {
         CallError {
             class,
@@ -241,23 +331,17 @@ impl OpenAi {
 #[async_trait]
 impl Provider for OpenAi {
     async fn complete(&self, request: &Request) -> Result<Response, CallError> {
-        let mut response = self.send(request).await?;
-        let headers = std::mem::take(response.headers_mut());
-        let limits = read_rate_limits(&headers, Utc::now());
-        let status = response.status();
-        if !status.is_success() {
-            return Err(self.refused(response, &headers, limits).await);
-        }
-        // Kept before the body is read: it is what a broken one is looked up by.
-        let generation = headers.get("x-generation-id").and_then(|id| id.to_str().ok()).map(str::to_owned);
-        let mut outcome = self.receive(response, request.timeout).await;
-        self.reconcile(&mut outcome, generation).await;
-        match outcome {
-            Ok(response) => Ok(Response { limits, ..response }),
-            Err(error) => {
-                let retry_after = error.retry_after.or_else(|| read_retry_after(&headers, Utc::now()));
-                Err(CallError { status: Some(status.as_u16()), retry_after, limits, ..error })
-            }
+        let field = self.limit.name(&request.model);
+        let refused = match self.ask(request, field).await {
+            Ok(response) => return Ok(response),
+            Err(refused) => refused,
+        };
+        // Nobody has looked at more than the request's form, and the other name is all that is asked for.
+        let is_sent = request.max_tokens.is_some() && !LIMIT_FIELDS.iter().any(|field| request.extra_body.contains_key(*field));
+        let instead = refused.1.as_ref().filter(|_| is_sent).and_then(|refusal| self.limit.instead_of(field, refusal));
+        match instead {
+            Some(other) => self.ask(request, other).await.map_err(|(error, _)| error),
+            None => Err(refused.0),
         }
     }
 
@@ -273,6 +357,13 @@ impl fmt::Debug for OpenAi {
         url.set_query(None);
         f.debug_struct("OpenAi").field("name", &self.name).field("url", &url.as_str()).finish_non_exhaustive()
     }
+}
+
+/// Whether an HTTP/2 server has said that it has not looked at a request, in the two ways and the words of h2.
+fn is_untouched(causes: &str) -> bool {
+    ["stream error received: refused stream", "connection error received: not a result of an error"]
+        .iter()
+        .any(|words| causes.contains(words))
 }
 
 /// How reading a body ended.
@@ -302,20 +393,4 @@ fn charge_of(class: Class, status: StatusCode) -> Charge {
         408 | 504 | 520 | 524 => Charge::Unknown,
         _ => Charge::Nothing,
     }
-}
-
-/// The causes beneath an error, without its URL, which may hold a secret.
-fn causes(error: &reqwest::Error) -> String {
-    let mut causes: Vec<String> = Vec::new();
-    let mut next = error.source();
-    while let Some(cause) = next {
-        let text = cause.to_string();
-        // The layers of the HTTP client say no more than that it was they.
-        let is_layer = cause.is::<reqwest::Error>() || text.starts_with("client error (");
-        if !is_layer && !causes.iter().any(|known| known.contains(&text)) {
-            causes.push(text);
-        }
-        next = cause.source();
-    }
-    if causes.is_empty() { "the HTTP client gives no reason".to_owned() } else { causes.join(": ") }
 }

@@ -4,12 +4,10 @@
 use promptmill_core::pipeline::Structured;
 use serde::Serialize;
 
+use super::limit::LIMIT_FIELDS;
 use crate::Request;
 use crate::escape::push_once;
 use crate::prompt::{push_pack_schema, push_user_message};
-
-/// The two names of the output limit. A body holds at most one: some servers refuse both together.
-pub(super) const LIMIT_FIELDS: [&str; 2] = ["max_tokens", "max_completion_tokens"];
 
 /// Bytes around the texts: the names of fields, the instruction.
 const AROUND: usize = 1_536;

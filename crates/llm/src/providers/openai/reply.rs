@@ -1,5 +1,12 @@
 //! A response's body, taken apart. The order of the checks is that of `reference/providers.md`, section 1:
-//! a 200 is no success until its body is one.
+//! a 200 is no success until its body is one. What is certainly meant is read, in whatever form it comes; and what a body
+//! says was used counts, also when its answer cannot be read.
+
+mod mend;
+mod said;
+mod stream;
+#[cfg(test)]
+mod tests;
 
 use std::sync::LazyLock;
 
@@ -10,8 +17,12 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::usage::Bill;
-use crate::classify::{classify_json, one_line};
+use crate::classify::{classify_json, one_line, says_error};
 use crate::{CallError, Charge, Class, Finish, RateLimits, Response};
+
+use self::mend::{bare, values};
+use self::said::Said;
+use self::stream::Streamed;
 
 /// Reads the body of a 200. `secrets` are kept out of messages.
 pub(super) fn read(raw: String, secrets: &[String]) -> Result<Response, CallError> {
@@ -26,26 +37,36 @@ pub(super) fn read(raw: String, secrets: &[String]) -> Result<Response, CallErro
         limits: RateLimits::NONE,
         limit_hint: None,
     };
-    let Parts { bill, finish_reason, said } = match ordinary(&raw) {
+    let parts = match ordinary(&raw) {
         Some(parts) => parts,
         None => {
-            let body: Value = match serde_json::from_str(&raw) {
-                Ok(body) => body,
-                Err(error) => return Err(failed(Class::Malformed, &format!("{}: {error}", not_json(&raw)), Charge::Unknown)),
+            let Streamed { body, is_whole } = match body(&raw) {
+                Ok(read) => read,
+                Err(Unread { class, message, hint, charge }) => {
+                    return Err(CallError { hint: hint.map(str::to_owned), ..failed(class, &message, charge) });
+                }
             };
             let bill = Bill::of(&body);
-            if is_error(body.get("error")) || is_error(body.pointer("/choices/0/error")) {
+            let has_choice = choice_of(&body).is_some();
+            if is_error(body.get("error")) || is_error(body.pointer("/choices/0/error")) || (!has_choice && says_error(&body)) {
+                if let Some(words) = generated_in(&body) {
+                    return Ok(broken_off(raw.clone(), words.to_owned(), bill));
+                }
                 let refusal = classify_json(200, &HeaderMap::new(), &body, Utc::now(), secrets);
                 let charge = if bill.is_known() { bill.charge() } else { charge_inside_200(refusal.class, &body) };
-                return Err(CallError { retry_after: refusal.retry_after, ..failed(refusal.class, &refusal.message, charge) });
+                let error = failed(refusal.class, &refusal.message, charge);
+                return Err(CallError { hint: refusal.hint, retry_after: refusal.retry_after, limit_hint: refusal.limit_hint, ..error });
             }
-            match Parts::of(body) {
+            if let Some(reason) = blocked(&body) {
+                return Err(failed(Class::Filtered, &format!("a filter turned the prompt away (`{reason}`)"), bill.charge()));
+            }
+            match Parts::of(body, is_whole) {
                 Some(parts) => parts,
                 None => return Err(failed(Class::Malformed, "the response holds no choices", bill.charge())),
             }
         }
     };
-    let finish = read_finish(finish_reason.as_deref());
+    let Parts { bill, finish, finish_reason, said } = parts;
 
     if let Some(refusal) = said.refusal {
         return Err(failed(Class::Filtered, &refusal, bill.charge()));
@@ -57,29 +78,139 @@ pub(super) fn read(raw: String, secrets: &[String]) -> Result<Response, CallErro
     // A reasoning model that ran out of tokens before it said anything has still been asked and paid.
     if said.content.trim().is_empty() && finish != Finish::Truncated {
         let reason = finish_reason.map_or_else(|| "no finish reason".to_owned(), |reason| format!("finish reason `{reason}`"));
-        return Err(failed(Class::Malformed, &format!("the model said nothing ({reason})"), bill.charge()));
+        let elsewhere = said.elsewhere.map_or_else(String::new, |field| format!("; there are words in `{field}` alone"));
+        let hint = said.elsewhere.map(|field| {
+            format!("the server takes the whole answer for a thought (`{field}`): switch its reasoning parser or the model's thinking off")
+        });
+        return Err(CallError {
+            hint,
+            ..failed(Class::Malformed, &format!("the model said nothing ({reason}){elsewhere}"), bill.charge())
+        });
     }
     let Bill { usage, cost } = bill;
     Ok(Response { raw, content: said.content, finish, finish_reason, usage, cost, limits: RateLimits::NONE })
+}
+
+/// The response in the body of a refusal that holds what the model has said: a host that has held it against the
+/// schema, and thrown it away.
+pub(super) fn read_refused(raw: &str) -> Option<Response> {
+    let body = values(bare(raw)).ok()?.into_iter().next()?;
+    let words = generated_in(&body)?.to_owned();
+    Some(broken_off(raw.to_owned(), words, Bill::of(&body)))
+}
+
+fn broken_off(raw: String, content: String, Bill { usage, cost }: Bill) -> Response {
+    let finish_reason = Some("failed_generation".to_owned());
+    Response { raw, content, finish: Finish::Broken, finish_reason, usage, cost, limits: RateLimits::NONE }
+}
+
+fn generated_in(body: &Value) -> Option<&str> {
+    let places = ["/error/failed_generation", "/failed_generation", "/error/metadata/failed_generation"];
+    places.into_iter().find_map(|place| body.pointer(place)?.as_str()).filter(|words| !words.trim().is_empty())
+}
+
+/// Why a body cannot be read.
+struct Unread {
+    class: Class,
+    message: String,
+    hint: Option<&'static str>,
+    charge: Charge,
+}
+
+/// The body as a tree of values, put together if it is a stream.
+fn body(raw: &str) -> Result<Streamed, Unread> {
+    let text = bare(raw);
+    let unread = |class, message: String, hint, charge| Err(Unread { class, message, hint, charge });
+    if text.is_empty() {
+        // A server in trouble: nothing was said, and nobody bills for nothing.
+        return unread(Class::Overloaded, "the response is empty".to_owned(), None, Charge::Nothing);
+    }
+    if text.starts_with('<') {
+        let hint = Some("look at `base_url`: a web page stands where the interface was asked for");
+        return unread(Class::Unreachable, "the response is a web page, not JSON".to_owned(), hint, Charge::Nothing);
+    }
+    if stream::is_stream(text) {
+        let message = "nothing in the stream of events can be read".to_owned();
+        return stream::read(text).map_or_else(|| unread(Class::Malformed, message, None, stated_in(text)), Ok);
+    }
+    match values(text) {
+        Ok(chunks) if chunks.first().is_some_and(stream::is_chunk) => {
+            let is_whole = text.ends_with("[DONE]");
+            stream::put_together(chunks, is_whole)
+                .map_or_else(|| unread(Class::Malformed, "the response holds no choices".to_owned(), None, stated_in(text)), Ok)
+        }
+        Ok(values) => {
+            let body = values.into_iter().next().map_or(Value::Null, unwrapped);
+            Ok(Streamed { body, is_whole: true })
+        }
+        Err(error) => unread(Class::Malformed, format!("the response is not JSON: {error}"), None, stated_in(text)),
+    }
+}
+
+/// What a text that cannot be read says of its cost.
+fn stated_in(text: &str) -> Charge {
+    Bill::stated(mend::object(text, "usage").as_ref(), None).charge()
+}
+
+/// A response inside the envelope of a gateway.
+fn unwrapped(body: Value) -> Value {
+    let Value::Object(mut fields) = body else { return body };
+    if !fields.contains_key("choices") {
+        let is_response = |inner: &Value| inner.pointer("/choices/0").is_some();
+        let name = ["data", "result", "response", "output", "body"].into_iter().find(|name| fields.get(*name).is_some_and(is_response));
+        if let Some(mut inner) = name.and_then(|name| fields.remove(name)) {
+            if let (Some(usage), None) = (fields.remove("usage"), inner.get("usage")) {
+                inner["usage"] = usage;
+            }
+            return inner;
+        }
+    }
+    Value::Object(fields)
 }
 
 /// What a response consists of.
 #[derive(Debug, PartialEq)]
 struct Parts {
     bill: Bill,
+    finish: Finish,
     finish_reason: Option<String>,
     said: Said,
 }
 
 impl Parts {
     /// The parts of a body that is no error; `None` if there is no choice in it.
-    fn of(mut body: Value) -> Option<Self> {
+    fn of(mut body: Value, is_whole: bool) -> Option<Self> {
         let bill = Bill::of(&body);
-        let choice = body.pointer_mut("/choices/0")?;
-        let finish_reason = choice.get("finish_reason").and_then(Value::as_str).map(str::to_owned);
-        let said = choice.get_mut("message").map_or_else(Said::default, Said::read);
-        Some(Self { bill, finish_reason, said })
+        let place = choice_of(&body)?;
+        let choice = body.pointer_mut(place)?;
+        let reasons = ["finish_reason", "stop_reason", "done_reason"];
+        let finish_reason = reasons.into_iter().find_map(|name| choice.get(name)?.as_str()).map(str::to_owned);
+        let said = match choice.get_mut("message").filter(|message| message.is_object()) {
+            Some(message) => Said::read(message),
+            // The old interface for completions, and messages that stand in no choice.
+            None => match choice.get("text").and_then(Value::as_str).map(str::to_owned) {
+                Some(content) => Said { content, ..Said::default() },
+                None => Said::read(choice),
+            },
+        };
+        let finish = if is_whole { read_finish(finish_reason.as_deref()) } else { Finish::Broken };
+        Some(Self { bill, finish, finish_reason, said })
     }
+}
+
+/// Where in a body the answer is: in the first choice, or in the body itself as Anthropic and Ollama write their own.
+fn choice_of(body: &Value) -> Option<&'static str> {
+    if body.pointer("/choices/0").is_some_and(Value::is_object) {
+        return Some("/choices/0");
+    }
+    let is_message = body.pointer("/message/content").is_some() || body.get("content").is_some_and(Value::is_array);
+    is_message.then_some("")
+}
+
+/// Why a prompt was turned away, where the response holds no more than that (Google).
+fn blocked(body: &Value) -> Option<&str> {
+    let places = ["/promptFeedback/blockReason", "/prompt_feedback/block_reason", "/vertex_ai_extra/prompt_feedback/block_reason"];
+    places.into_iter().find_map(|place| body.pointer(place)?.as_str()).filter(|_| choice_of(body).is_none())
 }
 
 /// Reads a response as nearly all of them are: no error, a text, tokens. `None` if it is anything else, which is
@@ -113,8 +244,13 @@ fn ordinary(raw: &str) -> Option<Parts> {
     let Choice { error: None, finish_reason, message: Message { content, refusal: None } } = choices.into_iter().next()? else {
         return None;
     };
+    // The answer may stand beside an empty content, and only whoever has said why has stopped.
+    if content.trim().is_empty() {
+        return None;
+    }
     let bill = Bill::stated(usage.as_ref(), service_tier.as_ref());
-    Some(Parts { bill, finish_reason, said: Said { content, refusal: None } })
+    let finish = read_finish(finish_reason.as_deref());
+    Some(Parts { bill, finish, finish_reason, said: Said { content, ..Said::default() } })
 }
 
 /// The id under which OpenRouter can say later what a response cost. Also of a body that broke off: the id
@@ -145,263 +281,33 @@ fn charge_inside_200(class: Class, body: &Value) -> Charge {
     }
 }
 
-/// The table of section 2. A word that is not in it is never taken for a normal end.
+/// The table of section 2, in any case and with whatever stands behind a colon. A word that is not in it is never taken
+/// for a normal end.
 fn read_finish(reason: Option<&str>) -> Finish {
-    match reason {
-        Some("stop" | "end_turn" | "stop_sequence") => Finish::Stop,
-        Some("length" | "model_length" | "max_tokens" | "model_context_window_exceeded") => Finish::Truncated,
-        Some("content_filter" | "refusal") => Finish::Filtered,
+    let Some(reason) = reason else { return Finish::Other };
+    let reason = reason.to_ascii_lowercase();
+    match reason.split(':').next().unwrap_or_default().trim() {
+        "stop" | "end_turn" | "stop_sequence" | "eos" | "eos_token" | "end" | "complete" | "completed" | "finished" => Finish::Stop,
+        "length"
+        | "model_length"
+        | "max_tokens"
+        | "max_length"
+        | "max_output_tokens"
+        | "max_tokens_reached"
+        | "truncated"
+        | "model_context_window_exceeded" => Finish::Truncated,
+        "content_filter"
+        | "content_filtered"
+        | "refusal"
+        | "safety"
+        | "recitation"
+        | "prohibited_content"
+        | "blocklist"
+        | "spii"
+        | "sensitive"
+        | "moderation"
+        | "guardrail_intervened" => Finish::Filtered,
+        "error" | "abort" | "aborted" | "cancelled" | "network_error" | "insufficient_system_resource" => Finish::Broken,
         _ => Finish::Other,
-    }
-}
-
-#[derive(Debug, Default, PartialEq)]
-struct Said {
-    content: String,
-    refusal: Option<String>,
-}
-
-impl Said {
-    /// Takes the words out of a message; content is a text or a list of parts, of which the texts count.
-    fn read(message: &mut Value) -> Self {
-        let spoken = |text: &Value| text.as_str().filter(|text| !text.trim().is_empty()).map(str::to_owned);
-        let mut said = Self { content: String::new(), refusal: message.get("refusal").and_then(spoken) };
-        match message.get_mut("content").map(Value::take) {
-            Some(Value::String(text)) => said.content = text,
-            Some(Value::Array(parts)) => {
-                for part in &parts {
-                    match part.get("type").and_then(Value::as_str) {
-                        Some("refusal") => said.refusal = said.refusal.or_else(|| part.get("refusal").and_then(spoken)),
-                        Some("text" | "output_text") | None => {
-                            said.content.push_str(part.get("text").unwrap_or(part).as_str().unwrap_or_default());
-                        }
-                        Some(_) => {}
-                    }
-                }
-            }
-            _ => {}
-        }
-        said
-    }
-}
-
-fn not_json(raw: &str) -> &'static str {
-    let raw = raw.trim_start();
-    if raw.is_empty() {
-        "the response is empty"
-    } else if raw.starts_with('<') {
-        "the response is a web page, not JSON"
-    } else if raw.starts_with("data:") || raw.starts_with(": ") {
-        "the response is a stream of events, not JSON"
-    } else {
-        "the response is not JSON"
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use promptmill_core::{Money, Tier, Usage};
-    use proptest::prelude::*;
-    use serde_json::json;
-
-    const USAGE: Usage =
-        Usage { input_tokens: 1_410, cached_input_tokens: 1_152, cache_write_tokens: 0, output_tokens: 96, tier: Tier::Standard };
-
-    fn known(cost: Option<Money>) -> Charge {
-        Charge::Known { usage: Some(USAGE), cost }
-    }
-
-    fn body(message: &Value, finish_reason: &Value) -> Value {
-        json!({
-            "id": "chatcmpl-7Qx", "object": "chat.completion", "created": 1_790_000_000, "model": "m", "service_tier": "default",
-            "choices": [{"index": 0, "finish_reason": finish_reason, "logprobs": null, "message": message}],
-            "usage": {
-                "prompt_tokens": 1410, "completion_tokens": 96, "total_tokens": 1506,
-                "prompt_tokens_details": {"cached_tokens": 1152, "cache_write_tokens": 0, "audio_tokens": 0},
-                "completion_tokens_details": {"reasoning_tokens": 32}
-            }
-        })
-    }
-
-    fn says(content: &str) -> Value {
-        json!({"role": "assistant", "content": content, "refusal": null})
-    }
-
-    fn read_json(body: &Value) -> Result<Response, CallError> {
-        read(body.to_string(), &[])
-    }
-
-    #[test]
-    fn a_normal_answer() {
-        let raw = body(&says(r#"{"r1":"Eén."}"#), &json!("stop")).to_string();
-        let response = read(raw.clone(), &[]).expect("a response");
-        assert_eq!((response.raw, response.content.as_str()), (raw, r#"{"r1":"Eén."}"#));
-        assert_eq!((response.finish, response.finish_reason.as_deref()), (Finish::Stop, Some("stop")));
-        assert_eq!((response.usage, response.cost), (Some(USAGE), None));
-    }
-
-    #[test]
-    fn the_short_way_leads_where_the_long_one_does() {
-        let ordinary_bodies = [
-            body(&says("a"), &json!("stop")),
-            body(&json!({"content": "a"}), &json!(null)),
-            json!({"choices": [{"message": {"content": ""}}], "usage": null, "error": null}),
-            json!({"choices": [{"message": {"content": "a"}}, {"message": {"content": "b"}}], "usage": {"cost": "0.5", "num_cached_tokens": 2}}),
-            json!({"choices": [{"message": {"content": "a"}}], "usage": {"total_tokens": 9, "completion_tokens": 4.0, "prompt_tokens": "x"}}),
-        ];
-        for body in ordinary_bodies {
-            let short = ordinary(&body.to_string());
-            assert!(short.is_some(), "{body}");
-            assert_eq!(short, Parts::of(body));
-        }
-        for other in ["[]", "{}", "{\"choices\": []}", "{\"choices\": [{\"message\": {\"content\": [\"a\"]}}]}", "x"] {
-            assert_eq!(ordinary(other), None, "{other}");
-        }
-        let twice = r#"{"choices": [], "choices": [{"message": {"content": "a"}}]}"#;
-        assert_eq!((ordinary(twice), read(twice.to_owned(), &[]).expect("a response").content), (None, "a".to_owned()));
-    }
-
-    #[test]
-    fn every_finish_reason_has_its_meaning() {
-        for (word, finish) in [
-            (json!("stop"), Finish::Stop),
-            (json!("end_turn"), Finish::Stop),
-            (json!("stop_sequence"), Finish::Stop),
-            (json!("length"), Finish::Truncated),
-            (json!("model_length"), Finish::Truncated),
-            (json!("max_tokens"), Finish::Truncated),
-            (json!("model_context_window_exceeded"), Finish::Truncated),
-            (json!("tool_calls"), Finish::Other),
-            (json!("function_call"), Finish::Other),
-            (json!("error"), Finish::Other),
-            (json!("abort"), Finish::Other),
-            (json!("load"), Finish::Other),
-            (json!("something_new"), Finish::Other),
-            (json!(null), Finish::Other),
-            (json!(7), Finish::Other),
-        ] {
-            assert_eq!(read_json(&body(&says("{}"), &word)).expect("a response").finish, finish, "{word}");
-        }
-        for word in ["content_filter", "refusal"] {
-            let error = read_json(&body(&says("half of it"), &json!(word))).expect_err("filtered");
-            assert_eq!((error.class, error.charge), (Class::Filtered, known(None)));
-            assert!(error.message.contains(word));
-        }
-    }
-
-    #[test]
-    fn a_refusal_is_filtered_and_paid() {
-        let refused = json!({"role": "assistant", "content": null, "refusal": "Dat doe ik niet."});
-        let in_parts = json!({"role": "assistant", "content": [{"type": "refusal", "refusal": "Dat doe ik niet."}]});
-        for message in [refused, in_parts] {
-            let error = read_json(&body(&message, &json!("stop"))).expect_err("filtered");
-            assert_eq!((error.class, error.charge, error.message.as_str()), (Class::Filtered, known(None), "Dat doe ik niet."));
-        }
-        let polite = json!({"role": "assistant", "content": "{}", "refusal": ""});
-        read_json(&body(&polite, &json!("stop"))).expect("an empty refusal is none");
-    }
-
-    #[test]
-    fn silence_counts_only_when_the_limit_cut_it() {
-        for content in [json!(null), json!(""), json!("\n"), json!([]), json!({"r1": "x"})] {
-            let message = json!({"role": "assistant", "content": content});
-            let response = read_json(&body(&message, &json!("length"))).expect("a response");
-            assert_eq!((response.content.trim(), response.finish), ("", Finish::Truncated));
-            let error = read_json(&body(&message, &json!("stop"))).expect_err("nothing was said");
-            assert_eq!((error.class, error.charge), (Class::Malformed, known(None)));
-            assert_eq!(error.message, "the model said nothing (finish reason `stop`)");
-        }
-        let cut = read_json(&body(&says(r#"{"r1":"Eén.","r2":"Tw"#), &json!("length"))).expect("a response");
-        assert_eq!((cut.content.as_str(), cut.finish), (r#"{"r1":"Eén.","r2":"Tw"#, Finish::Truncated));
-    }
-
-    #[test]
-    fn the_texts_among_the_parts_are_joined() {
-        let content = json!([
-            {"type": "thinking", "thinking": [{"type": "text", "text": "hm"}]},
-            {"type": "text", "text": "{\"r1\":"}, {"text": "\"a"}, "\"}", {"type": "text"}, 7
-        ]);
-        let response = read_json(&body(&json!({"content": content}), &json!("stop"))).expect("a response");
-        assert_eq!(response.content, r#"{"r1":"a"}"#);
-    }
-
-    #[test]
-    fn an_error_inside_a_200_is_an_error() {
-        let top = json!({"id": "gen-1", "error": {"code": 502, "message": "Provider returned error"}});
-        let error = read_json(&top).expect_err("an error");
-        assert_eq!((error.class, error.charge), (Class::Overloaded, Charge::Unknown));
-
-        let limit = json!({"error": {"code": 429, "message": "Rate limit exceeded. Retry after 3 seconds", "metadata": {"error_type": "rate_limit_exceeded"}}});
-        let error = read_json(&limit).expect_err("an error");
-        assert_eq!((error.class, error.charge), (Class::RateLimited, Charge::Nothing));
-        assert_eq!(error.retry_after, Some(std::time::Duration::from_secs(3)));
-
-        let mut inside = body(&says("half"), &json!("error"));
-        inside["choices"][0]["error"] = json!({"code": 429, "message": "upstream"});
-        let error = read_json(&inside).expect_err("an error");
-        assert_eq!((error.class, error.charge), (Class::RateLimited, known(None)));
-        inside["usage"] = json!(null);
-        assert_eq!(read_json(&inside).expect_err("an error").charge, Charge::Unknown, "words had come");
-
-        for none in [json!(null), json!(false), json!(""), json!({})] {
-            let mut fine = body(&says("{}"), &json!("stop"));
-            (fine["error"], fine["choices"][0]["error"]) = (none.clone(), none);
-            read_json(&fine).expect("a response");
-        }
-    }
-
-    #[test]
-    fn what_is_no_answer_is_malformed() {
-        for (raw, words) in [
-            ("", "the response is empty: EOF"),
-            ("<html>hi</html>", "the response is a web page, not JSON: "),
-            ("data: {}\n\ndata: [DONE]\n", "the response is a stream of events, not JSON: "),
-            (r#"{"id":"x","choices":[{"mes"#, "the response is not JSON: EOF"),
-            ("[]", "the response holds no choices"),
-            ("null", "the response holds no choices"),
-            ("{}", "the response holds no choices"),
-            (r#"{"choices":[]}"#, "the response holds no choices"),
-            (r#"{"choices":{}}"#, "the response holds no choices"),
-            (r#"{"choices":[{}]}"#, "the model said nothing (no finish reason)"),
-            (r#"{"choices":[{"message":7}]}"#, "the model said nothing (no finish reason)"),
-        ] {
-            let error = read(raw.to_owned(), &[]).expect_err("malformed");
-            assert_eq!((error.class, error.charge), (Class::Malformed, Charge::Unknown), "{raw}");
-            assert!(error.message.starts_with(words), "{raw}: {}", error.message);
-            assert_eq!(error.raw.as_deref(), Some(raw));
-        }
-        let mut empty = body(&json!(null), &json!("stop"));
-        empty["choices"] = json!([]);
-        assert_eq!(read_json(&empty).expect_err("malformed").charge, known(None));
-    }
-
-    #[test]
-    fn a_generation_is_found_and_read() {
-        assert_eq!(generation_id(r#"{"id":"gen-17-aB","choices":[{"mess"#), Some("gen-17-aB"));
-        assert_eq!(generation_id(r#"{"id": "chatcmpl-1","choices":[{"message":{"content":"{\"id\":\"gen-2\"}"}}]}"#), None);
-        let raw = r#"{"data":{"id":"gen-1","total_cost":0.00013134,"tokens_prompt":1,"tokens_completion":1,"native_tokens_prompt":1410,
-            "native_tokens_completion":96,"native_tokens_cached":1152,"cancelled":false}}"#;
-        assert_eq!(Bill::of_generation(raw), Some(Bill { usage: Some(USAGE), cost: Some(Money::from_nano(131_340)) }));
-        let old = r#"{"data":{"total_cost":0,"tokens_prompt":3,"tokens_completion":2}}"#;
-        assert_eq!(Bill::of_generation(old).and_then(|bill| bill.usage).map(|usage| usage.input_tokens), Some(3));
-        for unknown in ["", "{}", r#"{"data":{}}"#, r#"{"data":{"total_cost":null}}"#, r#"{"error":{"code":404}}"#] {
-            assert_eq!(Bill::of_generation(unknown), None, "{unknown}");
-        }
-    }
-
-    proptest! {
-        #[test]
-        fn no_body_panics(raw in prop_oneof![
-            "\\PC{0,60}",
-            "[\\[\\]{}\":,0-9a-z ]{0,60}",
-            ("(null|7|\"\"|\\[\\]|\\{\\})", "(null|7|\"stop\"|\\{\\})", "(null|-1|1e400|\\{\\}|\\{\"prompt_tokens\":1e18,\"cost\":1e99\\})")
-                .prop_map(|(content, finish, usage)| format!(
-                    r#"{{"choices":[{{"message":{{"content":{content}}},"finish_reason":{finish}}}],"usage":{usage}}}"#
-                )),
-        ]) {
-            let _ = read(raw.clone(), &[]);
-            let _ = (generation_id(&raw), Bill::of_generation(&raw));
-        }
     }
 }

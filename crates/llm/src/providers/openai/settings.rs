@@ -3,10 +3,11 @@
 use std::time::Duration;
 
 use promptmill_core::{Error, ProviderSpec};
-use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
+use reqwest::header::{ACCEPT_ENCODING, HeaderMap, HeaderName, HeaderValue};
 use reqwest::{Client, ClientBuilder, Url, redirect, retry};
 
-use super::causes;
+use super::reach::causes;
+use super::stale::Noted;
 use crate::clear::is_loopback;
 
 const USER_AGENT: &str = concat!("promptmill/", env!("CARGO_PKG_VERSION"));
@@ -15,7 +16,10 @@ const POOL_IDLE: Duration = Duration::from_secs(60);
 /// What the client has to set itself for a request to be readable.
 const OWN_HEADERS: [&str; 6] = ["accept-encoding", "connection", "content-encoding", "content-length", "content-type", "transfer-encoding"];
 
-pub(super) fn open_client(name: &str, base: &Url, headers: &HeaderMap) -> Result<Client, Error> {
+/// A client that keeps its connections, or one that opens a new one for every request.
+pub(super) fn open_client(name: &str, base: &Url, headers: &HeaderMap, keeps: bool) -> Result<Client, Error> {
+    let mut headers = headers.clone();
+    headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("gzip"));
     // An error means that somebody has chosen a provider already, which is as good.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let builder = || -> ClientBuilder {
@@ -28,7 +32,10 @@ pub(super) fn open_client(name: &str, base: &Url, headers: &HeaderMap) -> Result
             .connect_timeout(CONNECT_TIMEOUT)
             .pool_idle_timeout(POOL_IDLE)
             .tcp_nodelay(true)
-            .gzip(true);
+            // What is packed is seen by what it is.
+            .gzip(false)
+            .connector_layer(Noted);
+        let builder = if keeps { builder } else { builder.pool_max_idle_per_host(0) };
         if !is_loopback(base) {
             return builder;
         }

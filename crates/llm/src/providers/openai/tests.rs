@@ -275,7 +275,7 @@ async fn a_redirect_is_not_followed() {
         Server::start(vec![response("307 Temporary Redirect", &["location: /v1/elsewhere"], ""), response("200 OK", &[], answer("{}"))])
             .await;
     let error = open(&server.url).complete(&request()).await.expect_err("redirected");
-    assert_eq!((error.class, error.status, error.charge), (Class::BadRequest, Some(307), Charge::Nothing));
+    assert_eq!((error.class, error.status, error.charge), (Class::Unreachable, Some(307), Charge::Nothing));
     assert!(error.message.contains("`base_url`"), "{}", error.message);
     assert_eq!(server.seen().len(), 1);
 }
@@ -287,7 +287,8 @@ async fn what_never_left_costs_nothing() {
     let address = listener.local_addr().expect("an address");
     drop(listener);
     let error = open(&format!("http://{address}/v1")).complete(&request()).await.expect_err("refused");
-    assert_eq!((error.class, error.charge, error.status), (Class::Overloaded, Charge::Nothing, None));
+    assert_eq!((error.class, error.charge, error.status), (Class::Unreachable, Charge::Nothing, None));
+    assert!(error.hint.expect("what to do").contains("nothing listens"));
     assert_eq!(error.message, "no connection to `127.0.0.1`: tcp connect error: Connection refused (os error 111)");
 }
 
@@ -302,7 +303,8 @@ async fn a_failed_handshake_costs_nothing() {
         socket.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n").await
     });
     let error = open(&url).complete(&request()).await.expect_err("no TLS");
-    assert_eq!((error.class, error.charge), (Class::Overloaded, Charge::Nothing), "{}", error.message);
+    assert_eq!((error.class, error.charge), (Class::Unreachable, Charge::Nothing), "{}", error.message);
+    assert!(error.hint.as_deref().is_some_and(|hint| hint.contains("`http://`")), "{error:?}");
     task.await.expect("no panic").expect("the hello came");
 }
 
@@ -384,6 +386,84 @@ async fn a_zipped_response_is_unpacked_and_a_broken_one_is_malformed() {
 }
 
 #[tokio::test]
+async fn what_is_packed_is_seen_by_what_it_is() {
+    let (outcome, _server) = ask(vec![response("200 OK", &[], ZIPPED)]).await;
+    assert_eq!(outcome.expect("unpacked without a header").content, r#"{"r1":"gezipt"}"#);
+    let (outcome, _server) = ask(vec![response("200 OK", &["content-encoding: gzip"], answer("plain"))]).await;
+    assert_eq!(outcome.expect("plain in spite of its header").content, "plain");
+    let server = Server::start(vec![response("200 OK", &["content-encoding: gzip"], ZIPPED)]).await;
+    let error = open(&server.url).with_most_body_bytes(ZIPPED.len()).complete(&request()).await.expect_err("too long");
+    assert_eq!((error.class, error.charge), (Class::Malformed, Charge::Unknown));
+    assert!(error.message.contains("larger than"), "{}", error.message);
+}
+
+#[tokio::test]
+async fn a_connection_that_has_gone_stale_is_no_attempt() {
+    for end in [Act::Reset, Act::Close] {
+        let good = response("200 OK", &[], answer("{}"));
+        let server = Server::start(vec![good.clone(), vec![end.clone()], good.clone()]).await;
+        let provider = open(&server.url);
+        for _ in 0..3 {
+            provider.complete(&request()).await.expect("a response");
+        }
+        // The connection of the second try is not kept.
+        assert_eq!((server.seen().len(), server.connections.load(Ordering::SeqCst)), (4, 3));
+
+        // What breaks off on a connection of its own was read.
+        let server = Server::start(vec![good, vec![end]]).await;
+        let provider = open(&server.url);
+        provider.complete(&request()).await.expect("a response");
+        let error = provider.complete(&request()).await.expect_err("broken");
+        assert_eq!((error.class, error.charge, server.seen().len()), (Class::Timeout, Charge::Unknown, 3));
+    }
+    // Nor was it stale if it took its time.
+    let late = vec![Act::Wait(Duration::from_millis(400)), Act::Close];
+    let server = Server::start(vec![response("200 OK", &[], answer("{}")), late]).await;
+    let provider = open(&server.url);
+    provider.complete(&request()).await.expect("a response");
+    let error = provider.complete(&request()).await.expect_err("broken");
+    assert_eq!((error.class, error.charge, server.seen().len()), (Class::Timeout, Charge::Unknown, 2));
+}
+
+#[tokio::test]
+async fn the_other_name_of_the_limit_is_sent_when_the_server_asks_for_it() {
+    let refusal = r#"{"error":{"message":"Unsupported parameter: 'max_tokens' is not supported with this model. Use 'max_completion_tokens' instead.","param":"max_tokens","code":"unsupported_parameter"}}"#;
+    let refused = response("400 Bad Request", &[], refusal);
+    let good = response("200 OK", &[], answer("{}"));
+    let server = Server::start(vec![refused.clone(), good.clone()]).await;
+    let provider = open(&server.url);
+    provider.complete(&request()).await.expect("a response");
+    provider.complete(&request()).await.expect("a response");
+    let names: Vec<bool> = server.seen().iter().map(|seen| seen.body.contains("\"max_tokens\":900")).collect();
+    assert_eq!(names, [true, false, false]);
+    assert!(server.seen()[2].body.contains("\"max_completion_tokens\":900"));
+
+    // What the pipeline file says stays, and the error says what to write.
+    let server = Server::start(vec![refused]).await;
+    let provider = open(&server.url).with_max_tokens_field(Some(MaxTokensField::MaxTokens));
+    let error = provider.complete(&request()).await.expect_err("refused");
+    assert_eq!((error.class, server.seen().len()), (Class::BadRequest, 1));
+    assert!(error.hint.expect("what to do").contains("max_tokens_field"));
+}
+
+#[tokio::test]
+async fn what_a_host_has_thrown_away_is_a_response() {
+    let words = r#"{"error":{"code":"json_validate_failed","message":"invalid","failed_generation":"{\"r1\":\"a\",\"r"}}"#;
+    let (outcome, _server) = ask(vec![response("400 Bad Request", &[], words)]).await;
+    let response = outcome.expect("a response");
+    assert_eq!((response.content.as_str(), response.finish, response.usage), (r#"{"r1":"a","r"#, Finish::Broken, None));
+    assert_eq!(open("http://127.0.0.1:1/v1").read(&response.raw).expect("read again").finish, Finish::Broken);
+}
+
+#[tokio::test]
+async fn an_empty_response_costs_nothing() {
+    for script in [response("204 No Content", &[], ""), response("200 OK", &[], "\n\n")] {
+        let error = ask_in_vain(vec![script]).await;
+        assert_eq!((error.class, error.charge), (Class::Overloaded, Charge::Nothing), "{}", error.message);
+    }
+}
+
+#[tokio::test]
 async fn a_chunked_response_may_split_a_character() {
     let body = answer("één");
     let at = body.find('é').expect("it is in there") + 1;
@@ -415,7 +495,7 @@ async fn a_200_may_be_an_error() {
     assert_eq!((error.class, error.status, error.charge), (Class::RateLimited, Some(200), Charge::Nothing));
     assert_eq!((error.limits.tokens.limit, error.retry_after), (Some(1_000), Some(Duration::from_secs(3))));
     let error = ask_in_vain(vec![response("200 OK", &[], "<html>welcome</html>")]).await;
-    assert_eq!((error.class, error.charge), (Class::Malformed, Charge::Unknown));
+    assert_eq!((error.class, error.charge), (Class::Unreachable, Charge::Nothing));
     assert_eq!(error.raw.as_deref(), Some("<html>welcome</html>"));
 }
 
@@ -513,7 +593,7 @@ fn the_dialect_follows_the_host() {
         ("http://localhost:8000/v1", "max_tokens"),
     ] {
         let provider = open(url);
-        assert_eq!(provider.limit_field, field, "{url}");
+        assert_eq!(provider.limit.name("m"), field, "{url}");
         assert!(provider.url.as_str().ends_with("/v1/chat/completions"), "{}", provider.url);
     }
 }
