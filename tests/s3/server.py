@@ -9,10 +9,16 @@ Prints one line when it listens. Faults are set by `PUT /_faults` with a JSON bo
 and taken back by an empty one. `delay_ms` makes every request slower; `expired` refuses all of them as S3 does when
 credentials have expired; `denied` names methods that are refused for want of a permission. `GET /_requests` says how many
 requests of each method came.
+
+One request, counted from that moment on, can be told to go wrong: `{"at": 17, "kind": "lost"}`. The kinds are those of above
+and `lost` (carried out, and nothing comes back), `torn` (half of the answer comes back, or of the upload arrives), `kill` and
+`kill-after` (the process `pid` is killed before or after it is carried out). With `"on": true` all later ones go wrong alike.
 """
 
 import json
+import os
 import random
+import signal
 import socket
 import sys
 import threading
@@ -32,6 +38,8 @@ class Faulty:
         self.faults = {}
         self.random = random.Random(0)
         self.requests = {}
+        self.since = 0
+        self.struck = ""
         self.lock = threading.Lock()
 
     def __call__(self, environ, start_response):
@@ -40,21 +48,33 @@ class Faulty:
             body = environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
             self.faults = json.loads(body or b"{}")
             self.random = random.Random(self.faults.get("seed", 0))
+            self.since = 0
+            self.struck = ""
             return answer(start_response, "200 OK", "")
         if path == "/_requests":
-            return answer(start_response, "200 OK", json.dumps(self.requests))
+            return answer(start_response, "200 OK", json.dumps({**self.requests, "since": self.since, "struck": self.struck}))
         with self.lock:
             self.requests[method] = self.requests.get(method, 0) + 1
+            self.since += 1
+            if self.since == self.faults.get("at"):
+                self.struck = f"request {self.since}: {method} {path}"
             kind = self.kind(method)
         if self.faults.get("delay_ms"):
             time.sleep(self.faults["delay_ms"] / 1000)
         if kind is None:
             return self.application(environ, start_response)
+        if kind == "kill":
+            os.kill(self.faults["pid"], signal.SIGKILL)
         # The request may have been carried out before the connection breaks, or not.
-        if kind == "reset-after":
+        if kind in ("reset-after", "lost", "kill-after"):
             b"".join(self.application(environ, lambda *_: None))
+        elif kind == "torn" and method in ("GET", "HEAD"):
+            return self.torn(environ, start_response)
         else:
-            environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
+            length = int(environ.get("CONTENT_LENGTH") or 0)
+            environ["wsgi.input"].read(length // 2 if kind == "torn" else length)
+        if kind == "kill-after":
+            os.kill(self.faults["pid"], signal.SIGKILL)
         if kind == "expired":
             return refuse(start_response, "400 Bad Request", "ExpiredToken", "The provided token has expired.")
         if kind == "denied":
@@ -63,13 +83,20 @@ class Faulty:
             return refuse(start_response, "503 Slow Down", "SlowDown", "Please reduce your request rate.")
         if kind == "500":
             return refuse(start_response, "500 Internal Server Error", "InternalError", "We encountered an internal error.")
-        connection = environ["werkzeug.socket"]
-        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\x01\x00\x00\x00\x00\x00\x00\x00")
-        connection.close()
+        reset(environ)
         return []
+
+    def torn(self, environ, start_response):
+        """The answer, of which half comes back before the connection breaks."""
+        body = b"".join(self.application(environ, start_response))
+        yield body[: len(body) // 2]
+        reset(environ)
 
     def kind(self, method):
         faults = self.faults
+        if "at" in faults:
+            struck = self.since >= faults["at"] if faults.get("on") else self.since == faults["at"]
+            return faults["kind"] if struck else None
         if faults.get("expired"):
             return "expired"
         if method in faults.get("denied", []):
@@ -77,6 +104,12 @@ class Faulty:
         if method in faults.get("methods", [method]) and self.random.random() < faults.get("share", 0):
             return self.random.choice(faults["kinds"])
         return None
+
+
+def reset(environ):
+    connection = environ["werkzeug.socket"]
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\x01\x00\x00\x00\x00\x00\x00\x00")
+    connection.close()
 
 
 def answer(start_response, status, text, kind="application/json"):

@@ -115,9 +115,27 @@ impl Bucket {
 
     /// How many requests of this method have come.
     pub(crate) fn requests(&self, method: &str) -> u64 {
-        let text = self.request("GET", "/_requests", "");
-        let counts: Value = serde_json::from_str(&text).expect("JSON");
-        counts[method].as_u64().unwrap_or_default()
+        self.counts()[method].as_u64().unwrap_or_default()
+    }
+
+    /// How many requests have come since faults were asked for last, and which one a fault has struck.
+    pub(crate) fn struck(&self) -> (u64, String) {
+        let counts = self.counts();
+        (counts["since"].as_u64().unwrap_or_default(), counts["struck"].as_str().unwrap_or_default().to_owned())
+    }
+
+    fn counts(&self) -> Value {
+        serde_json::from_str(&self.request("GET", "/_requests", "")).expect("JSON")
+    }
+
+    /// Nothing but these objects.
+    pub(crate) fn restore(&self, objects: &[(String, Vec<u8>)]) {
+        for name in self.list() {
+            self.runtime.block_on(self.store.delete(&Path::from(name))).expect("removed");
+        }
+        for (name, bytes) in objects {
+            self.put(name, bytes.clone());
+        }
     }
 
     /// A plain request, without a signature.
