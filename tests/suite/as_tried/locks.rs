@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 
 use super::Job;
 use crate::bucket::Bucket;
+use crate::fault_points::shim::{self, Mode};
 use crate::spy::{Reply, Spy};
 use crate::support::{Project, Ran};
 
@@ -75,6 +76,26 @@ fn boards_that_cannot_be_written_or_make_no_sense_hold_nobody_up() {
     project.environment = vec![("PROMPTMILL_LANES", project.path("pipeline.toml").join("lanes").to_string_lossy().into_owned())];
     super::write_rows(&project, "rows.parquet", &BODIES);
     project.run_pipeline(&[]).expect(0);
+    assert_answered(&project);
+}
+
+/// As on some network file systems: ENOLCK.
+#[test]
+fn where_there_are_no_file_locks_boards_are_done_without_and_a_state_is_refused() {
+    if shim::shim().is_none() {
+        return;
+    }
+    let spy = Spy::scripted(|asked, _| Reply::says(asked, |text| format!("Answer to {text}")));
+    let project = Job::new(&spy.url).project(&BODIES);
+    let without_locks = |folder: &str| {
+        let mut command = project.command(&["run", "pipeline.toml", "--output", "json", "--progress", "none"]);
+        shim::load(&mut command, &project.path(folder), Mode::NoLock, 0, &project.path("fault.log"));
+        Ran::from(command.output().expect("runs"))
+    };
+    let ran = without_locks("out").expect(1);
+    assert!(ran.stderr.contains("job/lock` could not be locked") && ran.stderr.contains("state.path"), "{}", ran.stderr);
+    assert_eq!(spy.asked().len(), 0);
+    without_locks("lanes").expect(0);
     assert_answered(&project);
 }
 

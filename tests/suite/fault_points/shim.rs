@@ -17,6 +17,7 @@ pub(crate) enum Mode {
     Full,
     Dead,
     Unread,
+    NoLock,
 }
 
 impl Mode {
@@ -30,6 +31,7 @@ impl Mode {
             Self::Full => "full",
             Self::Dead => "dead",
             Self::Unread => "unread",
+            Self::NoLock => "nolock",
         }
     }
 }
