@@ -4,6 +4,8 @@
 //! rows, a server with a script, and a pipeline in which a test changes a line or two.
 
 mod locks;
+mod refusals;
+mod replies;
 mod templates;
 
 use std::sync::Arc;

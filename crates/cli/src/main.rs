@@ -99,10 +99,15 @@ impl PipelineArgs {
     }
 }
 
+/// What is logged without `PROMPTMILL_LOG`. A certificate that is not trusted is an error of a request, which says so
+/// itself, and with what to do about it.
+const LOGGED: &str = "warn,rustls_platform_verifier=off";
+
 fn main() -> ExitCode {
     let cli = Cli::parse();
     tracing_subscriber::fmt()
-        .with_env_filter(tracing_subscriber::EnvFilter::try_from_env("PROMPTMILL_LOG").unwrap_or_else(|_| "warn".into()))
+        .with_env_filter(tracing_subscriber::EnvFilter::try_from_env("PROMPTMILL_LOG").unwrap_or_else(|_| LOGGED.into()))
+        .with_ansi(std::io::stderr().is_terminal())
         .with_writer(std::io::stderr)
         .init();
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {

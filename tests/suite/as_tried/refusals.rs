@@ -1,0 +1,192 @@
+//! Every refusal has its class: about a row, a pack, the request's form, the account, the way there.
+
+use serde_json::{Value, json};
+
+use super::Job;
+use crate::spy::{Asked, Reply, Spy};
+
+fn good(asked: &Asked) -> Reply {
+    Reply::says(asked, |text| format!("Answer to {text}"))
+}
+
+fn error(status: u16, body: &Value) -> Reply {
+    Reply::new(status, body.to_string())
+}
+
+#[test]
+fn a_row_whose_content_is_refused_is_lost_alone() {
+    let spy = Spy::scripted(|asked, _| {
+        let texts: Vec<String> = asked.items().into_iter().map(|(_, text)| text).collect();
+        match texts.iter().find_map(|text| text.strip_prefix("refused: ")) {
+            Some("risk") => error(400, &json!({"error": {"message": "Content Exists Risk", "code": "invalid_request_error"}})),
+            Some("inspection") => error(400, &json!({"error": {"code": "data_inspection_failed", "message": "no"}})),
+            Some("sensitive") => {
+                error(200, &json!({"choices": null, "base_resp": {"status_code": 1026, "status_msg": "input new_sensitive"}}))
+            }
+            Some("words") => error(500, &json!({"error": {"message": "sensitive_words_detected", "code": "500"}})),
+            Some("firewall") => {
+                Reply::new(403, "<!DOCTYPE html><html><head><title>Blocked</title></head></html>").header("content-type", "text/html")
+            }
+            _ => good(asked),
+        }
+    });
+    let bodies = [
+        "amber",
+        "refused: risk",
+        "beryl",
+        "refused: inspection",
+        "coral",
+        "refused: sensitive",
+        "diamond",
+        "refused: words",
+        "emerald",
+        "refused: firewall",
+        "flint",
+        "garnet",
+    ];
+    let project = Job { rows: "4".to_owned(), ..Job::new(&spy.url) }.project(&bodies);
+    project.run_pipeline(&[]).expect(0);
+    assert_eq!(project.query("SELECT id FROM results").len(), 7);
+    let lost = project.query("SELECT id, reason FROM dead_letters ORDER BY id");
+    assert_eq!(lost.len(), 5);
+    assert!(lost.iter().all(|row| row["reason"] == "filtered"), "{lost:?}");
+    // There is nothing left to do, and nothing is asked.
+    let asked = spy.asked().len();
+    project.run_pipeline(&[]).expect(0);
+    assert_eq!(spy.asked().len(), asked);
+}
+
+#[test]
+fn money_that_is_gone_and_a_wrong_key_end_the_run_in_any_words() {
+    for (status, body, hint) in [
+        (
+            429,
+            json!({"error": {"message": "Your account is suspended due to insufficient balance, please recharge", "type": "exceeded_current_quota_error"}}),
+            "add credit",
+        ),
+        (500, json!({"type": "error", "error": {"type": "api_error", "message": "insufficient balance (1008)"}}), "add credit"),
+        (200, json!({"choices": null, "base_resp": {"status_code": 1008, "status_msg": "insufficient balance"}}), "add credit"),
+        (
+            400,
+            json!({"error": {"message": "Budget has been exceeded! Current cost: 2.1, Max budget: 2.0", "type": "budget_exceeded"}}),
+            "add credit",
+        ),
+        (
+            400,
+            json!([{"error": {"code": 400, "message": "API key not valid.", "details": [{"reason": "API_KEY_INVALID"}]}}]),
+            "api_key_env",
+        ),
+    ] {
+        let refused = body.clone();
+        let spy = Spy::scripted(move |asked, number| if number == 1 { good(asked) } else { error(status, &refused) });
+        let project = Job::new(&spy.url).project(&["amber", "beryl", "coral"]);
+        let ran = project.run_pipeline(&[]).expect(1);
+        assert!(ran.stderr.contains(hint), "{body}\n{}", ran.stderr);
+        assert_eq!((spy.asked().len(), project.query("SELECT id FROM results").len()), (2, 1), "{body}");
+    }
+}
+
+#[test]
+fn a_pack_that_is_too_large_becomes_smaller() {
+    let schema_names = |asked: &Asked| {
+        let properties = &asked.body["response_format"]["json_schema"]["schema"]["properties"];
+        properties.as_object().map_or(0, |properties| properties.len())
+    };
+    let spy = Spy::scripted(move |asked, _| {
+        let granted = asked.body["max_tokens"].as_u64().unwrap_or(0);
+        if granted > 300 {
+            let message = format!("max_tokens is too large: {granted}. This model supports at most 300 completion tokens");
+            error(400, &json!({"error": {"message": message, "param": "max_tokens", "code": "invalid_value"}}))
+        } else if schema_names(asked) > 2 {
+            error(400, &json!({"error": {"code": 400, "message": "The specified schema has too many states for serving"}}))
+        } else {
+            good(asked)
+        }
+    });
+    let job = Job {
+        rows: "{ start = 8, min = 1, max = 8 }".to_owned(),
+        model: "price = { input = 1.0, output = 2.0 }".to_owned(),
+        ..Job::new(&spy.url)
+    };
+    let bodies: Vec<String> = (0..24).map(|row| format!("row {row}")).collect();
+    let project = job.project(&bodies.iter().map(String::as_str).collect::<Vec<_>>());
+    project.run_pipeline(&[]).expect(0);
+    assert_eq!(project.query("SELECT id FROM results").len(), 24);
+    let statuses = project.query("SELECT status, sum(cost_usd) AS cost FROM attempts GROUP BY status ORDER BY status");
+    assert_eq!(statuses.iter().map(|row| row["status"].as_str().unwrap_or_default()).collect::<Vec<_>>(), ["ok", "pack-too-large"]);
+    assert!(spy.asked().iter().any(|asked| asked.ids().len() <= 2));
+}
+
+#[test]
+fn the_bound_of_the_output_is_sent_under_the_name_that_the_server_takes() {
+    let script = |asked: &Asked, _| match asked.body.get("max_tokens") {
+        None => good(asked),
+        Some(_) => error(
+            400,
+            &json!({"error": {"message": "Unsupported parameter: 'max_tokens' is not supported with this model. Use 'max_completion_tokens' instead.",
+            "param": "max_tokens", "code": "unsupported_parameter"}}),
+        ),
+    };
+    let spy = Spy::scripted(script);
+    let project = Job::new(&spy.url).project(&["amber", "beryl"]);
+    let summary = project.run_pipeline(&[]).expect(0).json();
+    assert_eq!(
+        (&summary["rows"]["answered"], &summary["requests"]["sent"], &summary["requests"]["failed"]),
+        (&json!(2), &json!(2), &json!(0))
+    );
+    let sent: Vec<bool> = spy.asked().iter().map(|asked| asked.body["max_completion_tokens"].is_u64()).collect();
+    assert_eq!(sent, [false, true, true]);
+
+    // A setting of the model, which is no part of the question: nothing is asked anew.
+    let set = ["--set", "models.m.max_tokens_field=max_completion_tokens"];
+    assert_eq!(project.run_pipeline(&set).expect(0).json()["requests"]["sent"], 0);
+    let spy = Spy::scripted(script);
+    let project = Job { model: "structured = \"text\"\nmax_tokens_field = \"max_completion_tokens\"".to_owned(), ..Job::new(&spy.url) }
+        .project(&["amber"]);
+    project.run_pipeline(&[]).expect(0);
+    assert_eq!(spy.asked().len(), 1);
+}
+
+#[test]
+fn a_field_that_is_refused_is_named_with_what_to_do() {
+    let spy = Spy::scripted(|_, _| {
+        error(400, &json!({"error": {"message": "temperature is not supported with this model", "param": "temperature"}}))
+    });
+    let job = Job { llm: "concurrency = 1\ntemperature = 0.2".to_owned(), ..Job::new(&spy.url) };
+    let project = job.project(&["amber", "beryl", "coral", "diamond", "emerald"]);
+    let ran = project.run_pipeline(&[]).expect(1);
+    assert!(ran.stderr.contains("take `temperature` out of the stage `llm`"), "{}", ran.stderr);
+    assert_eq!(project.nano("attempts"), 0);
+}
+
+#[test]
+fn a_way_that_leads_elsewhere_ends_the_run_at_once_and_costs_nothing() {
+    type Script = fn(&Asked, usize) -> Reply;
+    let scripts: [(Script, &str); 4] = [
+        (|_, _| Reply::new(200, r#"{"error":"Unexpected endpoint or method. (POST /chat/completions)"}"#), "Unexpected endpoint"),
+        (|_, _| Reply::new(200, "<!DOCTYPE html><html><title>Sign in</title></html>"), "web page"),
+        (|_, _| Reply::new(404, r#"{"detail":"Not Found"}"#), "Not Found"),
+        (|_, _| Reply::new(308, "").header("location", "https://elsewhere.example/v1/chat/completions"), "elsewhere.example"),
+    ];
+    for (script, words) in scripts {
+        let spy = Spy::scripted(script);
+        let project = Job::new(&spy.url).project(&["amber", "beryl"]);
+        let ran = project.run_pipeline(&[]).expect(1);
+        assert!(ran.stderr.contains(words) && ran.stderr.contains("base_url"), "{words}\n{}", ran.stderr);
+        assert_eq!(project.nano("attempts"), 0);
+    }
+    // Nothing listens: the port was somebody's a moment ago.
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = listener.local_addr().expect("an address");
+    drop(listener);
+    for (scheme, hint) in [("http", "nothing listens"), ("https", "nothing listens")] {
+        let project = Job::new(&format!("{scheme}://{address}/v1")).project(&["amber"]);
+        let ran = project.run_pipeline(&[]).expect(1);
+        assert!(ran.stderr.contains(hint), "{}", ran.stderr);
+    }
+    // TLS where there is none.
+    let spy = Spy::scripted(|asked, _| good(asked));
+    let project = Job::new(&spy.url.replace("http://", "https://")).project(&["amber"]);
+    let ran = project.run_pipeline(&[]).expect(1);
+    assert!(ran.stderr.contains("`http://`"), "{}", ran.stderr);
+}
