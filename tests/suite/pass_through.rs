@@ -239,7 +239,8 @@ fn frame() -> Vec<Case> {
         Case::new("name", &["name=other"], |base, changed| {
             base.has_file("out/_promptmill/pipeline/commits/") && changed.has_file("out/_promptmill/other/commits/")
         }),
-        Case::new("max_dead_letters", &["max_dead_letters=0"], |base, changed| (base.code, changed.code) == (0, 4)).base(&[&too_short]),
+        Case::new("max_dead_letters", &["max_dead_letters=0"], |base, changed| (base.code, changed.code) == (0, 4))
+            .base(&[&too_short, "max_dead_letters=100%"]),
         Case::new("state.path", &["state.path=kept/here"], |base, changed| {
             !base.has_file("kept/") && changed.has_file("kept/here/commits/") && !changed.has_file("_promptmill")
         }),

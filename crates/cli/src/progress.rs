@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use clap::ValueEnum;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use promptmill_core::{Meter, Reading};
+use promptmill_core::{Meter, Reading, Trouble};
 
 use crate::output;
 
@@ -23,6 +23,10 @@ pub(crate) enum Progress {
 
 const BAR_EVERY: Duration = Duration::from_millis(100);
 const LINE_EVERY: Duration = Duration::from_secs(5);
+/// So long without an answer is worth a word …
+const LASTING: Duration = Duration::from_secs(2);
+/// … and so many characters of the provider's.
+const WORDS: usize = 160;
 /// The rate is that of the last seconds, so that it follows what happens.
 const RATE_WINDOW: Duration = Duration::from_secs(20);
 
@@ -44,11 +48,10 @@ async fn bar(meter: &Meter) {
     let mut rate = Rate::new();
     loop {
         tokio::time::sleep(BAR_EVERY).await;
-        let reading = meter.read();
-        let (done, total) = counts(&reading);
-        bar.set_length(total);
-        bar.set_position(done);
-        bar.set_message(message(&reading, rate.update(done)));
+        let view = View::of(meter);
+        bar.set_length(view.total);
+        bar.set_position(view.done);
+        bar.set_message(view.message(rate.update(view.done), Instant::now()));
         bar.tick();
     }
 }
@@ -65,47 +68,83 @@ async fn lines(meter: &Meter) {
     let mut rate = Rate::new();
     loop {
         tokio::time::sleep(LINE_EVERY).await;
-        let reading = meter.read();
-        output::error(&message(&reading, rate.update(counts(&reading).0)));
+        let view = View::of(meter);
+        output::error(&view.message(rate.update(view.done), Instant::now()));
     }
 }
 
-/// Rows settled, and rows to settle, in this run.
-fn counts(reading: &Reading) -> (u64, u64) {
-    let done = reading.answered + reading.dead_letters;
-    (done, done + reading.remaining())
+/// What is shown at a moment.
+struct View {
+    reading: Reading,
+    /// Rows settled, and rows to settle, in this run.
+    done: u64,
+    total: u64,
+    trouble: Option<Trouble>,
 }
 
-fn message(reading: &Reading, rate: f64) -> String {
-    let (done, total) = counts(reading);
-    let left = if rate > 0.0 { duration((total - done) as f64 / rate) } else { "?".to_owned() };
-    let dead = if reading.dead_letters > 0 { format!(", {} dead", reading.dead_letters) } else { String::new() };
-    format!(
-        "{done}/{total} rows{dead}  {rate:.0}/s  ${:.4}  {}/{} in flight  {left} left",
-        reading.cost.usd(),
-        reading.in_flight,
-        reading.limit
-    )
+impl View {
+    fn of(meter: &Meter) -> Self {
+        let reading = meter.read();
+        Self { done: reading.answered + reading.dead_letters, total: meter.rows_of_this_run(), trouble: meter.trouble(), reading }
+    }
+
+    /// `mean` is the rate of the last seconds; while nothing comes back, that of the run so far tells how long it will take.
+    fn message(&self, mean: f64, now: Instant) -> String {
+        let Self { reading, done, total, trouble } = self;
+        let left = match total.saturating_sub(*done) {
+            0 => "0s".to_owned(),
+            left if mean > 0.0 => duration(left as f64 / mean),
+            _ => "?".to_owned(),
+        };
+        let dead = if reading.dead_letters > 0 { format!(", {} dead", reading.dead_letters) } else { String::new() };
+        let why = trouble.as_ref().map(|trouble| why(trouble, now)).unwrap_or_default();
+        format!(
+            "{done}/{total} rows{dead}  {mean:.0}/s  ${:.4}  {}/{} in flight  {left} left{why}",
+            reading.cost.usd(),
+            reading.in_flight,
+            reading.limit
+        )
+    }
 }
 
-/// Rows a second over the last seconds.
+/// Why nothing comes back, in words.
+fn why(trouble: &Trouble, now: Instant) -> String {
+    let silent = now.saturating_duration_since(trouble.since);
+    // One refusal among many answers is nobody's concern.
+    if silent < LASTING && trouble.until.is_none_or(|until| until < now + LASTING) {
+        return String::new();
+    }
+    let until =
+        trouble.until.filter(|until| *until > now).map(|until| format!(", which asks to wait {}", duration((until - now).as_secs_f64())));
+    let what: String = trouble.what.chars().take(WORDS).collect();
+    format!("  waiting for `{}` for {}{}: {what}", trouble.model, duration(silent.as_secs_f64()), until.unwrap_or_default())
+}
+
+/// Rows a second over the last seconds, or since the beginning while none was settled in them.
 struct Rate {
+    began: Instant,
     points: std::collections::VecDeque<(Instant, u64)>,
 }
 
 impl Rate {
     fn new() -> Self {
-        Self { points: [(Instant::now(), 0)].into() }
+        let now = Instant::now();
+        Self { began: now, points: [(now, 0)].into() }
     }
 
     fn update(&mut self, done: u64) -> f64 {
-        let now = Instant::now();
+        self.at(Instant::now(), done)
+    }
+
+    fn at(&mut self, now: Instant, done: u64) -> f64 {
         self.points.push_back((now, done));
         while self.points.len() > 2 && self.points.front().is_some_and(|(at, _)| now.duration_since(*at) > RATE_WINDOW) {
             self.points.pop_front();
         }
+        let over = |at: Instant, first: u64| done.saturating_sub(first) as f64 / now.duration_since(at).as_secs_f64().max(1e-9);
         match self.points.front() {
-            Some((at, first)) if now > *at => done.saturating_sub(*first) as f64 / now.duration_since(*at).as_secs_f64(),
+            Some((at, first)) if now > *at && done > *first => over(*at, *first),
+            _ if done > 0 => over(self.began, 0),
             _ => 0.0,
         }
     }
@@ -125,6 +164,40 @@ pub(crate) fn duration(seconds: f64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_time_left_is_known_as_soon_as_one_row_is_settled() {
+        let mut rate = Rate::new();
+        let began = rate.began;
+        assert_eq!(rate.at(began + Duration::from_secs(5), 0), 0.0);
+        assert_eq!(rate.at(began + Duration::from_secs(10), 20), 2.0);
+        // While a provider asks for patience, it is the mean of the run.
+        for second in 11..=50 {
+            rate.at(began + Duration::from_secs(second), 20);
+        }
+        assert!((rate.at(began + Duration::from_secs(100), 20) - 0.2).abs() < 1e-9);
+    }
+
+    #[test]
+    fn it_says_why_it_waits_and_counts_the_rows_of_this_run() {
+        let meter = Meter::default();
+        meter.add(|meter| &meter.source, 1_677);
+        meter.set_limit_rows(Some(24));
+        meter.add(|meter| &meter.answered, 3);
+        let now = Instant::now();
+        let line = View::of(&meter).message(0.5, now);
+        assert!(line.starts_with("3/24 rows") && line.ends_with("42s left"), "{line}");
+        let what = "rate-limited: Tokens per day reached".to_owned();
+        let until = Some(now + Duration::from_secs(300));
+        meter.set_trouble(Some(Trouble { model: "small".to_owned(), what, since: now, until }));
+        let line = View::of(&meter).message(0.0, now + Duration::from_secs(60));
+        assert!(
+            line.ends_with("? left  waiting for `small` for 1m 00s, which asks to wait 4m 00s: rate-limited: Tokens per day reached"),
+            "{line}"
+        );
+        meter.set_trouble(None);
+        assert!(!View::of(&meter).message(0.5, now).contains("waiting"));
+    }
 
     #[test]
     fn durations_read_well() {

@@ -105,6 +105,11 @@ pub(crate) async fn execute(
     if let Some(error) = error {
         return Ok(fail(&error));
     }
+    if summary.rows.answered == 0 && summary.rows.dead_letters > 0 {
+        let reasons = summary.rejections.iter().max_by_key(|(_, count)| **count);
+        let most = reasons.map(|(reason, _)| format!(", mostly for `{reason}`")).unwrap_or_default();
+        output::error(&format!("warning: none of the {} rows of this run has an answer{most}", summary.rows.dead_letters));
+    }
     if scope == Scope::Everything && summary.rows.remaining > 0 {
         output::error(&format!(
             "the new generation lacks {} rows, so the old results stay; `promptmill run` completes it, with nothing paid twice",
@@ -120,9 +125,14 @@ pub(crate) async fn execute(
             output::error("interrupted: what was in flight is settled and committed; run again to carry on");
             ExitCode::from(u8::try_from(EXIT_SIGNAL + signal).unwrap_or(1))
         }
-        (Status::Completed, _) if pipeline.max_dead_letters.is_some_and(|most| dead_letters > most) => {
-            let most = pipeline.max_dead_letters.unwrap_or_default();
-            output::error(&format!("{dead_letters} dead letters, where `max_dead_letters` allows {most}"));
+        (Status::Completed, _) if !pipeline.max_dead_letters.allows(dead_letters, settled(&summary)) => {
+            let (settled, most) = (settled(&summary), pipeline.max_dead_letters);
+            output::error(&format!(
+                "error: {dead_letters} of {settled} settled rows are dead letters, where `max_dead_letters` allows {most}"
+            ));
+            output::error(
+                "hint: see `promptmill sql PIPELINE \"SELECT reason, detail, last_text FROM dead_letters\"`; `--retry-dead-letters` asks them again",
+            );
             ExitCode::from(EXIT_DEAD_LETTERS)
         }
         (Status::Completed, _) => ExitCode::SUCCESS,
@@ -144,6 +154,11 @@ pub(crate) async fn stop_on_signals(stop: Stop) {
         output::error("stopping: waiting for what is in flight (once more to leave at once)");
         stop.request(StopReason::Interrupted(number));
     }
+}
+
+/// Rows that have an answer or are dead letters, in this run or before.
+fn settled(summary: &Summary) -> u64 {
+    summary.rows.unchanged + summary.rows.answered + summary.rows.dead_letters
 }
 
 /// A few lines for people.

@@ -28,7 +28,7 @@ pub use error::{Error, Result};
 pub use fingerprint::{Fingerprint, RowId};
 pub use journal::{Answered, Attempt, Begun, CostSource, Journal, NothingAnswered, Past};
 pub use likeness::likeness;
-pub use meter::{Flight, Meter, Reading};
+pub use meter::{Flight, Meter, Reading, Trouble};
 pub use money::{Money, ParseMoneyError, Price, Quote, Tier, Usage, share};
 pub use pipeline::{ModelSpec, Pipeline, ProviderSpec, StageSpec};
 pub use registry::{Registry, StageKind};

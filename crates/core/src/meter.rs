@@ -17,6 +17,8 @@ pub struct Meter {
     pub source: AtomicU64,
     /// Rows that the filters left out.
     pub filtered_out: AtomicU64,
+    /// The rows that this run is about, where that are not all.
+    limit_rows: Mutex<Option<u64>>,
     /// Rows that were settled before this run and ask nothing new.
     pub unchanged: AtomicU64,
     /// Rows answered from the journal, without asking again.
@@ -48,8 +50,22 @@ pub struct Meter {
     steps: Mutex<Tally>,
     in_flight: Mutex<InFlight>,
     limit: AtomicU64,
+    trouble: Mutex<Option<Trouble>>,
     traffic: Mutex<BTreeMap<String, Traffic>>,
     canaries: Mutex<Canaries>,
+}
+
+/// Why a run waits: what went wrong last, with no answer since.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Trouble {
+    /// The model, by its name in the pipeline file.
+    pub model: String,
+    /// What happened, in the provider's words.
+    pub what: String,
+    /// Since when nothing was answered.
+    pub since: Instant,
+    /// Until when the provider asks to wait.
+    pub until: Option<Instant>,
 }
 
 /// A request in flight; landed when this is dropped.
@@ -88,9 +104,35 @@ impl Meter {
         self.reserved.store(reserved.nano(), Relaxed);
     }
 
+    /// Says that this run is about the first so many rows.
+    pub fn set_limit_rows(&self, rows: Option<u64>) {
+        *self.limit_rows.lock().unwrap_or_else(PoisonError::into_inner) = rows;
+    }
+
+    /// Rows that this run has to settle, those that were settled before not counted, as far as is known.
+    pub fn rows_of_this_run(&self) -> u64 {
+        let reading = self.read();
+        let limit = *self.limit_rows.lock().unwrap_or_else(PoisonError::into_inner);
+        let passing = reading.source.saturating_sub(reading.filtered_out);
+        let settled = reading.answered + reading.dead_letters;
+        limit.unwrap_or(u64::MAX).min(passing).saturating_sub(reading.unchanged).max(settled)
+    }
+
     /// Says how many requests may be in flight now.
     pub fn set_limit(&self, limit: u64) {
         self.limit.store(limit, Relaxed);
+    }
+
+    /// Says what went wrong last, or that there has been an answer since. What is said first keeps its time.
+    pub fn set_trouble(&self, trouble: Option<Trouble>) {
+        let mut current = self.trouble.lock().unwrap_or_else(PoisonError::into_inner);
+        let since = current.as_ref().map(|current| current.since);
+        *current = trouble.map(|trouble| Trouble { since: since.unwrap_or(trouble.since), ..trouble });
+    }
+
+    /// What went wrong last, if nothing was answered since.
+    pub fn trouble(&self) -> Option<Trouble> {
+        self.trouble.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Counts a rejected answer under its reason.

@@ -39,7 +39,7 @@ pub struct Pipeline {
     /// Its name: part of the paths of its state.
     pub name: String,
     /// With more dead letters than this a run ends with exit code 4.
-    pub max_dead_letters: Option<u64>,
+    pub max_dead_letters: MaxDeadLetters,
     /// Where the journal, the commits, the dead letters and the run records are kept.
     pub state: StateSpec,
     /// Where the rows come from.
@@ -194,7 +194,7 @@ struct Reader<'r> {
 impl Reader<'_> {
     fn read(mut self) -> Result<Draft, Diagnostics> {
         let name = self.name();
-        let max_dead_letters = self.document.get(&["max_dead_letters"]).and_then(|node| node.to_json().as_u64());
+        let max_dead_letters = self.document.get(&["max_dead_letters"]).and_then(|node| MaxDeadLetters::from_json(&node.to_json()));
         let source = self.table::<SourceSpec>(&["source"]);
         let sink = self.table::<SinkSpec>(&["sink"]);
         let state = match self.document.get(&["state"]) {
@@ -213,7 +213,7 @@ impl Reader<'_> {
         let (sink, state) = (sink.unwrap_or_else(|| SinkSpec::at("")), state.unwrap_or_default());
         let mut pipeline = Pipeline {
             name,
-            max_dead_letters,
+            max_dead_letters: max_dead_letters.unwrap_or_default(),
             state,
             source,
             stages,

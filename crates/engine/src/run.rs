@@ -96,6 +96,7 @@ pub async fn run(pipeline: Arc<Pipeline>, registry: &Registry, options: RunOptio
         Err(error) => return Err(plan.blame(error).await),
     };
     let keys = options.prune.then_some(keys);
+    meter.set_limit_rows(options.limit);
 
     let state = state_folder(&pipeline)?;
     let results = Folder::open(&pipeline.sink.path)?;

@@ -10,13 +10,17 @@
 
 mod ask;
 mod canary;
+mod chain;
 mod desk;
+mod held;
 mod intake;
 mod launch;
 mod packer;
 mod queue;
 mod race;
+mod retry;
 mod row;
+mod standing;
 mod typed;
 
 use std::sync::Arc;
@@ -125,7 +129,7 @@ impl Stage for Llm {
         if !mistakes.is_empty() {
             return Err(mistakes);
         }
-        let kept = input.fields().iter().filter(|field| ![columns::ITEM, columns::ITEM_ERROR].contains(&field.name().as_str())).cloned();
+        let kept = input.fields().iter().filter(|field| !of_items(field.name())).cloned();
         Ok(Arc::new(Schema::new(kept.chain(added.into_iter().map(Arc::new)).collect::<Vec<_>>())))
     }
 
@@ -153,6 +157,11 @@ impl Stage for Llm {
 fn stands_twice(column: &str) -> Mistake {
     Mistake::new("", format!("`answer` has a field `{column}`, and `llm` adds a column of that name itself"))
         .hint(Some(format!("rename the field, for example to `{column}_of_answer`")))
+}
+
+/// Whether a column is about what the model is shown, and nobody behind the stage needs it.
+fn of_items(column: &str) -> bool {
+    column == columns::ITEM || column == columns::ITEM_ERROR
 }
 
 /// How to ask, as `prompt-pack` left it in the schema.

@@ -20,6 +20,79 @@ pub struct SourceSpec {
     pub key: String,
 }
 
+/// How many dead letters a pipeline may have: a number, or a share of the rows that are settled, such as `5%`.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum MaxDeadLetters {
+    /// So many.
+    Rows(u64),
+    /// So many of every hundred settled rows.
+    Percent(f64),
+}
+
+impl Default for MaxDeadLetters {
+    fn default() -> Self {
+        Self::Percent(50.0)
+    }
+}
+
+impl MaxDeadLetters {
+    /// What stands in the file: a whole number, or a text such as `5%`.
+    pub(crate) fn from_json(value: &Value) -> Option<Self> {
+        match value {
+            Value::String(text) => {
+                let percent = text.strip_suffix('%')?.trim().parse::<f64>().ok()?;
+                (0.0..=100.0).contains(&percent).then_some(Self::Percent(percent))
+            }
+            value => value.as_u64().map(Self::Rows),
+        }
+    }
+
+    /// Whether so many dead letters of so many settled rows are within it.
+    pub fn allows(self, dead_letters: u64, settled: u64) -> bool {
+        match self {
+            Self::Rows(most) => dead_letters <= most,
+            Self::Percent(percent) => dead_letters as f64 <= percent / 100.0 * settled as f64,
+        }
+    }
+}
+
+impl fmt::Display for MaxDeadLetters {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Rows(rows) => write!(f, "{rows}"),
+            Self::Percent(percent) => write!(f, "{percent}%"),
+        }
+    }
+}
+
+impl Serialize for MaxDeadLetters {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Rows(rows) => serializer.serialize_u64(*rows),
+            Self::Percent(_) => serializer.collect_str(self),
+        }
+    }
+}
+
+impl JsonSchema for MaxDeadLetters {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "MaxDeadLetters".into()
+    }
+
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "anyOf": [
+                {"type": "integer", "minimum": 0, "description": "So many."},
+                {"type": "string", "pattern": r"^(100|[0-9]{1,2}(\.[0-9]+)?)%$", "examples": ["5%"], "description": "A share of the rows that are settled."},
+            ],
+        })
+    }
+}
+
 /// Where the results go.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]

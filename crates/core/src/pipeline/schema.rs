@@ -9,7 +9,7 @@ use serde_json::{Map, Value, json};
 
 use crate::{Registry, StageKind};
 
-use super::{ModelSpec, ProviderSpec, SinkSpec, SourceSpec, StateSpec};
+use super::{MaxDeadLetters, ModelSpec, ProviderSpec, SinkSpec, SourceSpec, StateSpec};
 
 /// What the name of a pipeline or a stage looks like: it becomes part of paths.
 pub(super) const NAME: &str = "^[A-Za-z0-9_-][A-Za-z0-9._-]*$";
@@ -22,8 +22,9 @@ struct PipelineFile {
     /// The pipeline's name, part of the paths of its state; left out: the file's name without `.toml`.
     #[schemars(regex(pattern = NAME))]
     name: Option<String>,
-    /// With more dead letters than this a run ends with exit code 4; left out: no bound.
-    max_dead_letters: Option<u64>,
+    /// With more dead letters than this a run ends with exit code 4: a number, or a share of the rows that are settled, such as
+    /// `"5%"`; left out: `"50%"`.
+    max_dead_letters: Option<MaxDeadLetters>,
     /// Where the journal, the commits, the dead letters and the run records are kept.
     state: Option<StateSpec>,
     /// Where the rows come from.

@@ -293,7 +293,7 @@ fn check_llm(line: &str, expected: &str) {
 fn the_short_file_and_the_contracts_file_are_right() {
     let short = parse(SHORT, &[]).expect("is right");
     assert_eq!(short.name, "motions");
-    assert_eq!(short.max_dead_letters, None);
+    assert_eq!(short.max_dead_letters, MaxDeadLetters::Percent(50.0));
     assert_eq!(short.state.flush.to_string(), "2s");
     assert_eq!(short.stages.iter().map(|stage| stage.name.as_str()).collect::<Vec<_>>(), ["prompt-pack", "llm"]);
     assert_eq!(short.stages[1].config, json!({"model": "small"}));
@@ -306,7 +306,7 @@ fn the_short_file_and_the_contracts_file_are_right() {
     );
     let whole = format!("{CONTRACT}\n[models.gemma]\nprovider = \"openrouter\"\nmodel = \"google/gemma\"\n");
     let contract = parse(&whole, &[]).expect("is right");
-    assert_eq!(contract.max_dead_letters, Some(500));
+    assert_eq!(contract.max_dead_letters, MaxDeadLetters::Rows(500));
     assert_eq!(contract.providers["openrouter"].tpm, Some(2_000_000));
     assert_eq!(contract.models["mistral-small"].price.expect("has a price").cached_input, Some(0.015));
     assert_eq!(contract.stages.len(), 5);
@@ -638,7 +638,7 @@ context = 0
     assert_eq!(
         mistakes(text, &["sink.format=csv", "stages.lm.model=x"]),
         [
-            "2:20: wrong type for `max_dead_letters`: expected a whole number, found a string",
+            "2:20: `many` is not a valid `max_dead_letters` | for example `5%`",
             "3:1: missing key `key` in `source` | add `key = \"id\"`",
             "4:9: the environment variable `NOPE` is not set | `export NOPE=…`, or write `${NOPE:-default}`",
             "6:7: unknown stage `promptpack` | did you mean `prompt-pack`?",
@@ -941,4 +941,18 @@ proptest! {
         is_well_reported(&text, &[&setting]);
         is_well_reported(CONTRACT, &[&setting]);
     }
+}
+
+#[test]
+fn dead_letters_are_bounded_by_number_or_share() {
+    let most = |value: &str| parse(SHORT, &[&format!("max_dead_letters={value}")]).map(|pipeline| pipeline.max_dead_letters);
+    assert_eq!(most("0").expect("is right"), MaxDeadLetters::Rows(0));
+    assert_eq!(most("2.5%").expect("is right").to_string(), "2.5%");
+    for wrong in ["101%", "-1", "5 %", "%", "half"] {
+        assert!(most(wrong).is_err(), "{wrong}");
+    }
+    let allows = |value: &str, dead: u64, settled: u64| most(value).expect("is right").allows(dead, settled);
+    assert!(allows("3", 3, 3) && !allows("3", 4, 400));
+    assert!(allows("5%", 5, 100) && !allows("5%", 6, 100) && allows("0%", 0, 0) && !allows("0%", 1, 1_000));
+    assert!(allows("100%", 7, 7), "all of them may be");
 }

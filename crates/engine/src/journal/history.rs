@@ -20,8 +20,11 @@ use crate::storage::Folder;
 
 /// Segments that are read at once when a journal is opened: on S3 most of the time is waiting.
 const SEGMENTS_AT_ONCE: usize = 4;
-/// Attempts with other rows that are looked at for an answer to the same question: one usually has it.
+/// Attempts with other rows that are looked at for an answer to the same question, the latest ones: who has an answer asks no
+/// more, so the last one usually has it.
 const OF_OTHERS: usize = 8;
+/// What an attempt came to that a model has said something in.
+const SPOKEN: [&str; 4] = ["ok", "incomplete", "truncated", "malformed"];
 
 /// The sealed attempts of a pipeline.
 #[derive(Debug)]
@@ -32,7 +35,7 @@ pub(super) struct History {
     /// The segments with the number of their first attempt, in order.
     segments: Vec<(u32, Segment)>,
     attempts: u32,
-    /// The start of a question's fingerprint, and the attempt that asked it.
+    /// The start of a question's fingerprint, and the attempt in which a model has said something about it.
     by_question: Sorted<(u32, u32)>,
     /// The start of a key's hash, and the attempt that it was in.
     by_key: Sorted<(u32, u32)>,
@@ -45,8 +48,8 @@ pub(super) struct History {
 struct Scanned {
     spent: Money,
     attempts: u32,
-    /// Question, key, attempt.
-    rows: Vec<(u32, u32, u32)>,
+    /// Question, key, attempt; no question where nothing was said.
+    rows: Vec<(Option<u32>, u32, u32)>,
 }
 
 impl History {
@@ -72,7 +75,9 @@ impl History {
             self.attempts += scanned.attempts;
             self.segments.push((first, segment));
             for (question, key, attempt) in scanned.rows {
-                self.by_question.push((question, first + attempt))?;
+                if let Some(question) = question {
+                    self.by_question.push((question, first + attempt))?;
+                }
                 self.by_key.push((key, first + attempt))?;
             }
         }
@@ -205,26 +210,29 @@ async fn scan(folder: &Folder, segment: &Segment) -> Result<Scanned> {
             scanned.spent = scanned.spent.saturating_add(cost);
             let attempt = scanned.attempts;
             scanned.attempts += 1;
+            let status = segment::status(&batch, row)?;
             // A refusal by a limit says nothing about the rows.
-            if cost == Money::ZERO && limits.contains(&segment::status(&batch, row)?) {
+            if cost == Money::ZERO && limits.contains(&status) {
                 continue;
             }
+            let is_spoken = SPOKEN.contains(&status);
             for asked in asked.in_row(row) {
                 let (key, question) = asked?;
-                scanned.rows.push((of_question(question), of_key(key), attempt));
+                scanned.rows.push((is_spoken.then(|| of_question(question)), of_key(key), attempt));
             }
         }
     }
     Ok(scanned)
 }
 
-/// The attempts under a number, oldest first.
+/// The latest attempts under a number, oldest first.
 fn found(list: &Sorted<(u32, u32)>, number: u32, at_most: usize) -> Result<Vec<u32>> {
     let mut attempts = Vec::new();
     list.each((number, 0).place(), |(_, attempt)| {
         attempts.push(attempt);
-        if attempts.len() < at_most { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+        ControlFlow::Continue(())
     })?;
+    attempts.drain(..attempts.len().saturating_sub(at_most));
     Ok(attempts)
 }
 

@@ -76,6 +76,10 @@ pub(super) struct Asked {
     /// What went wrong with the call as a whole.
     pub(super) error: Option<(Class, String)>,
     pub(super) retry_after: Option<Duration>,
+    /// What its user can do about that, where it is known.
+    pub(super) hint: Option<String>,
+    /// Whether the server says, or shows, that it is away, so that no row is what it fails on.
+    pub(super) is_away: bool,
     /// Whether the answer was cut off or unreadable.
     pub(super) broken: bool,
     /// Whether it was cut off, and not by the bound that the request states.
@@ -246,7 +250,18 @@ fn answered(
     };
     let within = u64::from(request.max_tokens.unwrap_or(u32::MAX)) * 95 / 100;
     let cut_off_at = Some(usage.output_tokens).filter(|tokens| truncated && *tokens < within);
-    Asked { attempt, verdicts, error: None, retry_after: None, broken: is_cut || !whole, cut_off_at, bad_rows, spent: Money::ZERO }
+    Asked {
+        attempt,
+        verdicts,
+        error: None,
+        retry_after: None,
+        hint: None,
+        is_away: false,
+        broken: is_cut || !whole,
+        cut_off_at,
+        bad_rows,
+        spent: Money::ZERO,
+    }
 }
 
 fn failed(model: &Model, request: &Request, error: CallError, begun: Begun) -> Asked {
@@ -281,6 +296,9 @@ fn failed(model: &Model, request: &Request, error: CallError, begun: Begun) -> A
         verdicts: vec![Err(fault); rows],
         error: Some((error.class, error.message)),
         retry_after: error.retry_after,
+        hint: error.hint,
+        // A server that fails inside says 500; what stands before it, or no server at all, says anything else.
+        is_away: error.class == Class::Overloaded && error.status != Some(500),
         broken: error.class == Class::Malformed,
         cut_off_at: None,
         bad_rows: if error.class == Class::Malformed { rows } else { 0 },

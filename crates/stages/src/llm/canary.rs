@@ -12,6 +12,7 @@ use serde_json::Value;
 
 use super::ask::{Asked, prompt_bytes};
 use super::desk::Desk;
+use super::retry::Met;
 use super::row::{Answer, Fault, Row};
 
 /// A row that has been asked in a pack and is to be asked alone.
@@ -51,12 +52,16 @@ impl Canary {
 
 impl Desk {
     /// Asks the next canary alone. Where the budget has no room for it, it is let go: no row is to be lost for a check.
-    pub(super) fn launch_canary(&mut self) -> Result<bool> {
-        let Some(model) = self.canaries.front().map(|canary| canary.model).filter(|model| !self.is_full(*model)) else { return Ok(false) };
-        let Some(pass) = self.enter(model, self.expected_load(model, 1)) else { return Ok(false) };
-        let Some(canary) = self.canaries.pop_front() else { return Ok(false) };
+    pub(super) fn launch_canary(&mut self) -> bool {
+        let Some(model) = self.canaries.front().map(|canary| canary.model).filter(|model| !self.is_full(*model)) else { return false };
+        let Some(pass) = self.enter(model, self.expected_load(model, 1)) else { return false };
+        let Some(canary) = self.canaries.pop_front() else { return false };
         let pack = vec![canary.alone()];
-        let request = self.request(model, &pack)?;
+        let Ok(request) = self.request(model, &pack) else {
+            pass.withdraw();
+            self.let_go(canary);
+            return true;
+        };
         let bytes = prompt_bytes(&request);
         match self.reserve(model, &request, bytes) {
             Some(reservation) => self.send(model, 0, pack, Some(canary), request, bytes, reservation, pass),
@@ -65,7 +70,7 @@ impl Desk {
                 self.let_go(canary);
             }
         }
-        Ok(true)
+        true
     }
 
     /// Sets what a canary was told alone beside what came of its pack.
@@ -90,7 +95,7 @@ impl Desk {
         let Canary { row, model, place, packed } = canary;
         match packed {
             Ok(answer) => self.finish(row, model, Ok(answer)),
-            Err(fault) => self.again(row, place.1, fault, None, None),
+            Err(fault) => self.again(row, fault, Met::answer(place.1), 0),
         }
     }
 

@@ -11,7 +11,7 @@ use std::time::Duration;
 use arrow::array::RecordBatch;
 use futures::stream::{self, BoxStream};
 use futures::{StreamExt, TryStreamExt};
-use promptmill_core::{BatchStream, Error, Fingerprint, Result, StageContext, StopReason};
+use promptmill_core::{BatchStream, Error, Fingerprint, Result, StageContext, StopReason, Trouble};
 use promptmill_llm::lane::Bounds;
 use promptmill_llm::lane::rows::{PackResult, Rows};
 use promptmill_llm::{Budget, Class, Model, Models};
@@ -24,20 +24,21 @@ use tokio::time::Instant;
 use super::Llm;
 use super::ask::Asked;
 use super::canary::Canary;
-use super::intake::Asking;
+use super::held::Held;
+use super::intake::{Asking, TEMPLATE};
 use super::launch::Flying;
 use super::queue::Queue;
 use super::race::{Finished, Races};
+use super::retry::{self, Left, Met, Next, Tried, is_of_the_service};
 use super::row::{Answer, Done, Fault, Row, to_batch};
+use super::standing::Standing;
 
 /// Rows that leave together, at the most …
 const OUTPUT_ROWS: usize = 1024;
 /// … and how long an answered row waits for others.
 const OUTPUT_WAIT: Duration = Duration::from_millis(200);
-/// Malformed requests in a row, without a success, after which the mistake is ours and not a row's.
-const BAD_REQUESTS: u32 = 3;
-/// A provider without capacity does not have it back at once.
-const NO_CAPACITY_PAUSE: Duration = Duration::from_secs(5);
+/// Rows given up without a single answer, after which a run stops to spend; so many more if an earlier run had answers.
+const HOPELESS: (usize, usize) = (30, 200);
 /// Backoff after a fault, and after a refusal that names no time: doubled per try up to the second.
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(30));
 
@@ -90,7 +91,14 @@ pub(super) struct Desk {
     pub(super) dice: StdRng,
     /// When a lane lets the next request leave, where it says so.
     pub(super) again_at: Option<Instant>,
-    pub(super) bad_requests: u32,
+    /// What is known of each model of the chain.
+    pub(super) standings: Vec<Standing>,
+    /// The rows that are here.
+    pub(super) held: Held,
+    /// Rows that were answered; whether any was, the journal included; and how many were given up before the first.
+    pub(super) answered_rows: u64,
+    pub(super) has_worked: bool,
+    given_up: usize,
     /// Known from the first batch on.
     pub(super) asking: Option<Asking>,
 }
@@ -112,6 +120,7 @@ impl Desk {
         let spent = context.journal.spent();
         Ok(Self {
             queues: models.iter().map(|_| Queue::default()).collect(),
+            standings: models.iter().map(|_| Standing::default()).collect(),
             sizes: Vec::new(),
             budget: context.extensions.get_or_init(|| Budget::new(context.budget, spent)),
             counter: context.extensions.get_or_init(Counter::default),
@@ -130,18 +139,23 @@ impl Desk {
             done_since: None,
             input_open: true,
             again_at: None,
-            bad_requests: 0,
+            held: Held::default(),
+            answered_rows: 0,
+            has_worked: false,
+            given_up: 0,
             asking: None,
         })
     }
 
     async fn run(mut self, mut input: BatchStream, output: &mpsc::Sender<Result<RecordBatch>>) -> Result<()> {
+        // Whatever goes wrong, what is in flight has been paid for: it lands first.
+        let mut failed: Option<Error> = None;
         loop {
-            let stopping = self.context.stop.is_requested() || output.is_closed();
+            let stopping = failed.is_some() || self.context.stop.is_requested() || output.is_closed();
             if stopping {
                 std::mem::take(&mut self.canaries).into_iter().for_each(|canary| self.let_go(canary));
             } else {
-                self.launch()?;
+                self.launch();
             }
             let flush_at = self.done_since.map(|since| since + OUTPUT_WAIT);
             if self.done.len() >= OUTPUT_ROWS || flush_at.is_some_and(|at| at <= Instant::now()) {
@@ -152,7 +166,7 @@ impl Desk {
             if idle && (stopping || (!self.input_open && self.canaries.is_empty() && self.queues.iter().all(Queue::is_empty))) {
                 break;
             }
-            let wants_rows = self.input_open && !stopping && self.queues[0].fresh() < self.rows_wanted();
+            let wants_rows = !stopping && self.wants_rows();
             let wake_at = [flush_at, self.again_at.filter(|_| !stopping), self.queues.iter().filter_map(Queue::next_wake).min()]
                 .into_iter()
                 .flatten()
@@ -163,27 +177,38 @@ impl Desk {
                 biased;
                 () = self.context.stop.requested(), if !stopping => {}
                 Some(landing) = self.in_flight.join_next(), if !idle => {
-                    self.land(landing)?;
-                    while let Some(landing) = self.in_flight.try_join_next() {
-                        self.land(landing)?;
+                    let mut next = Some(landing);
+                    while let Some(landing) = next {
+                        if let Err(error) = self.land(landing) {
+                            failed.get_or_insert(error);
+                        }
+                        next = self.in_flight.try_join_next();
                     }
                 }
-                batch = input.try_next(), if wants_rows => match batch? {
-                    Some(batch) => self.arrive(&batch).await?,
-                    None => self.input_open = false,
+                batch = input.try_next(), if wants_rows => match batch {
+                    Ok(Some(batch)) => {
+                        if let Err(error) = self.arrive(&batch).await {
+                            failed.get_or_insert(error);
+                        }
+                    }
+                    Ok(None) => self.input_open = false,
+                    Err(error) => {
+                        failed.get_or_insert(error);
+                    }
                 },
                 () = tokio::time::sleep_until(wake_at.unwrap_or_else(Instant::now)), if wake_at.is_some() => {}
                 // Somebody else's request has landed in a lane that we share.
                 () = self.models[0].gate.landed(), if idle && !stopping => {}
             }
         }
-        self.flush(output).await
+        self.flush(output).await?;
+        failed.map_or(Ok(()), Err)
     }
 
     fn land(&mut self, landing: Result<Landing, JoinError>) -> Result<()> {
         let Landing { number, asked } = landing.map_err(|error| Error::failed("a request ended in a panic").because(error))?;
         let asked = asked?;
-        let Some(Flying { model, size, rows, canary, .. }) = self.flying.remove(&number) else {
+        let Some(Flying { model, size, rows, canary, answers, .. }) = self.flying.remove(&number) else {
             return Err(Error::failed("a response came to a request that was never sent"));
         };
         let class = asked.error.as_ref().map(|(class, _)| *class);
@@ -206,24 +231,12 @@ impl Desk {
         if let (None, false, Some(usage)) = (class, asked.broken, asked.attempt.usage) {
             self.sizes[model].whole(usage.output_tokens);
         }
-        match &asked.error {
-            Some((class, message)) if class.is_fatal() => {
-                self.context.stop.request(StopReason::Fatal { message: self.fatal(model, message), hint: self.fatal_hint(model, *class) });
-            }
-            Some((Class::BadRequest, message)) => {
-                self.bad_requests += 1;
-                if self.bad_requests >= BAD_REQUESTS {
-                    let hint = "see `promptmill sql PIPELINE \"SELECT error, raw_response FROM attempts\"`; a model that takes no schema needs `structured = \"json_object\"` or \"text\"";
-                    self.context.stop.request(StopReason::Fatal { message: self.fatal(model, message), hint: Some(hint.to_owned()) });
-                }
-            }
-            None => self.bad_requests = 0,
-            Some(_) => {}
-        }
+        self.judge_model(model, &rows, &asked);
         if let Some(canary) = canary {
             return self.land_canary(canary, &asked);
         }
-        let pack = rows.len();
+        let (pack, retry_after, is_away) = (rows.len(), asked.retry_after, asked.is_away);
+        let met = move |fault: &Fault| Met { class, pack, retry: fault.retry, retry_after, is_away };
         for (position, (mut row, verdict)) in rows.into_iter().zip(asked.verdicts).enumerate() {
             let is_limit = class.is_some_and(Class::is_limit);
             if row.racing {
@@ -232,7 +245,8 @@ impl Desk {
                     Some(Finished { row, answer: Some((model, answer)) }) => self.finish(row, model, Ok(answer)),
                     Some(Finished { row, answer: None }) => {
                         let fault = verdict.err().unwrap_or_else(|| Fault::new("superseded", "no request about it was answered"));
-                        self.again(row, pack, fault, class, asked.retry_after);
+                        let met = met(&fault);
+                        self.again(row, fault, met, answers);
                     }
                 }
                 continue;
@@ -244,7 +258,10 @@ impl Desk {
             }
             match verdict {
                 Ok(answer) => self.finish(row, model, Ok(answer)),
-                Err(fault) => self.again(row, pack, fault, class, asked.retry_after),
+                Err(fault) => {
+                    let met = met(&fault);
+                    self.again(row, fault, met, answers);
+                }
             }
         }
         self.give_up_the_late();
@@ -265,63 +282,61 @@ impl Desk {
         }
     }
 
-    /// What becomes of a row that got no answer.
-    pub(super) fn again(&mut self, mut row: Row, pack: usize, fault: Fault, class: Option<Class>, retry_after: Option<Duration>) {
+    /// Takes note of what a model does, and ends the run where no retry and no other model can help.
+    fn judge_model(&mut self, model: usize, rows: &[Row], asked: &Asked) {
+        let now = Instant::now();
+        let Some((class, message)) = &asked.error else {
+            self.standings[model].answered();
+            self.context.meter.set_trouble(None);
+            return;
+        };
+        self.standings[model].failed(*class, message, now);
+        let (name, what) = (&self.models[model].name, format!("{}: {message}", class.name()));
+        let until = asked.retry_after.map(|wait| (now + wait).into_std());
+        if is_of_the_service(*class) {
+            self.context.meter.set_trouble(Some(Trouble { model: name.to_string(), what, since: std::time::Instant::now(), until }));
+        }
+        let is_bad_form = *class == Class::BadRequest && rows.len() == 1 && {
+            let is_last = self.left(model) != Left::Fresh;
+            rows.first().is_some_and(|row| self.standings[model].bad_request(row.question, is_last))
+        };
+        if is_bad_form {
+            self.standings[model].leave(message);
+        }
+        let is_over = |standing: &Standing| standing.is_gone() || standing.is_out_of_reach(now);
+        if class.is_fatal() && *class != Class::ModelMissing || self.standings.iter().all(is_over) {
+            let hint = asked.hint.clone().or_else(|| self.fatal_hint(model, *class));
+            self.context.stop.request(StopReason::Fatal { message: self.fatal(model, message), hint });
+        }
+    }
+
+    /// What becomes of a row that got no answer; see [`retry`].
+    pub(super) fn again(&mut self, mut row: Row, fault: Fault, met: Met, answers: u64) {
         let now = Instant::now();
         row.rejections.note(&fault);
-        match class {
-            Some(class) if class.is_fatal() => return self.queues[row.model].push_again(row),
-            Some(class) if class.is_limit() => {
-                let least = if class == Class::NoCapacity { NO_CAPACITY_PAUSE } else { Duration::ZERO };
-                let wait = retry_after.unwrap_or_else(|| self.backoff(0)).max(least);
-                return self.queues[row.model].sleep(row, now + wait);
-            }
-            Some(class) if class.wants_split() && pack > 1 => {
-                row.cap = pack / 2;
-                row.fault = Some(fault);
-                return self.queues[row.model].push_again(row);
-            }
-            // A model that refuses may change its mind, once; a length does not.
-            Some(Class::Filtered) => row.tries += self.stage.attempts.div_ceil(2),
-            Some(class) if class.wants_split() => row.tries = self.stage.attempts,
-            // While the server is down, no row is to blame.
-            Some(Class::Unreachable | Class::Overloaded | Class::Timeout) if self.models[row.model].gate.reading().down => {
-                let wait = self.backoff(row.tries);
-                row.fault = Some(fault);
-                return self.queues[row.model].sleep(row, now + wait);
-            }
-            _ => row.tries += 1,
+        let others = self.others(&row, met.class, answers, now);
+        let (tried, next) = retry::next(row.tried, met, others, self.stage.attempts);
+        row.tried = Tried { seen: Some(self.standings[row.model].answers), ..tried };
+        // What the model said last stays with the row, also when later tries bring nothing.
+        let text = fault.text.clone().or_else(|| row.fault.take().and_then(|earlier| earlier.text));
+        row.fault = Some(Fault { text, ..fault });
+        if matches!(self.context.stop.reason(), Some(StopReason::Fatal { .. })) && met.class.is_some() {
+            // The run ends, and no row is to blame for that.
+            return self.queues[row.model].push_again(row);
         }
-        let retry = fault.retry;
-        row.fault = Some(Fault { text: fault.text.clone().or_else(|| row.fault.take().and_then(|earlier| earlier.text)), ..fault.clone() });
-        if !retry {
-            let model = row.model;
-            let fault = row.fault.take().unwrap_or(fault);
-            return self.finish(row, model, Err(fault));
-        }
-        if row.tries >= self.stage.attempts {
-            if row.model + 1 == self.models.len() {
-                let model = row.model;
-                let fault = row.fault.take().unwrap_or(fault);
-                return self.finish(row, model, Err(fault));
-            }
-            row.model += 1;
-            row.tries = 0;
-            row.cap = usize::MAX;
-            return self.queues[row.model].push_back(row);
-        }
-        // Twice is no accident: from then on in smaller company, and alone the last time.
-        if row.tries + 1 == self.stage.attempts {
-            row.cap = 1;
-        } else if row.tries > 1 && !matches!(class, Some(Class::Unreachable | Class::Overloaded | Class::Timeout)) {
-            row.cap = (pack / 2).max(1);
-        }
-        match class {
-            Some(Class::Unreachable | Class::Overloaded | Class::Timeout) => {
-                let wait = self.backoff(row.tries);
+        match next {
+            Next::Now | Next::Split => self.queues[row.model].push_again(row),
+            Next::Backoff(doublings) => {
+                let wait = self.backoff(doublings);
                 self.queues[row.model].sleep(row, now + wait);
             }
-            _ => self.queues[row.model].push_again(row),
+            Next::Sleep(wait) => self.queues[row.model].sleep(row, now + wait),
+            Next::NextModel => self.hand_on(row, true, now),
+            Next::PassOver => self.hand_on(row, false, now),
+            Next::Dead => {
+                let (model, fault) = (row.model, row.fault.take());
+                self.finish(row, model, Err(fault.unwrap_or_else(|| Fault::new("failed", "no reason is known"))));
+            }
         }
     }
 
@@ -335,9 +350,17 @@ impl Desk {
     pub(super) fn finish(&mut self, row: Row, model: usize, result: Result<Answer, Fault>) {
         let others = self.asking_now.remove(&row.question).unwrap_or_default();
         let count = 1 + others.len() as u64;
+        [&row].into_iter().chain(&others).for_each(|row| self.held.remove(row));
         match &result {
-            Ok(_) => self.context.meter.add(|meter| &meter.answered, count),
-            Err(_) => self.context.meter.add(|meter| &meter.dead_letters, count),
+            Ok(_) => {
+                self.context.meter.add(|meter| &meter.answered, count);
+                self.answered_rows += count;
+                self.has_worked = true;
+            }
+            Err(fault) => {
+                self.context.meter.add(|meter| &meter.dead_letters, count);
+                self.give_up(model, fault, others.len() + 1);
+            }
         }
         self.done_since.get_or_insert_with(Instant::now);
         let name = &self.models[model].name;
@@ -345,6 +368,26 @@ impl Desk {
             self.done.push(Done { row: other, model: Arc::clone(name), result: result.clone() });
         }
         self.done.push(Done { row, model: Arc::clone(name), result });
+    }
+
+    /// Rows were given up. Where nothing usable has come back from the start, the run stops before it spends more.
+    fn give_up(&mut self, model: usize, fault: &Fault, rows: usize) {
+        if fault.reason == TEMPLATE || !self.context.asks {
+            return;
+        }
+        self.given_up += rows;
+        let (first, later) = HOPELESS;
+        let most = if self.context.answered.is_empty() { first } else { later };
+        if self.has_worked || self.given_up < most {
+            return;
+        }
+        let said = fault.text.as_deref().map(|text| format!("; it said: {}", shortened(text))).unwrap_or_default();
+        let message = format!(
+            "nothing usable came back: model `{}` was asked about {} rows, and none has an answer; the last one: {}: {}{said}",
+            self.models[model].name, self.given_up, fault.reason, fault.detail
+        );
+        let hint = "see `promptmill sql PIPELINE \"SELECT error, raw_response FROM attempts\"`; what was given up is in `dead_letters`, and `--retry-dead-letters` asks it again";
+        self.context.stop.request(StopReason::Fatal { message, hint: Some(hint.to_owned()) });
     }
 
     /// Hands the finished rows out.
@@ -374,7 +417,19 @@ impl Desk {
             (Class::Auth, None) => "name the variable that holds the key with `api_key_env`".to_owned(),
             (Class::ModelMissing, _) => format!("check `models.{}.model`", self.models[model].name),
             (Class::MoneyGone, _) => "add credit at the provider; what was paid is kept, and `run` carries on from there".to_owned(),
-            _ => format!("check what the key may do at {}", provider.base_url),
+            (Class::BadRequest, _) => "see `promptmill sql PIPELINE \"SELECT error, raw_response FROM attempts\"`; a model that takes no schema needs `structured = \"json_object\"` or \"text\"".to_owned(),
+            (Class::Unreachable, _) => format!("check `providers.{}.base_url`, and that the server is there", self.models[model].provider_name),
+            _ => format!("check what the key may do at `providers.{}.base_url`", self.models[model].provider_name),
         })
+    }
+}
+
+/// The beginning of what a model said, on one line.
+fn shortened(text: &str) -> String {
+    const CHARS: usize = 200;
+    let line = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    match line.char_indices().nth(CHARS) {
+        Some((end, _)) => format!("{}…", &line[..end]),
+        None => line,
     }
 }

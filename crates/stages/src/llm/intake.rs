@@ -3,7 +3,7 @@
 use std::collections::hash_map::Entry;
 use std::sync::Arc;
 
-use arrow::array::{AsArray, RecordBatch};
+use arrow::array::{Array, AsArray, RecordBatch};
 use arrow::datatypes::SchemaRef;
 use promptmill_core::{AnswerShape, Error, Fingerprint, Past, Result, Stage, columns};
 use promptmill_llm::Class;
@@ -11,13 +11,17 @@ use promptmill_llm::lane::rows::Rows;
 
 use super::ask::{Rules, judge_again};
 use super::desk::Desk;
+use super::held::Held;
 use super::packer::Prompt;
+use super::retry::Tried;
 use super::row::{Answer, Bill, Fault, Rejections, Row};
-use super::{Llm, pack_plan};
+use super::{Llm, of_items, pack_plan};
 use crate::prompt_pack::PackPlan;
 
 /// Rows taken in beyond those that could leave at once, so that a slot never waits for the source.
 const ROWS_AHEAD: usize = 1024;
+/// The reason of a row that a template cannot be rendered for.
+pub(super) const TEMPLATE: &str = "template";
 /// Weight of an item in the mean length of items.
 const ITEM_WEIGHT: f64 = 0.01;
 
@@ -41,8 +45,13 @@ impl Asking {
 }
 
 impl Desk {
+    /// Whether to read on: a slot must never wait for the source, and no more may wait than memory is meant for.
+    pub(super) fn wants_rows(&self) -> bool {
+        self.input_open && self.queues[0].fresh() < self.rows_wanted() && !self.held.is_full()
+    }
+
     /// Rows to have at hand: enough for every free slot, and some.
-    pub(super) fn rows_wanted(&self) -> usize {
+    fn rows_wanted(&self) -> usize {
         let (limit, in_flight) = self.models[0].gate.level();
         let size = self.sizes.first().map_or(1, Rows::now);
         (limit.saturating_sub(in_flight) + 1) * size + ROWS_AHEAD
@@ -59,14 +68,17 @@ impl Desk {
             let array = batch.column_by_name(name).and_then(|array| array.as_string_opt::<i32>());
             array.ok_or_else(|| Error::failed(format!("column `{name}` is not in the plan")))
         };
-        let (keys, items, errors) = (text(columns::KEY)?, text(columns::ITEM)?, text(columns::ITEM_ERROR)?);
+        let (keys, items) = (text(columns::KEY)?, text(columns::ITEM)?);
+        // Why a row has no item, where it has none.
+        let errors = batch.column_by_name(columns::ITEM_ERROR).and_then(|array| array.as_string_opt::<i32>());
         let questions = batch
             .column_by_name(columns::QUESTION)
             .and_then(|array| array.as_fixed_size_binary_opt())
             .ok_or_else(|| Error::failed(format!("column `{}` is not in the plan", columns::QUESTION)))?;
-        let is_kept = |index: &usize| ![columns::ITEM, columns::ITEM_ERROR].contains(&batch.schema_ref().field(*index).name().as_str());
-        let kept: Vec<usize> = (0..batch.num_columns()).filter(is_kept).collect();
+        let kept: Vec<usize> =
+            batch.schema().fields().iter().enumerate().filter(|(_, field)| !of_items(field.name())).map(|(index, _)| index).collect();
         let rest = Arc::new(batch.project(&kept)?);
+        let batch_bytes = Held::batch_bytes(&rest);
         let questions: Vec<Fingerprint> = questions
             .iter()
             .map(|question| question.and_then(|question| question.try_into().ok()).map(Fingerprint::from_bytes))
@@ -75,23 +87,28 @@ impl Desk {
         let rows: Vec<(&str, Fingerprint)> = questions.iter().enumerate().map(|(index, question)| (keys.value(index), *question)).collect();
         let pasts = self.context.journal.past(&rows).await?;
         for (index, (question, past)) in questions.into_iter().zip(pasts).enumerate() {
+            let item: Arc<str> = items.value(index).into();
             let mut row = Row {
+                bytes: Held::row_bytes(&item, batch_bytes),
                 batch: Arc::clone(&rest),
                 index,
                 key: keys.value(index).into(),
-                item: items.value(index).into(),
+                item,
                 question,
                 model: 0,
-                tries: 0,
-                cap: usize::MAX,
+                tried: Tried::NOTHING,
+                spent: Vec::new(),
                 bill: Bill::default(),
                 fault: None,
                 rejections: Rejections::default(),
                 racing: false,
             };
-            if !errors.value(index).is_empty() {
-                // There is nothing to ask about it.
-                self.finish(row, 0, Err(Fault::new("template", errors.value(index))));
+            self.held.add(&row);
+            if let Some(error) = errors.and_then(|errors| errors.is_valid(index).then(|| errors.value(index))) {
+                // It bears what was asked about it before; nothing can be asked now.
+                let _ = self.recall(&mut row, &past);
+                self.context.meter.reject(TEMPLATE);
+                self.finish(row, 0, Err(Fault { retry: false, ..Fault::new(TEMPLATE, error) }));
                 continue;
             }
             let weight = if self.item_bytes == 0.0 { 1.0 } else { ITEM_WEIGHT };
@@ -109,7 +126,7 @@ impl Desk {
     }
 
     /// A row that has to be asked waits for its turn; or for another row, if that asks the very same.
-    pub(super) fn wait(&mut self, row: Row) {
+    fn wait(&mut self, row: Row) {
         match self.asking_now.entry(row.question) {
             Entry::Occupied(mut others) => others.get_mut().push(row),
             Entry::Vacant(first) => {
@@ -121,18 +138,23 @@ impl Desk {
 
     /// Where nothing may be asked: a row that was settled by an answer which is turned away now has none any more. One
     /// that was never settled stays what it is.
-    pub(super) fn give_up_settled(&mut self, mut row: Row, past: &[Past]) -> Result<()> {
-        let Some(fault) = row.fault.take() else { return Ok(()) };
+    fn give_up_settled(&mut self, mut row: Row, past: &[Past]) -> Result<()> {
+        let Some(fault) = row.fault.take() else {
+            self.held.remove(&row);
+            return Ok(());
+        };
         if self.context.answered.contains(&row.key, row.question)? {
             let last = past.iter().rev().find_map(|past| self.models.iter().position(|model| *model.name == *past.attempt.begun.model));
             self.context.meter.reject(&fault.reason);
             self.finish(row, last.unwrap_or(0), Err(fault));
+        } else {
+            self.held.remove(&row);
         }
         Ok(())
     }
 
     /// Charges a row for what was asked about it earlier, and finds an answer that is acceptable now.
-    pub(super) fn recall(&self, row: &mut Row, past: &[Past]) -> Option<(usize, Answer)> {
+    fn recall(&self, row: &mut Row, past: &[Past]) -> Option<(usize, Answer)> {
         let asking = self.asking.as_ref()?;
         let prompt = match &asking.prompt {
             Prompt::Same(prompt) => Some(prompt.as_str()),

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
-use promptmill_core::{Begun, Result, StopReason};
+use promptmill_core::{Begun, Error, StopReason};
 use promptmill_llm::lane::{Load, Pass};
 use promptmill_llm::{Request, Reservation};
 use tokio::time::Instant;
@@ -12,7 +12,9 @@ use tokio::time::Instant;
 use super::ask::{Progress, Question, ask, counted_worst_case, now_micros, prompt_bytes, worst_case};
 use super::canary::Canary;
 use super::desk::{Desk, Landing};
-use super::row::Row;
+use super::intake::TEMPLATE;
+use super::packer::LONGEST_FOR_COMPANY;
+use super::row::{Fault, Row};
 
 /// Between two questions whether a request may leave, at the least: what timers can tell apart.
 const SHORTEST_WAIT: Duration = Duration::from_millis(1);
@@ -34,20 +36,25 @@ pub(super) struct Flying {
     /// The row as it was before, where this is about a canary.
     pub(super) canary: Option<Canary>,
     pub(super) progress: Arc<Progress>,
+    /// How many requests the model had answered when it left.
+    pub(super) answers: u64,
 }
 
 impl Desk {
     /// Lets every pack leave that can.
-    pub(super) fn launch(&mut self) -> Result<()> {
+    pub(super) fn launch(&mut self) {
         let now = Instant::now();
         self.again_at = None;
         // They go first: a row that waits for its canary is not handed out.
-        while self.launch_canary()? {}
+        while self.launch_canary() {}
         for model in 0..self.models.len() {
             self.queues[model].wake(now);
-            while self.launch_one(model)? {}
+            self.pass_over(model, now);
         }
-        self.hedge(now)
+        for model in 0..self.models.len() {
+            while self.launch_one(model) {}
+        }
+        self.hedge(now);
     }
 
     /// Whether there are as many requests as may be. Responses that wait for the disk hold no place at the provider, but
@@ -56,20 +63,30 @@ impl Desk {
         self.in_flight.len() >= TASKS_PER_PLACE * self.models[model].gate.level().0 + TASKS_AHEAD
     }
 
-    pub(super) fn launch_one(&mut self, model: usize) -> Result<bool> {
+    pub(super) fn launch_one(&mut self, model: usize) -> bool {
         if self.queues[model].awake() == 0 || self.is_full(model) {
-            return Ok(false);
+            return false;
         }
         let mut size = self.size(model);
         // The place comes first: a pack that cannot leave need not be made.
-        let Some(pass) = self.enter(model, self.expected_load(model, size)) else { return Ok(false) };
+        let Some(pass) = self.enter(model, self.expected_load(model, size)) else { return false };
         loop {
             let pack = self.take_pack(model, size);
             if pack.is_empty() {
                 pass.withdraw();
-                return Ok(false);
+                if let Some(since) = self.queues[model].fresh_since() {
+                    self.look_again_at(since + LONGEST_FOR_COMPANY);
+                }
+                return false;
             }
-            let request = self.request(model, &pack)?;
+            let request = match self.request(model, &pack) {
+                Ok(request) => request,
+                Err(error) => {
+                    pass.withdraw();
+                    self.cannot_be_asked(pack, &error);
+                    return true;
+                }
+            };
             let bytes = prompt_bytes(&request);
             let Some(reservation) = self.reserve(model, &request, bytes) else {
                 let rows = pack.len();
@@ -83,11 +100,11 @@ impl Desk {
                     self.context.stop.request(StopReason::Budget);
                 }
                 pass.withdraw();
-                return Ok(false);
+                return false;
             };
-            let usual = pack[0].cap == usize::MAX && 2 * pack.len() >= size;
+            let usual = pack[0].tried.cap == usize::MAX && 2 * pack.len() >= size;
             self.send(model, if usual { size } else { 0 }, pack, None, request, bytes, reservation, pass);
-            return Ok(true);
+            return true;
         }
     }
 
@@ -102,13 +119,37 @@ impl Desk {
     /// A place in the model's lane; if there is none now, takes note of when to ask again.
     pub(super) fn enter(&mut self, model: usize, load: Load) -> Option<Pass> {
         match self.models[model].gate.enter(load) {
-            Ok(pass) => Some(pass),
+            Ok(pass) => {
+                self.standings[model].blocked_until = None;
+                Some(pass)
+            }
             Err(again) => {
                 // The lane counts in floats: a moment that it names may come out as the present one, for ever on a
                 // clock that moves only when nothing else is left to do.
                 let again = again.max(Instant::now() + SHORTEST_WAIT);
-                self.again_at = Some(self.again_at.map_or(again, |at| at.min(again)));
+                self.standings[model].blocked_until = Some(again);
+                self.look_again_at(again);
                 None
+            }
+        }
+    }
+
+    /// Takes note that something may be done then.
+    pub(super) fn look_again_at(&mut self, at: Instant) {
+        self.again_at = Some(self.again_at.map_or(at, |again| again.min(at)));
+    }
+
+    /// The prompt cannot be rendered for these rows: halved, until it is known for which.
+    fn cannot_be_asked(&mut self, pack: Vec<Row>, error: &Error) {
+        let rows = pack.len();
+        for mut row in pack {
+            if rows > 1 {
+                row.tried.cap = rows / 2;
+                self.queues[row.model].push_again(row);
+            } else {
+                self.context.meter.reject(TEMPLATE);
+                let model = row.model;
+                self.finish(row, model, Err(Fault { retry: false, ..Fault::new(TEMPLATE, &error.to_string()) }));
             }
         }
     }
@@ -142,14 +183,14 @@ impl Desk {
         let meter = &self.context.meter;
         meter.add(|meter| &meter.sent, 1);
         meter.add(|meter| &meter.rows_sent, pack.len() as u64);
-        meter.add(|meter| &meter.retried, u64::from(pack.iter().any(|row| row.tries > 0 || row.model > 0)));
+        meter.add(|meter| &meter.retried, u64::from(pack.iter().any(|row| row.tried.tries > 0 || row.model > 0)));
         meter.set_reserved(self.budget.reserved());
         meter.set_limit(self.models[model].gate.level().0 as u64);
         let question = Question {
             model: Arc::clone(&self.models[model]),
             meter: Arc::clone(meter),
             rows_in_force: self.sizes[model].now(),
-            tries: pack.iter().map(|row| row.tries).max().unwrap_or(0),
+            tries: pack.iter().map(|row| row.tried.tries).max().unwrap_or(0),
             request,
             prompt_bytes,
             begun,
@@ -162,7 +203,8 @@ impl Desk {
         };
         // A canary that is late holds up its own row alone.
         let hedged = canary.is_some();
-        self.flying.insert(number, Flying { model, size, rows: pack, output, hedged, canary, progress });
+        self.flying
+            .insert(number, Flying { model, size, rows: pack, output, hedged, canary, progress, answers: self.standings[model].answers });
         self.in_flight.spawn(async move { Landing { number, asked: ask(question).await } });
     }
 }

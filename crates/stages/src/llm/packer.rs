@@ -1,14 +1,17 @@
 //! Makes packs: which rows share a request, and what it says.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use minijinja::value::Value;
 use minijinja::{Environment, context};
 use promptmill_core::{Error, Result};
 use promptmill_llm::lane::Load;
 use promptmill_llm::{Item, Request, Tokens, row_id};
+use tokio::time::Instant;
 
 use super::desk::Desk;
+use super::queue::Order;
 use super::row::Row;
 use crate::prompt_pack::environment;
 
@@ -24,6 +27,8 @@ const USE_OF_CONTEXT: f64 = 0.9;
 const NEAR: f64 = 0.7;
 /// Of the tokens of a minute: a larger request would hold up all others.
 const USE_OF_MINUTE: f64 = 0.25;
+/// Rows that are too few for a whole pack wait for others no longer than this.
+pub(super) const LONGEST_FOR_COMPANY: Duration = Duration::from_secs(10);
 
 impl Desk {
     /// Rows for the next pack. At the end of the input the last rows are spread over all free slots.
@@ -46,6 +51,23 @@ impl Desk {
         Load { tokens: tokens.of_prompt(prompt) + output, output }
     }
 
+    /// Whether a pack leaves although it could have more rows: because none are to come, there is no room for them, or it has
+    /// waited for them long enough.
+    fn is_last_company(&self, model: usize) -> bool {
+        let waited = |since: Instant| since.elapsed() >= LONGEST_FOR_COMPANY;
+        !self.input_open || self.held.is_full() || self.queues[model].fresh_since().is_some_and(waited)
+    }
+
+    /// Who goes first.
+    fn order(&self, model: usize) -> Order {
+        let standing = &self.standings[model];
+        if standing.doubts_the_form() || self.models[model].gate.reading().down {
+            Order::UnfailedFirst(standing.answers)
+        } else {
+            Order::Usual
+        }
+    }
+
     /// Takes the next pack: rows until their tokens are what so many usual rows have.
     pub(super) fn take_pack(&mut self, model: usize, size: usize) -> Vec<Row> {
         let (tokens, name) = (&self.models[model].tokens, Arc::clone(&self.models[model].model));
@@ -56,13 +78,15 @@ impl Desk {
         let target = (size as f64 * (self.item_bytes + AROUND_ITEM as f64)) as usize;
         let most = if rows.is_fixed() { size } else { (2 * size).min(rows.most()) };
         let (mut used, mut bytes) = (tokens.of_prompt(PROMPT_BYTES) + ENVELOPE_TOKENS as u64, 0);
-        let partly = !self.input_open;
-        self.queues[model].take(size, most, partly, |row| {
+        let order = self.order(model);
+        let partly = self.is_last_company(model);
+        let per_name = |row: &Row| Tokens::counted(&name, &row.item);
+        self.queues[model].take(order, (size, most), partly, |row| {
             let weight = row.item.len() + AROUND_ITEM;
             bytes += weight;
             // Near the end of the context an estimate is not enough, where there is better.
             let near = used as f64 > NEAR * context as f64;
-            let counted = near.then(|| Tokens::counted(&name, &row.item)).flatten().map(|counted| counted + AROUND_ITEM as u64 / 2);
+            let counted = near.then(|| per_name(row)).flatten().map(|counted| counted + AROUND_ITEM as u64 / 2);
             // Why a row is asked again takes room, but makes it no more than one row to answer.
             let told = row.rejections.words().map_or(0, |words| tokens.of_prompt(words.len() + AROUND_ITEM));
             used += per_row + told + counted.unwrap_or_else(|| tokens.of_prompt(weight));

@@ -94,9 +94,9 @@ impl Races {
 
 impl Desk {
     /// At the end, when slots are free and nothing waits: asks again what is late, in smaller parts.
-    pub(super) fn hedge(&mut self, now: Instant) -> Result<()> {
+    pub(super) fn hedge(&mut self, now: Instant) {
         if self.input_open || self.flying.is_empty() || !self.queues.iter().all(Queue::is_empty) {
-            return Ok(());
+            return;
         }
         let allowed = (self.stage.hedge * self.context.meter.rows_sent.load(Relaxed) as f64) as usize;
         let open: usize = self.flying.values().filter(|flying| !flying.hedged).map(|flying| flying.rows.len()).sum();
@@ -114,8 +114,7 @@ impl Desk {
             }
         }
         if unseen {
-            let at = now + UNTIL_IT_HAS_LEFT;
-            self.again_at = Some(self.again_at.map_or(at, |again| again.min(at)));
+            self.look_again_at(now + UNTIL_IT_HAS_LEFT);
         }
         late.sort_unstable();
         for (at, number) in late {
@@ -123,7 +122,7 @@ impl Desk {
                 break;
             }
             if at > now {
-                self.again_at = Some(self.again_at.map_or(at, |again| again.min(at)));
+                self.look_again_at(at);
                 break;
             }
             let model = self.flying[&number].model;
@@ -131,14 +130,13 @@ impl Desk {
             if limit <= in_flight || !self.models[model].gate.is_calm() {
                 break;
             }
-            self.ask_again(number, limit - in_flight)?;
+            self.ask_again(number, limit - in_flight);
         }
-        Ok(())
     }
 
     /// Asks about the rows of a late request once more, in as many parts as there are free slots.
-    pub(super) fn ask_again(&mut self, number: u64, free: usize) -> Result<()> {
-        let Some(flying) = self.flying.get_mut(&number) else { return Ok(()) };
+    pub(super) fn ask_again(&mut self, number: u64, free: usize) {
+        let Some(flying) = self.flying.get_mut(&number) else { return };
         flying.hedged = true;
         let model = flying.model;
         let parts = flying.rows.len().div_ceil(HEDGE_ROWS).min(free).max(1);
@@ -148,7 +146,10 @@ impl Desk {
             let end = (begin + size).min(self.flying[&number].rows.len());
             let Some(pass) = self.enter(model, self.expected_load(model, end - begin)) else { break };
             let pack = self.flying[&number].rows[begin..end].to_vec();
-            let request = self.request(model, &pack)?;
+            let Ok(request) = self.request(model, &pack) else {
+                pass.withdraw();
+                break;
+            };
             let bytes = prompt_bytes(&request);
             let Some(reservation) = self.reserve(model, &request, bytes) else {
                 pass.withdraw();
@@ -162,7 +163,6 @@ impl Desk {
             self.send(model, 0, pack, None, request, bytes, reservation, pass);
             begin = end;
         }
-        Ok(())
     }
 
     /// When every row has its answer and only the cost of late requests is unknown, nobody waits for them.

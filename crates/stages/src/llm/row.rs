@@ -8,6 +8,7 @@ use arrow::datatypes::SchemaRef;
 use promptmill_core::{AnswerShape, Attempt, FieldType, Fingerprint, Result, RowId, share};
 use serde_json::Value;
 
+use super::retry::Tried;
 use super::typed::array_of;
 
 /// A row that waits for its answer.
@@ -21,10 +22,12 @@ pub(super) struct Row {
     pub(super) question: Fingerprint,
     /// The model of the chain whose turn it is.
     pub(super) model: usize,
-    /// Failed tries with that model.
-    pub(super) tries: u32,
-    /// The most rows that may share its next request: halved by every failure, so that it ends alone.
-    pub(super) cap: usize,
+    /// What it has been through with that model.
+    pub(super) tried: Tried,
+    /// Models of the chain that have had their chance.
+    pub(super) spent: Vec<usize>,
+    /// Bytes that it takes while it waits, its share of the batch included.
+    pub(super) bytes: usize,
     pub(super) bill: Bill,
     /// Why the last try failed.
     pub(super) fault: Option<Fault>,

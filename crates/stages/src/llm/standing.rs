@@ -1,0 +1,128 @@
+//! What this run knows of each model of the chain: whether it answers, and if not, since when and how it fails.
+
+use std::collections::HashSet;
+use std::time::Duration;
+
+use promptmill_core::Fingerprint;
+use promptmill_llm::Class;
+use tokio::time::Instant;
+
+use super::retry::{SILENT_AT_MOST, UNREACHABLE_AT_MOST};
+
+/// Failures in a row that show more than bad luck.
+const FAILURES: u32 = 3;
+/// Failures in a row to reach a service that has never been reached.
+const UNREACHABLE: u32 = 4;
+/// Different rows that were turned away alone for the form of the request, before anything was answered: with so many of
+/// them it is the form. A few less will do if no others are left.
+const BAD_REQUESTS: (usize, usize) = (8, 3);
+
+/// A model of the chain, as this run has met it.
+#[derive(Debug, Default)]
+pub(super) struct Standing {
+    /// Requests that it has answered.
+    pub(super) answers: u64,
+    trouble: Option<Trouble>,
+    /// Why it is not asked any more.
+    gone: Option<String>,
+    missing_in_a_row: u32,
+    bad_requests: HashSet<Fingerprint>,
+    /// Until when its lane lets nothing leave.
+    pub(super) blocked_until: Option<Instant>,
+}
+
+/// What has happened since the last answer.
+#[derive(Clone, Copy, Debug)]
+struct Trouble {
+    since: Instant,
+    failures: u32,
+    unreachable: u32,
+}
+
+impl Standing {
+    /// A request was answered.
+    pub(super) fn answered(&mut self) {
+        self.answers += 1;
+        self.trouble = None;
+        self.missing_in_a_row = 0;
+        self.bad_requests = HashSet::new();
+    }
+
+    /// A request was refused or failed.
+    pub(super) fn failed(&mut self, class: Class, message: &str, now: Instant) {
+        if class == Class::ModelMissing {
+            self.missing_in_a_row += 1;
+            // What has answered may be missing for a moment, while a service is moved.
+            if self.answers == 0 || self.missing_in_a_row >= FAILURES {
+                self.leave(message);
+            }
+            return;
+        }
+        if class.is_limit() || matches!(class, Class::Unreachable | Class::Overloaded | Class::Timeout) {
+            let trouble = self.trouble.get_or_insert(Trouble { since: now, failures: 0, unreachable: 0 });
+            trouble.failures += 1;
+            trouble.unreachable = if class == Class::Unreachable { trouble.unreachable + 1 } else { 0 };
+        }
+    }
+
+    /// A row was turned away alone for the form of the request. Returns whether that is the form's fault; `is_last` if no
+    /// rows are left but those that were.
+    pub(super) fn bad_request(&mut self, question: Fingerprint, is_last: bool) -> bool {
+        let (many, some) = BAD_REQUESTS;
+        if self.answers > 0 {
+            return false;
+        }
+        self.bad_requests.insert(question);
+        self.bad_requests.len() >= many || (is_last && self.bad_requests.len() >= some)
+    }
+
+    /// Whether so many rows were turned away for their form that rows from elsewhere are to be tried.
+    pub(super) fn doubts_the_form(&self) -> bool {
+        self.bad_requests.len() >= BAD_REQUESTS.1
+    }
+
+    /// It is not asked any more.
+    pub(super) fn leave(&mut self, why: &str) {
+        self.gone.get_or_insert_with(|| why.to_owned());
+    }
+
+    /// Whether something went wrong since its last answer.
+    pub(super) fn is_in_trouble(&self) -> bool {
+        self.trouble.is_some()
+    }
+
+    /// Why it is not asked any more.
+    pub(super) fn why_gone(&self) -> Option<&str> {
+        self.gone.as_deref()
+    }
+
+    /// Whether it is not asked any more.
+    pub(super) fn is_gone(&self) -> bool {
+        self.gone.is_some()
+    }
+
+    /// How long there has been trouble and no answer.
+    pub(super) fn silent_for(&self, now: Instant) -> Duration {
+        self.trouble.map_or(Duration::ZERO, |trouble| now - trouble.since)
+    }
+
+    /// Whether the service has never been reached, and that is no accident.
+    pub(super) fn is_out_of_reach(&self, now: Instant) -> bool {
+        let is_long = |trouble: Trouble| trouble.unreachable >= UNREACHABLE && now - trouble.since >= UNREACHABLE_AT_MOST;
+        self.answers == 0 && self.trouble.is_some_and(is_long)
+    }
+
+    /// Whether others should take its place. `is_idle` if nothing is under way to it that may yet be answered.
+    pub(super) fn is_silent(&self, now: Instant, is_idle: bool) -> bool {
+        let Some(trouble) = self.trouble else { return false };
+        let is_blocked = self.blocked_until.is_some_and(|until| until > now + SILENT_AT_MOST);
+        let is_long = now - trouble.since >= SILENT_AT_MOST && trouble.failures >= FAILURES && is_idle;
+        is_blocked || is_long || self.is_out_of_reach(now)
+    }
+
+    /// When it will be, if nothing is answered until then.
+    pub(super) fn silent_at(&self) -> Option<Instant> {
+        self.trouble
+            .map(|trouble| trouble.since + if self.answers == 0 && trouble.unreachable > 0 { UNREACHABLE_AT_MOST } else { SILENT_AT_MOST })
+    }
+}
