@@ -6,6 +6,7 @@
 mod locks;
 mod refusals;
 mod replies;
+mod rows;
 mod templates;
 
 use std::sync::Arc;

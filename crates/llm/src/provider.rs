@@ -96,11 +96,12 @@ pub enum Class {
     Auth,
     /// The key may not do this: ends the run.
     Forbidden,
-    /// The model is not there: ends the run.
+    /// The model is not there: it is skipped, and the run ends if no other model is left.
     ModelMissing,
     /// Credit or quota is exhausted: ends the run.
     MoneyGone,
-    /// The request's form is wrong. Three in a row without a success end the run.
+    /// The request's form is wrong: that of one row, or, if different rows meet it before the first success, that of all; then
+    /// the model is skipped like one that is missing.
     BadRequest,
     /// The request is larger than the per-minute quota: split.
     TooBigForQuota,

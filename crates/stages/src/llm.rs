@@ -44,7 +44,8 @@ use crate::setting::Adaptive;
 pub(crate) struct Llm {
     /// The model: a name under `[models]`, or `builtin/extractive`.
     model: String,
-    /// Models tried, in this order, for the rows that the models before could not answer.
+    /// Models tried, in this order, for the rows that the models before could not answer; and for all rows while a model
+    /// before is missing, has answered nobody for 20 seconds, or is kept back by a limit for two minutes.
     #[serde(default)]
     fallback: Vec<String>,
     /// Requests in flight. As a table, the number follows what the provider admits; a plain number is fixed.
@@ -53,7 +54,8 @@ pub(crate) struct Llm {
     /// How long to wait for a whole response.
     #[serde(default = "two_minutes")]
     timeout: Period,
-    /// How often a row is asked, for each model; faults of the connection count, waits for a limit do not.
+    /// How often a row is asked, for each model; faults of the connection count while others are answered, waits for a limit
+    /// and for a server that is down do not.
     #[serde(default = "four")]
     #[schemars(range(min = 1, max = 20))]
     attempts: u32,

@@ -7,8 +7,8 @@ use super::desk::Desk;
 use super::retry::{Left, Others, Tried};
 use super::row::{Fault, Row};
 
-/// The last rows are few if they are no more than this, or than this part of the rows that were answered.
-const FEW: (u64, u64) = (5, 5);
+/// The last rows are few if they are no more than a fifth of those that were answered, within these bounds.
+const FEW: (u64, u64) = (5, 32);
 
 impl Desk {
     /// What a model does for others, as far as it bears on a row in trouble. `answers` is what the model had answered when
@@ -17,7 +17,8 @@ impl Desk {
         let (model, standing) = (row.model, &self.standings[row.model]);
         let are_answered = standing.answers > row.tried.seen.unwrap_or(answers);
         let is_down = self.models[model].gate.reading().down;
-        let is_suspected = class.is_some() && (standing.answers == 0 || (is_down && !are_answered));
+        // To look through all rows that wait is worth it only where it decides something.
+        let is_suspected = class.is_some() && (standing.answers == 0 || ((is_down || class.is_some_and(Class::is_limit)) && !are_answered));
         Others {
             are_answered,
             is_down,
@@ -44,35 +45,40 @@ impl Desk {
     }
 
     /// Hands the rows of a model that is passed over to others. While more rows are to come, one stays and tries whether it is
-    /// back.
-    pub(super) fn pass_over(&mut self, model: usize, now: Instant) {
+    /// back. Returns whether any row has gone.
+    pub(super) fn pass_over(&mut self, model: usize, now: Instant) -> bool {
         if self.queues[model].is_empty() || !self.standings[model].is_in_trouble() && !self.standings[model].is_gone() {
-            return;
+            return false;
         }
         if !self.is_passed_over(model, now) {
             if let Some(at) = self.standings[model].silent_at().filter(|at| *at > now && self.models.len() > 1) {
                 self.look_again_at(at);
             }
-            return;
+            return false;
         }
         let is_gone = self.standings[model].is_gone();
         let is_left = (0..self.models.len()).any(|other| other != model && !self.is_passed_over(other, now));
         if !is_gone && !is_left {
-            return;
+            return false;
         }
+        let is_idle = self.flying.values().all(|flying| flying.model != model);
+        let keeps_one = !is_gone && self.input_open && is_idle && self.queues[model].awake() > 0;
         let mut rows = self.queues[model].drain();
-        let keeps_one = !is_gone && self.input_open && self.flying.values().all(|flying| flying.model != model);
-        if let Some(row) = rows.pop_if(|_| keeps_one) {
+        if keeps_one {
+            // Those that are awake come first.
+            let row = rows.swap_remove(0);
             self.queues[model].push_again(row);
         }
+        let mut has_moved = false;
         for row in rows {
-            self.hand_on(row, is_gone, now);
+            has_moved |= self.hand_on(row, is_gone, now);
         }
+        has_moved
     }
 
     /// A row goes to the next model of the chain: to one that is there, else, if this one had its chance, to one that may come
-    /// back. Without any it stays, or is a dead letter where nothing is left to wait for.
-    pub(super) fn hand_on(&mut self, mut row: Row, had_its_chance: bool, now: Instant) {
+    /// back. Without any it stays, or is a dead letter where nothing is left to wait for. Returns whether it has gone.
+    pub(super) fn hand_on(&mut self, mut row: Row, had_its_chance: bool, now: Instant) -> bool {
         if had_its_chance {
             row.spent.push(row.model);
         }
@@ -81,14 +87,19 @@ impl Desk {
             Some(model) => {
                 (row.model, row.tried) = (model, Tried::NOTHING);
                 self.queues[model].push_back(row);
+                true
             }
             None if had_its_chance => {
                 let model = row.model;
                 let why = || Fault::new(Class::ModelMissing.name(), self.standings[model].why_gone().unwrap_or("no model is left to ask"));
                 let fault = row.fault.take().unwrap_or_else(why);
                 self.finish(row, model, Err(fault));
+                true
             }
-            None => self.queues[row.model].push_again(row),
+            None => {
+                self.queues[row.model].push_again(row);
+                false
+            }
         }
     }
 
@@ -101,7 +112,7 @@ impl Desk {
             return Left::Fresh;
         }
         let left = (self.queues[model].len() + flying().count()) as u64 + 1;
-        let (few, part) = FEW;
-        if left <= few.max(self.answered_rows / part) { Left::FewSuspects } else { Left::ManySuspects }
+        let (least, most) = FEW;
+        if left <= (self.answered_rows / 5).clamp(least, most) { Left::FewSuspects } else { Left::ManySuspects }
     }
 }

@@ -331,8 +331,12 @@ impl Desk {
                 self.queues[row.model].sleep(row, now + wait);
             }
             Next::Sleep(wait) => self.queues[row.model].sleep(row, now + wait),
-            Next::NextModel => self.hand_on(row, true, now),
-            Next::PassOver => self.hand_on(row, false, now),
+            Next::NextModel => {
+                self.hand_on(row, true, now);
+            }
+            Next::PassOver => {
+                self.hand_on(row, false, now);
+            }
             Next::Dead => {
                 let (model, fault) = (row.model, row.fault.take());
                 self.finish(row, model, Err(fault.unwrap_or_else(|| Fault::new("failed", "no reason is known"))));

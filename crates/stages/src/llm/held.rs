@@ -7,7 +7,7 @@ use super::row::Row;
 /// Rows that are held at the most before reading goes on …
 const ROWS: usize = 32 * 1024;
 /// … and their bytes. What one batch of the source brings comes on top of both.
-const BYTES: usize = 256 << 20;
+const BYTES: usize = 128 << 20;
 
 /// The rows that are held.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -51,8 +51,14 @@ impl Desk {
             self.queues[model].wake(now);
             self.pass_over(model, now);
         }
-        for model in 0..self.models.len() {
-            while self.launch_one(model) {}
+        let mut is_settled = false;
+        while !is_settled {
+            is_settled = true;
+            for model in 0..self.models.len() {
+                while self.launch_one(model) {}
+                // Its lane may have said that it takes long; then others may have more to do.
+                is_settled &= !self.pass_over(model, now);
+            }
         }
         self.hedge(now);
     }

@@ -157,6 +157,7 @@ impl Queue {
 
     /// Puts a pack back that could not leave.
     pub(super) fn put_back(&mut self, pack: Vec<Row>) {
+        self.fresh_since.get_or_insert_with(Instant::now);
         for row in pack.into_iter().rev() {
             if row.tried.cap < usize::MAX {
                 self.suspects.entry(row.tried.cap).or_default().push_front(row);

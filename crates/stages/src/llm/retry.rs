@@ -8,9 +8,9 @@
 //! * counts a failure (`tries`, of which there are `attempts` for each model), or
 //! * halves the pack that the row may be in (`cap`), or
 //! * counts a refusal by a limit that lets others pass (`refusals`; so many of them are a failure), or
-//! * excuses the row, because nobody was answered since its last trouble. Then it is the model's silence that grows, or the
+//! * excuses the row, because nobody was answered since its last trouble: from time to time that, too, halves its pack. Then it is the model's silence that grows, or the
 //!   number of different rows that it finds fault with ([`super::standing`]): with
-//!   another model left it ends at [`SILENT_AT_MOST`]; where the model has worked and only rows are left that it has failed
+//!   another model left it ends at [`SILENT_AT_MOST`] or [`LIMITED_AT_MOST`]; where the model has worked and only rows are left that it has failed
 //!   on, at one of [`SUSPECT_AFTER`], and what was excused counts.
 //!
 //! What remains is the one wait without an end: a service that is down for everybody, with nobody else to ask. It is waited
@@ -22,6 +22,8 @@ use promptmill_llm::Class;
 
 /// A model that has been silent for so long is passed over, if another one is left.
 pub(super) const SILENT_AT_MOST: Duration = Duration::from_secs(20);
+/// One that is kept back by a limit, and by nothing else, has longer: most limits are of a minute.
+pub(super) const LIMITED_AT_MOST: Duration = Duration::from_secs(120);
 /// A service that cannot be reached and never has been is known for that sooner.
 pub(super) const UNREACHABLE_AT_MOST: Duration = Duration::from_secs(3);
 /// Nobody is answered for so long, and all rows that are left have failed: then the rows are to blame.
@@ -34,8 +36,10 @@ const SUSPECT_AFTER: SuspectAfter = SuspectAfter {
     many: Duration::from_secs(600),
 };
 /// Refusals by a limit, each although others were answered since the one before, that count as a failure. Where a third of
-/// all requests is refused by chance, one row in forty million has so many.
-const REFUSALS: u32 = 16;
+/// all requests is refused by chance, one row in seven hundred has so many, and hardly any has that `attempts` times.
+const REFUSALS: u32 = 6;
+/// Excused failures of a row after which it is asked in smaller packs.
+const EXCUSED: u32 = 3;
 /// A provider without capacity does not have it back at once.
 const NO_CAPACITY_PAUSE: Duration = Duration::from_secs(5);
 /// A server that failed may ask for patience, but not for more than this.
@@ -156,7 +160,11 @@ pub(super) fn next(before: Tried, met: Met, others: Others, attempts: u32) -> (T
     match class {
         Class::ModelMissing if others.is_gone => (row, Next::NextModel),
         class if class.is_limit() => {
-            row.refusals += u32::from(others.are_answered);
+            let is_suspect = others.has_worked
+                && others.left == Left::FewSuspects
+                && met.retry_after.is_none()
+                && others.silent_for >= SUSPECT_AFTER.many;
+            row.refusals += u32::from(others.are_answered || is_suspect);
             if row.refusals >= REFUSALS {
                 row.refusals = 0;
                 return failed(row, met, attempts);
@@ -190,10 +198,18 @@ pub(super) fn next(before: Tried, met: Met, others: Others, attempts: u32) -> (T
         Class::Unreachable | Class::Overloaded | Class::Timeout => {
             if is_excused(met, others) {
                 row.excused += 1;
+                if met.pack > 1 && row.excused.is_multiple_of(EXCUSED) {
+                    // One bad row in each pack, or packs that take too long, look like an outage, too.
+                    row.cap = met.pack / 2;
+                }
                 return (row, rest(row, met));
             }
             if !others.are_answered {
                 row.tries += std::mem::take(&mut row.excused);
+            }
+            if met.pack > 1 {
+                // A neighbour may be to blame: the last try is alone.
+                row.tries = row.tries.min(attempts.saturating_sub(2));
             }
             failed(row, met, attempts)
         }

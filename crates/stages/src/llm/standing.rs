@@ -7,7 +7,7 @@ use promptmill_core::Fingerprint;
 use promptmill_llm::Class;
 use tokio::time::Instant;
 
-use super::retry::{SILENT_AT_MOST, UNREACHABLE_AT_MOST};
+use super::retry::{LIMITED_AT_MOST, SILENT_AT_MOST, UNREACHABLE_AT_MOST};
 
 /// Failures in a row that show more than bad luck.
 const FAILURES: u32 = 3;
@@ -37,6 +37,14 @@ struct Trouble {
     since: Instant,
     failures: u32,
     unreachable: u32,
+    /// Whether nothing but limits was met.
+    is_limited: bool,
+}
+
+impl Trouble {
+    fn patience(self) -> Duration {
+        if self.is_limited { LIMITED_AT_MOST } else { SILENT_AT_MOST }
+    }
 }
 
 impl Standing {
@@ -59,8 +67,9 @@ impl Standing {
             return;
         }
         if class.is_limit() || matches!(class, Class::Unreachable | Class::Overloaded | Class::Timeout) {
-            let trouble = self.trouble.get_or_insert(Trouble { since: now, failures: 0, unreachable: 0 });
+            let trouble = self.trouble.get_or_insert(Trouble { since: now, failures: 0, unreachable: 0, is_limited: true });
             trouble.failures += 1;
+            trouble.is_limited &= class.is_limit();
             trouble.unreachable = if class == Class::Unreachable { trouble.unreachable + 1 } else { 0 };
         }
     }
@@ -76,9 +85,9 @@ impl Standing {
         self.bad_requests.len() >= many || (is_last && self.bad_requests.len() >= some)
     }
 
-    /// Whether so many rows were turned away for their form that rows from elsewhere are to be tried.
-    pub(super) fn doubts_the_form(&self) -> bool {
-        self.bad_requests.len() >= BAD_REQUESTS.1
+    /// Whether so much has gone wrong since the last answer that other rows are to be tried than those it went wrong with.
+    pub(super) fn is_failing(&self) -> bool {
+        self.bad_requests.len() >= BAD_REQUESTS.1 || self.trouble.is_some_and(|trouble| trouble.failures >= FAILURES)
     }
 
     /// It is not asked any more.
@@ -115,14 +124,16 @@ impl Standing {
     /// Whether others should take its place. `is_idle` if nothing is under way to it that may yet be answered.
     pub(super) fn is_silent(&self, now: Instant, is_idle: bool) -> bool {
         let Some(trouble) = self.trouble else { return false };
-        let is_blocked = self.blocked_until.is_some_and(|until| until > now + SILENT_AT_MOST);
-        let is_long = now - trouble.since >= SILENT_AT_MOST && trouble.failures >= FAILURES && is_idle;
+        let is_blocked = self.blocked_until.is_some_and(|until| until > now + trouble.patience());
+        let is_long = now - trouble.since >= trouble.patience() && trouble.failures >= FAILURES && is_idle;
         is_blocked || is_long || self.is_out_of_reach(now)
     }
 
     /// When it will be, if nothing is answered until then.
     pub(super) fn silent_at(&self) -> Option<Instant> {
-        self.trouble
-            .map(|trouble| trouble.since + if self.answers == 0 && trouble.unreachable > 0 { UNREACHABLE_AT_MOST } else { SILENT_AT_MOST })
+        self.trouble.map(|trouble| {
+            let is_out_of_reach = self.answers == 0 && trouble.unreachable > 0;
+            trouble.since + if is_out_of_reach { UNREACHABLE_AT_MOST } else { trouble.patience() }
+        })
     }
 }

@@ -11,6 +11,7 @@
 //!
 //! `PROMPTMILL_SCENARIO=17` runs the scenarios with that in their name, `PROMPTMILL_TRACE=3` prints every request of seed 3.
 
+mod held;
 mod ledger;
 mod scenario;
 mod service;

@@ -52,6 +52,9 @@ pub(crate) struct Scenario {
     budget: Option<f64>,
     #[serde(default)]
     service: Table,
+    /// Another provider, whose model is called `second`.
+    #[serde(default)]
+    second: Table,
     /// The run that it is compared with: the same but for this.
     #[serde(default)]
     against: Option<Against>,
@@ -85,6 +88,8 @@ struct Expect {
     cost: Option<f64>,
     /// Seconds after the outage until three seconds begin with 90 % of the rows a second of before; in the worst seed.
     recovery: Option<f64>,
+    /// Seconds that it takes, in the worst seed.
+    seconds: Option<f64>,
     /// The budget ends the run, after so much of it has been spent; in the worst seed.
     spends: Option<f64>,
 }
@@ -178,6 +183,7 @@ impl Scenario {
         at_most("time", mean.time_against, expect.time);
         at_most("cost", mean.cost_against, expect.cost);
         at_most("recovery", mean.recovery, expect.recovery);
+        at_most("seconds", largest(|run| run.seconds), expect.seconds);
         at_most("less spent", -mean.spent_share, expect.spends.map(|least| -least));
         Summary { name: self.name.clone(), worst_time: largest(|run| run.time_against), mean, missed }
     }
@@ -202,22 +208,11 @@ impl Scenario {
     }
 
     fn pipeline(&self, changes: &Against) -> Pipeline {
-        let mut pack: Table = toml::from_str("use = \"prompt-pack\"\nitem = \"{{ text }}\"\nprompt = \"Say it again.\"").expect("TOML");
-        pack.extend(self.pack.clone());
+        let mut pack = self.pack.clone();
         pack.extend(changes.pack.clone());
-        let mut llm: Table = toml::from_str("use = \"llm\"\nmodel = \"simulated\"\nmax_tokens_per_row = 80").expect("TOML");
-        llm.extend(self.llm.clone());
+        let mut llm = self.llm.clone();
         llm.extend(changes.llm.clone());
-        let mut file: Table = toml::from_str(
-            "name = \"desk\"\nsource = { path = \"rows.parquet\", key = \"key\" }\nsink = { path = \"out\" }\n\
-             [providers.simulated]\nkind = \"openai\"\nbase_url = \"http://localhost\"\n\
-             [models.simulated]\nprovider = \"simulated\"\nmodel = \"simulated\"\nprice = { input = 1.0, output = 4.0 }",
-        )
-        .expect("TOML");
-        file.insert("stages".to_owned(), vec![pack, llm].into());
-        let text = toml::to_string(&file).expect("TOML");
-        Pipeline::parse("desk.toml", &text, &[], &|_| None, &promptmill_stages::registry())
-            .unwrap_or_else(|mistakes| panic!("{}: {mistakes:?}", self.name))
+        pipeline_of(pack, llm)
     }
 
     /// Rows that the provider refuses.
@@ -247,11 +242,15 @@ impl Scenario {
         service.extend(changes.service.clone());
         let config: ServiceConfig = service.try_into().unwrap_or_else(|error| panic!("{}: {error}", self.name));
         let service = Arc::new(Service::new(config, seed));
+        let second: ServiceConfig = self.second.clone().try_into().unwrap_or_else(|error| panic!("{}: {error}", self.name));
+        let second = Arc::new(Service::new(second, seed));
         let budget = self.budget.and_then(Money::from_usd);
         let ledger = Arc::new(Ledger::new(budget));
         let stop = Stop::default();
         let extensions = Extensions::default();
-        extensions.insert(Models::default().with_seed(seed).with_provider("simulated", Arc::clone(&service) as _));
+        extensions.insert(
+            Models::default().with_seed(seed).with_provider("simulated", Arc::clone(&service) as _).with_provider("second", second),
+        );
         let context = StageContext {
             pipeline: Arc::new(self.pipeline(changes)),
             run_id: "run".into(),
@@ -348,6 +347,25 @@ impl Scenario {
             ..Outcomes::default()
         }
     }
+}
+
+/// A pipeline with these settings of `prompt-pack` and `llm`.
+pub(crate) fn pipeline_of(more_of_pack: Table, more_of_llm: Table) -> Pipeline {
+    let mut pack: Table = toml::from_str("use = \"prompt-pack\"\nitem = \"{{ text }}\"\nprompt = \"Say it again.\"").expect("TOML");
+    pack.extend(more_of_pack);
+    let mut llm: Table = toml::from_str("use = \"llm\"\nmodel = \"simulated\"\nmax_tokens_per_row = 80").expect("TOML");
+    llm.extend(more_of_llm);
+    let mut file: Table = toml::from_str(
+        "name = \"desk\"\nsource = { path = \"rows.parquet\", key = \"key\" }\nsink = { path = \"out\" }\n\
+         [providers.simulated]\nkind = \"openai\"\nbase_url = \"http://localhost\"\n\
+         [providers.second]\nkind = \"openai\"\nbase_url = \"http://localhost\"\n\
+         [models.second]\nprovider = \"second\"\nmodel = \"second\"\nprice = { input = 1.0, output = 4.0 }\n\
+         [models.simulated]\nprovider = \"simulated\"\nmodel = \"simulated\"\nprice = { input = 1.0, output = 4.0 }",
+    )
+    .expect("TOML");
+    file.insert("stages".to_owned(), vec![pack, llm].into());
+    let text = toml::to_string(&file).expect("TOML");
+    Pipeline::parse("desk.toml", &text, &[], &|_| None, &promptmill_stages::registry()).unwrap_or_else(|mistakes| panic!("{mistakes:?}"))
 }
 
 /// Seconds after `until` when three seconds begin with 90 % of the rows a second that there were before `from`.

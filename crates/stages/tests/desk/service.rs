@@ -24,7 +24,7 @@ const PROMPT_TOKENS: u64 = 150;
 const ITEM_TOKENS: u64 = 20;
 /// Tokens around an answer.
 const ENVELOPE_TOKENS: u64 = 4;
-/// An item with this word in it is refused, and the whole pack with it.
+/// An item with this word in it is refused, or whatever `poison` says, and the whole pack with it.
 pub(crate) const POISON: &str = "poison";
 /// What an improper answer begins with.
 pub(crate) const IMPROPER: &str = "improper";
@@ -65,6 +65,27 @@ pub(crate) struct ServiceConfig {
     improper: f64,
     /// When everything is answered with 503, in seconds.
     outage: Option<(f64, f64)>,
+    /// What becomes of a pack with a poisonous item.
+    poison: Poison,
+    /// The model is not there.
+    gone: bool,
+}
+
+/// What becomes of a pack with a poisonous item.
+#[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Poison {
+    /// A filter refuses it.
+    #[default]
+    Filtered,
+    /// The server fails on it.
+    Failing,
+    /// It is never answered.
+    Stuck,
+    /// It is turned away as one too many.
+    Limited,
+    /// It is called malformed.
+    Malformed,
 }
 
 impl Default for ServiceConfig {
@@ -88,6 +109,8 @@ impl Default for ServiceConfig {
             missing: 0.0,
             improper: 0.0,
             outage: None,
+            poison: Poison::default(),
+            gone: false,
         }
     }
 }
@@ -118,7 +141,10 @@ enum Fate {
     Answered(Duration),
     Limited,
     Unavailable,
+    Failed,
     Filtered,
+    BadRequest,
+    Missing,
     Stuck,
 }
 
@@ -161,6 +187,9 @@ impl Service {
         let config = &self.config;
         let now = Instant::now();
         let at = (now - self.opened).as_secs_f64();
+        if config.gone {
+            return Fate::Missing;
+        }
         if config.outage.is_some_and(|(from, until)| (from..until).contains(&at)) {
             return Fate::Unavailable;
         }
@@ -178,7 +207,13 @@ impl Service {
         }
         drop(state);
         if request.items.iter().any(|item| item.text.contains(POISON)) {
-            return Fate::Filtered;
+            return match config.poison {
+                Poison::Filtered => Fate::Filtered,
+                Poison::Failing => Fate::Failed,
+                Poison::Stuck => Fate::Stuck,
+                Poison::Limited => Fate::Limited,
+                Poison::Malformed => Fate::BadRequest,
+            };
         }
         if luck.random_bool(config.stuck) {
             return Fate::Stuck;
@@ -278,6 +313,18 @@ impl Provider for Service {
             Fate::Unavailable => {
                 sleep(REFUSAL).await;
                 Err(failure(Class::Overloaded, "service unavailable", Charge::Nothing))
+            }
+            Fate::Failed => {
+                sleep(REFUSAL).await;
+                Err(CallError { status: Some(500), ..failure(Class::Overloaded, "internal error", Charge::Nothing) })
+            }
+            Fate::BadRequest => {
+                sleep(REFUSAL).await;
+                Err(failure(Class::BadRequest, "could not parse the messages", Charge::Nothing))
+            }
+            Fate::Missing => {
+                sleep(REFUSAL).await;
+                Err(failure(Class::ModelMissing, "no such model", Charge::Nothing))
             }
             Fate::Filtered => {
                 sleep(Duration::from_secs_f64(self.config.base)).await;

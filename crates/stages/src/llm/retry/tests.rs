@@ -97,6 +97,9 @@ fn failed_rows_get_less_company_and_none_the_last_time() {
 fn a_limit_that_lets_others_pass_is_a_failure_in_the_end_and_one_for_all_never() {
     let limit = met(Class::RateLimited, 1);
     let mut row = Tried::NOTHING;
+    let last = Others { left: Left::FewSuspects, are_answered: false, silent_for: SUSPECT_AFTER.many, ..ALIVE };
+    assert_eq!(next(row, limit, last, ATTEMPTS).0.refusals, 1, "nobody else is left, and it lasts");
+    assert_eq!(next(row, Met { retry_after: Some(Duration::from_secs(9)), ..limit }, last, ATTEMPTS).0.refusals, 0, "it has an end");
     for _ in 0..10_000 {
         row = next(row, limit, Others { are_answered: false, ..ALIVE }, ATTEMPTS).0;
     }
@@ -110,6 +113,17 @@ fn a_limit_that_lets_others_pass_is_a_failure_in_the_end_and_one_for_all_never()
 }
 
 #[test]
+fn while_nobody_is_answered_packs_become_smaller_too() {
+    let (mut row, mut pack, mut caps) = (Tried::NOTHING, 12, Vec::new());
+    while pack > 1 {
+        row = next(row, met(Class::Overloaded, pack), down(5), ATTEMPTS).0;
+        pack = pack.min(row.cap);
+        caps.push(pack);
+    }
+    assert_eq!(caps, [12, 12, 6, 6, 6, 3, 3, 3, 1]);
+}
+
+#[test]
 fn what_was_excused_counts_once_the_rows_are_to_blame() {
     let mut row = tried(1);
     for seconds in [1, 5, 12] {
@@ -117,6 +131,8 @@ fn what_was_excused_counts_once_the_rows_are_to_blame() {
     }
     assert_eq!((row.tries, row.excused), (1, 3));
     assert_eq!(next(row, met(Class::Timeout, 1), Others { left: Left::FewSuspects, ..down(31) }, ATTEMPTS).1, Next::NextModel);
+    let in_company = next(row, met(Class::Timeout, 2), Others { left: Left::FewSuspects, ..down(31) }, ATTEMPTS);
+    assert_eq!((in_company.0.tries, in_company.0.cap, in_company.1), (3, 1, Next::Backoff(3)), "a neighbour may be to blame");
     // If somebody was answered in between, it was an outage.
     let after = next(row, met(Class::Timeout, 1), ALIVE, ATTEMPTS);
     assert_eq!((after.0.tries, after.1), (2, Next::Backoff(2)));
