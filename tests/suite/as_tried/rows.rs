@@ -40,20 +40,21 @@ fn rows(ran: &Ran) -> (u64, u64, u64) {
     (count("answered"), count("dead_letters"), count("remaining"))
 }
 
-/// A second model `good`, on another server.
-fn with_fallback(url: &str, more: &str) -> Job {
-    Job {
-        llm: format!("concurrency = 4\nfallback = [\"good\"]\n{more}"),
-        more: "[models.good]\nprovider = \"q\"\nmodel = \"good\"\nstructured = \"text\"\nprice = { input = 1.0, output = 2.0 }\n\
-               [providers.q]\nkind = \"openai\"\nbase_url = \"GOOD\""
-            .to_owned(),
-        ..Job::new(url)
-    }
+/// Turns answers of fewer characters away.
+fn longer_than(characters: usize) -> String {
+    format!("[[stages]]\nuse = \"post-process\"\ncolumn = \"summary\"\nsteps = [{{ use = \"reject-length\", min_chars = {characters} }}]")
 }
 
+/// A second model `good`, on another server.
 fn job_with_fallback(first: &str, good: &str, more: &str) -> Job {
-    let job = with_fallback(first, more);
-    Job { more: job.more.replace("GOOD", good), ..job }
+    Job {
+        llm: format!("concurrency = 4\nfallback = [\"good\"]\n{more}"),
+        more: format!(
+            "[models.good]\nprovider = \"q\"\nmodel = \"good\"\nstructured = \"text\"\nprice = {{ input = 1.0, output = 2.0 }}\n\
+             [providers.q]\nkind = \"openai\"\nbase_url = \"{good}\""
+        ),
+        ..Job::new(first)
+    }
 }
 
 fn malformed() -> Reply {
@@ -112,10 +113,7 @@ fn a_model_that_is_missing_is_skipped_and_ends_the_run_only_as_the_last() {
     // The fallback is missing, and only one row needs it.
     let first = Spy::scripted(|asked, _| Reply::says(asked, |text| if text.contains("text 3 ") { String::new() } else { text.to_owned() }));
     let texts: Vec<String> = (0..40).map(|row| format!("text {row} is here")).collect();
-    let job = Job {
-        stages: "[[stages]]\nuse = \"post-process\"\ncolumn = \"summary\"\nsteps = [{ use = \"reject-length\", min_chars = 3 }]".to_owned(),
-        ..job_with_fallback(&first.url, &missing().url, "attempts = 1")
-    };
+    let job = Job { stages: longer_than(3), ..job_with_fallback(&first.url, &missing().url, "attempts = 1") };
     let other = job.project(&texts.iter().map(String::as_str).collect::<Vec<_>>());
     assert_eq!(rows(&other.run_pipeline(&[]).expect(0)), (39, 1, 0));
 
@@ -223,8 +221,8 @@ fn identical_rows_are_asked_once_in_replay_too_however_often_the_first_was_turne
 
 #[test]
 fn a_run_in_which_nothing_usable_comes_back_stops_early_and_says_why() {
-    let spy = Spy::scripted(|_, _| Reply::content("I had rather talk about the weather."));
-    let job = Job { llm: "concurrency = 2\nattempts = 2".to_owned(), ..Job::new(&spy.url) };
+    let spy = Spy::scripted(|asked, _| Reply::says(asked, |_| "Let us talk about the weather.".to_owned()));
+    let job = Job { llm: "concurrency = 2\nattempts = 2".to_owned(), stages: longer_than(60), ..Job::new(&spy.url) };
     let many = project(&job, &bodies(400, &[]));
     let ran = many.run_pipeline(&[]).expect(1);
     let (answered, dead, remaining) = rows(&ran);
@@ -248,8 +246,9 @@ fn an_overloaded_server_is_waited_for_and_uses_up_no_attempts() {
 
 #[test]
 fn dead_letters_are_bounded_by_number_or_by_share() {
-    let spy = spy(|asked, _| is_about(asked, "POISON").then(|| Reply::content("no")));
-    let project = project(&Job { llm: "attempts = 1".to_owned(), ..Job::new(&spy.url) }, &bodies(10, &[1, 2, 3]));
+    let spy = spy(|asked, _| is_about(asked, "POISON").then(|| Reply::says(asked, |_| "no".to_owned())));
+    let job = Job { llm: "attempts = 1".to_owned(), stages: longer_than(5), ..Job::new(&spy.url) };
+    let project = project(&job, &bodies(10, &[1, 2, 3]));
     let code = |setting: &[&str]| {
         let settings: Vec<String> = setting.iter().map(|setting| format!("max_dead_letters={setting}")).collect();
         let arguments: Vec<&str> = settings.iter().flat_map(|setting| ["--set", setting.as_str()]).collect();

@@ -262,6 +262,44 @@ async fn the_past_is_what_bears_on_a_row() {
     assert_eq!(told(k9), [("a1".to_owned(), 0, false, true), ("a4".to_owned(), 0, true, false)]);
 }
 
+#[tokio::test]
+async fn an_answer_is_found_behind_any_number_of_failures() {
+    let state = state();
+    let question = question("same");
+    let asked = |id: &str, key: &str, status: &str, answered: u32| {
+        let mut attempt = attempt(id, &[key]);
+        (attempt.begun.questions, attempt.status, attempt.answered) = (vec![question], status.to_owned(), answered);
+        attempt
+    };
+    let found = async |journal: &RunJournal, key: &str| {
+        let past = journal.past(&[(key, question)]).await.expect("reads").remove(0);
+        past.iter().map(|past| (past.attempt.begun.attempt_id.clone(), past.is_own)).collect::<Vec<_>>()
+    };
+    // A run asked about `k0` a hundred times in vain, and was killed.
+    let journal = open(&state).await;
+    for number in 0..100 {
+        journal.end(&asked(&format!("f{number:02}"), "k0", if number % 2 == 0 { "overloaded" } else { "timeout" }, 0)).await.expect("ends");
+    }
+    journal.begin(&begun("lost", &["k0"])).await.expect("begins");
+    journal.close().await.expect("closes");
+    let journal = open(&state).await;
+    assert!(found(&journal, "k1").await.is_empty(), "what nobody has said anything about bears on its own row alone");
+    // The next one has the answer; who asks the same later in that run gets it, and in every later one.
+    journal.end(&asked("answer", "k0", "ok", 1)).await.expect("ends");
+    assert_eq!(found(&journal, "k1").await, [("answer".to_owned(), false)]);
+    assert_eq!(found(&journal, "k0").await.len(), 101, "its own attempts bear on `k0`, all of them");
+    for number in 0..20 {
+        // What was said and turned away stands behind it.
+        journal.end(&asked(&format!("g{number:02}"), "k2", "ok", 0)).await.expect("ends");
+    }
+    journal.end(&asked("again", "k3", "ok", 1)).await.expect("ends");
+    journal.close().await.expect("closes");
+    let journal = open(&state).await;
+    let later = found(&journal, "k9").await;
+    assert_eq!(later.last(), Some(&("again".to_owned(), false)), "{later:?}");
+    assert_eq!(later.len(), 8, "the latest ones are enough");
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn ten_thousand_at_once_are_all_durable() {
     let state = state();
