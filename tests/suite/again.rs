@@ -20,7 +20,11 @@ fn project(manner: Manner, bodies: &[&str], step: &str) -> (Spy, Project) {
 }
 
 fn run(project: &Project, more: &[&str]) -> Ran {
-    project.run_pipeline(&[&["--set", "stages.llm.concurrency=1", "--set", "stages.llm.attempts=4"], more].concat()).expect(0)
+    project
+        .run_pipeline(
+            &[&["--set", "stages.llm.concurrency=1", "--set", "stages.llm.attempts=4", "--set", "max_dead_letters=100%"], more].concat(),
+        )
+        .expect(0)
 }
 
 /// The items of a request, by their lines.

@@ -23,7 +23,7 @@ fn spied(manner: Manner) -> (Spy, Project) {
 }
 
 fn run(project: &Project) -> Ran {
-    project.run_pipeline(&["--set", "stages.llm.canary=1"]).expect(0)
+    project.run_pipeline(&["--set", "stages.llm.canary=1", "--set", "max_dead_letters=100%"]).expect(0)
 }
 
 /// What the record of the only run says.
@@ -71,7 +71,7 @@ fn a_row_that_fails_in_its_pack_alone_is_counted_and_stays_what_it_is() {
     project.assert_money_agrees();
     // An answer that is there, and acceptable, and none: it was a canary's.
     assert_eq!(run(&project).json()["requests"]["sent"], 0);
-    project.run(&["replay", "pipeline.toml"]).expect(0);
+    project.run(&["replay", "pipeline.toml", "--set", "max_dead_letters=100%"]).expect(0);
     assert_eq!(project.query("SELECT count(*) AS n FROM dead_letters"), [json!({"n": 6})]);
     assert_eq!((spy.asked().len(), project.query("SELECT count(*) AS n FROM results")), (8, vec![json!({"n": 0})]));
     project.assert_money_agrees();

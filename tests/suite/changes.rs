@@ -198,7 +198,7 @@ fn replay_applies_changed_rules_to_what_was_said_and_sends_nothing() {
     // What the rules turn away now is a dead letter, and can be asked about again.
     let strict = text.replace("min_chars = 20", "min_chars = 2999");
     project.write("pipeline.toml", &strict);
-    project.run(&["replay", "pipeline.toml"]).expect(0);
+    project.run(&["replay", "pipeline.toml"]).expect(4);
     assert_eq!(project.number("SELECT count(*) FROM dead_letters WHERE reason = 'too-short'"), ROWS as f64);
     project.assert_settled_once();
     project.assert_money_agrees();

@@ -76,7 +76,7 @@ fn what_is_asked_for_stands_in_the_schema_and_in_the_words() {
         ),
     );
     // The spy gives objects for `mover`'s alternatives no object, so no row fits.
-    let summary = project.run_pipeline(&["--set", "stages.llm.attempts=1"]).expect(0).json();
+    let summary = project.run_pipeline(&["--set", "stages.llm.attempts=1", "--set", "max_dead_letters=100%"]).expect(0).json();
     assert_eq!(summary["rows"]["answered"], 0, "{summary}");
     let asked = spy.asked();
     let schema = &asked[0].body["response_format"]["json_schema"];
