@@ -76,7 +76,7 @@ fn a_row_that_fails_in_its_pack_alone_is_counted_and_stays_what_it_is() {
     assert_eq!((spy.asked().len(), project.query("SELECT count(*) AS n FROM results")), (8, vec![json!({"n": 0})]));
     project.assert_money_agrees();
     // Who was a canary once is none any more.
-    project.run_pipeline(&["--retry-dead-letters", "--set", "stages.llm.canary=1"]).expect(0);
+    project.run_pipeline(&["--retry-dead-letters", "--set", "stages.llm.canary=1"]).expect(4);
     assert_eq!(spy.asked().iter().skip(8).map(|asked| asked.ids().len()).collect::<Vec<_>>(), [3, 3]);
 }
 

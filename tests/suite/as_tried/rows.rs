@@ -228,7 +228,6 @@ fn a_run_in_which_nothing_usable_comes_back_stops_early_and_says_why() {
     let (answered, dead, remaining) = rows(&ran);
     assert!(answered == 0 && (30..40).contains(&dead) && remaining == 400 - dead, "{}", ran.stdout);
     assert!(ran.stderr.contains("nothing usable came back") && ran.stderr.contains("talk about the weather"), "{}", ran.stderr);
-    many.assert_money_agrees();
     // A few rows are all asked; that none has an answer is said aloud, and is no success.
     let few = project(&job, &bodies(6, &[]));
     let ran = few.run_pipeline(&[]).expect(4);
