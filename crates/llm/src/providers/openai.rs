@@ -10,6 +10,7 @@
 
 mod body;
 mod limit;
+mod lookup;
 mod reach;
 mod reply;
 mod settings;
@@ -30,13 +31,13 @@ use promptmill_core::pipeline::MaxTokensField;
 use promptmill_core::{Error, ProviderSpec};
 use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue};
 use reqwest::{Client, StatusCode, Url};
-use tokio::time::{sleep, timeout};
+use tokio::time::timeout;
 
 use crate::classify::{ERROR_BODY_BYTES, SHORTEST_SECRET, one_line, redact};
 use crate::{CallError, Charge, Class, Provider, RateLimits, Refusal, Request, Response, classify, read_rate_limits, read_retry_after};
 
 use self::limit::{LIMIT_FIELDS, LimitField};
-use self::reach::causes;
+use self::reach::{causes, is_untouched};
 use self::settings::{join, key_header, open_client, read_base_url, read_header, sounds_secret};
 use self::unpack::unpacked;
 use self::usage::Bill;
@@ -45,9 +46,6 @@ use self::usage::Bill;
 const MOST_BODY_BYTES: usize = 16 * 1_024 * 1_024;
 /// A refusal is known by its status; its words are not waited for longer than this.
 const WORDS_TIMEOUT: Duration = Duration::from_secs(2);
-/// Before each look-up of a generation, which is known some seconds after its response.
-const LOOK_UP_PAUSES: [Duration; 3] = [Duration::from_millis(250), Duration::from_millis(1_000), Duration::from_millis(2_000)];
-const LOOK_UP_TIMEOUT: Duration = Duration::from_secs(5);
 /// A shorter key is not cut out of answers, which may well contain its text (`none`, `ollama`).
 const SHORTEST_SECRET_IN_ANSWERS: usize = 16;
 
@@ -151,31 +149,6 @@ impl OpenAi {
         self.fresh_client.get_or_init(|| open_client(&self.name, &self.base, &self.headers, false).ok()).as_ref()
     }
 
-    /// Nothing came back: what that means depends on how far the request got.
-    fn not_answered(&self, error: &reqwest::Error, patience: Duration) -> CallError {
-        let causes = causes(error);
-        let host = self.url.host_str().unwrap_or_default();
-        let is_https = self.url.scheme() == "https";
-        let other_protocol = !is_https && causes.contains("invalid HTTP version");
-        if error.is_connect() || other_protocol {
-            let message = format!("no connection to `{host}`: {causes}");
-            return CallError {
-                hint: Some(reach::hint(&causes, is_https).to_owned()),
-                ..self.failed(Class::Unreachable, Charge::Nothing, &message)
-            };
-        }
-        if error.is_builder() {
-            return self.failed(Class::BadRequest, Charge::Nothing, &format!("the request cannot be sent: {causes}"));
-        }
-        if error.is_timeout() {
-            return self.failed(Class::Timeout, Charge::Unknown, &format!("no response from `{host}` within {patience:?}"));
-        }
-        if is_untouched(&causes) {
-            return self.failed(Class::Overloaded, Charge::Nothing, &format!("`{host}` would not take the request: {causes}"));
-        }
-        self.failed(Class::Timeout, Charge::Unknown, &format!("the connection to `{host}` broke before a response came: {causes}"))
-    }
-
     /// A response with another status than success: mostly a refusal, now and then one that holds what the model has said.
     async fn refused(
         &self,
@@ -235,54 +208,15 @@ impl OpenAi {
                 self.failed(Class::Timeout, Charge::Unknown, &format!("the response was not complete within {patience:?}"))
             }
             (Err(error), _) => {
+                // What has come of a stream counts; of anything else nothing can be known.
+                if let Some(response) = reply::read_cut(&self.text(&bytes), &self.secrets) {
+                    return Ok(response);
+                }
                 self.failed(Class::Timeout, Charge::Unknown, &format!("the connection broke inside the response: {}", causes(&error)))
             }
         };
         let raw = &bytes[..bytes.len().min(ERROR_BODY_BYTES)];
         Err(CallError { raw: (!raw.is_empty()).then(|| self.text(raw)), ..error })
-    }
-
-    /// Asks what a generation cost. `None` if that is not to be learned within five seconds.
-    async fn look_up(&self, id: &str) -> Option<Bill> {
-        let mut url = self.generation_url.clone();
-        url.query_pairs_mut().append_pair("id", id);
-        let attempts = async {
-            for pause in LOOK_UP_PAUSES {
-                sleep(pause).await;
-                let Ok(response) = self.client.get(url.clone()).send().await else { continue };
-                let status = response.status();
-                let mut bytes = Vec::new();
-                if status.is_success() && read_up_to(response, ERROR_BODY_BYTES, &mut bytes).await.is_ok() {
-                    if let Some(bill) = Bill::of_generation(&String::from_utf8_lossy(&bytes)) {
-                        return Some(bill);
-                    }
-                } else if status.is_client_error() && status != StatusCode::NOT_FOUND && status != StatusCode::TOO_MANY_REQUESTS {
-                    return None;
-                }
-            }
-            None
-        };
-        timeout(LOOK_UP_TIMEOUT, attempts).await.ok().flatten()
-    }
-
-    /// Fills in what a response cost where it did not say so itself and the provider can be asked.
-    async fn reconcile(&self, outcome: &mut Result<Response, CallError>, header_id: Option<String>) {
-        let (is_unknown, raw) = match outcome {
-            Ok(response) => (response.usage.is_none() && response.cost.is_none(), Some(response.raw.as_str())),
-            Err(error) => (error.charge == Charge::Unknown, error.raw.as_deref()),
-        };
-        if !is_unknown {
-            return;
-        }
-        let Some(id) = header_id.or_else(|| reply::generation_id(raw?).map(str::to_owned)) else { return };
-        let Some(bill) = self.look_up(&id).await else {
-            tracing::debug!(provider = self.name, id, "the cost of a generation could not be looked up");
-            return;
-        };
-        match outcome {
-            Ok(response) => (response.usage, response.cost) = (bill.usage, bill.cost),
-            Err(error) => error.charge = bill.charge(),
-        }
     }
 
     /// Asks once, with this name for the bound of the output.
@@ -298,10 +232,10 @@ impl OpenAi {
         let generation = headers.get("x-generation-id").and_then(|id| id.to_str().ok()).map(str::to_owned);
         let mut outcome = self.receive(response, request.timeout).await;
         // Where something was generated, nothing in the body does not mean that nothing is billed.
-        if let Err(error @ CallError { charge: Charge::Nothing, class: Class::Overloaded | Class::Unreachable, .. }) = &mut outcome {
-            if generation.is_some() {
-                error.charge = Charge::Unknown;
-            }
+        if let Err(error @ CallError { charge: Charge::Nothing, class: Class::Overloaded | Class::Unreachable, .. }) = &mut outcome
+            && generation.is_some()
+        {
+            error.charge = Charge::Unknown;
         }
         self.reconcile(&mut outcome, generation).await;
         match outcome {
@@ -357,13 +291,6 @@ impl fmt::Debug for OpenAi {
         url.set_query(None);
         f.debug_struct("OpenAi").field("name", &self.name).field("url", &url.as_str()).finish_non_exhaustive()
     }
-}
-
-/// Whether an HTTP/2 server has said that it has not looked at a request, in the two ways and the words of h2.
-fn is_untouched(causes: &str) -> bool {
-    ["stream error received: refused stream", "connection error received: not a result of an error"]
-        .iter()
-        .any(|words| causes.contains(words))
 }
 
 /// How reading a body ended.

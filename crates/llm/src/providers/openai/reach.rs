@@ -1,9 +1,40 @@
 //! Why a server was not reached, and what to do about it.
 
 use std::error::Error as _;
+use std::time::Duration;
+
+use super::OpenAi;
+use crate::{CallError, Charge, Class};
+
+impl OpenAi {
+    /// Nothing came back: what that means depends on how far the request got.
+    pub(super) fn not_answered(&self, error: &reqwest::Error, patience: Duration) -> CallError {
+        let causes = causes(error);
+        let host = self.url.host_str().unwrap_or_default();
+        let is_https = self.url.scheme() == "https";
+        let other_protocol = !is_https && causes.contains("invalid HTTP version");
+        if error.is_connect() || other_protocol {
+            let message = format!("no connection to `{host}`: {causes}");
+            return CallError {
+                hint: Some(hint(&causes, is_https).to_owned()),
+                ..self.failed(Class::Unreachable, Charge::Nothing, &message)
+            };
+        }
+        if error.is_builder() {
+            return self.failed(Class::BadRequest, Charge::Nothing, &format!("the request cannot be sent: {causes}"));
+        }
+        if error.is_timeout() {
+            return self.failed(Class::Timeout, Charge::Unknown, &format!("no response from `{host}` within {patience:?}"));
+        }
+        if is_untouched(&causes) {
+            return self.failed(Class::Overloaded, Charge::Nothing, &format!("`{host}` would not take the request: {causes}"));
+        }
+        self.failed(Class::Timeout, Charge::Unknown, &format!("the connection to `{host}` broke before a response came: {causes}"))
+    }
+}
 
 /// Why nothing was asked: the cause, in words that can be searched, decides what to look at.
-pub(super) fn hint(causes: &str, is_https: bool) -> &'static str {
+fn hint(causes: &str, is_https: bool) -> &'static str {
     let causes = causes.to_lowercase();
     let says = |words: &[&str]| words.iter().any(|word| causes.contains(word));
     if says(&["proxy", "tunnel", "407"]) {
@@ -35,4 +66,11 @@ pub(super) fn causes(error: &reqwest::Error) -> String {
         next = cause.source();
     }
     if causes.is_empty() { "the HTTP client gives no reason".to_owned() } else { causes.join(": ") }
+}
+
+/// Whether an HTTP/2 server has said that it has not looked at a request, in the two ways and the words of h2.
+pub(super) fn is_untouched(causes: &str) -> bool {
+    ["stream error received: refused stream", "connection error received: not a result of an error"]
+        .iter()
+        .any(|words| causes.contains(words))
 }

@@ -99,6 +99,12 @@ pub(super) fn read_refused(raw: &str) -> Option<Response> {
     Some(broken_off(raw.to_owned(), words, Bill::of(&body)))
 }
 
+/// The response in a stream that broke off with its connection, if a model had begun to speak.
+pub(super) fn read_cut(raw: &str, secrets: &[String]) -> Option<Response> {
+    let response = stream::is_stream(bare(raw)).then(|| read(raw.to_owned(), secrets).ok()).flatten();
+    response.filter(|response| !response.content.trim().is_empty())
+}
+
 fn broken_off(raw: String, content: String, Bill { usage, cost }: Bill) -> Response {
     let finish_reason = Some("failed_generation".to_owned());
     Response { raw, content, finish: Finish::Broken, finish_reason, usage, cost, limits: RateLimits::NONE }

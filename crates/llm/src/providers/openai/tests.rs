@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
+use tokio::time::sleep;
 
 use super::body::tests::cpu_time;
 use super::*;
@@ -336,7 +337,7 @@ async fn what_was_sent_and_not_answered_may_have_been_billed() {
 }
 
 #[tokio::test]
-async fn nothing_is_sent_twice() {
+async fn nothing_that_was_read_is_sent_twice() {
     for script in
         [vec![Act::Reset], vec![Act::Close], response("500 Internal Server Error", &[], ""), response("503 Busy", &["retry-after: 0"], "")]
     {
@@ -453,6 +454,16 @@ async fn what_a_host_has_thrown_away_is_a_response() {
     let response = outcome.expect("a response");
     assert_eq!((response.content.as_str(), response.finish, response.usage), (r#"{"r1":"a","r"#, Finish::Broken, None));
     assert_eq!(open("http://127.0.0.1:1/v1").read(&response.raw).expect("read again").finish, Finish::Broken);
+}
+
+#[tokio::test]
+async fn a_stream_whose_connection_breaks_counts_up_to_the_break() {
+    let event = "data: {\"choices\":[{\"delta\":{\"content\":\"{\\\"r1\\\":\\\"a\\\",\"}}]}\n\n";
+    let (outcome, _server) = ask(vec![vec![Act::Send([&head("200 OK", &[], 5_000), event.as_bytes()].concat()), Act::Close]]).await;
+    let response = outcome.expect("a response");
+    assert_eq!((response.content.as_str(), response.finish, response.usage), (r#"{"r1":"a","#, Finish::Broken, None));
+    let error = ask_in_vain(vec![vec![Act::Send([&head("200 OK", &[], 5_000), ": wait\n\n".as_bytes()].concat()), Act::Close]]).await;
+    assert_eq!((error.class, error.charge), (Class::Timeout, Charge::Unknown));
 }
 
 #[tokio::test]
