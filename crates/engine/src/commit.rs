@@ -21,6 +21,8 @@ use parquet::file::properties::{WriterProperties, WriterPropertiesBuilder};
 use promptmill_core::{Answered, Error, Fingerprint, Result};
 use serde::{Deserialize, Serialize};
 
+use crate::shape::{Shape, if_readable};
+use crate::sink::decode;
 use crate::sorted::Sorted;
 use crate::storage::Folder;
 
@@ -48,6 +50,16 @@ pub struct DataFile {
     /// The values of its partitions, outermost first; `None` is null.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub partition: Vec<Option<String>>,
+}
+
+impl DataFile {
+    /// The columns whose values its partition has, outermost first, as its path names them; `None` if the path does not:
+    /// others may name the files of a Delta table as they like.
+    pub(crate) fn partition_by(&self) -> Option<Vec<String>> {
+        let (folders, _) = self.path.rsplit_once('/').unwrap_or_default();
+        let names: Vec<String> = folders.split('/').filter_map(|folder| folder.split_once('=')).map(|(name, _)| decode(name)).collect();
+        Some(names).filter(|names| names.len() == self.partition.len())
+    }
 }
 
 /// One record of the commit log.
@@ -78,6 +90,9 @@ pub struct Commit {
     /// The fingerprint of the part of the question that all rows share.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub question: Option<Fingerprint>,
+    /// What the results look like from now on; left out: as before.
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "if_readable")]
+    pub(crate) shape: Option<Shape>,
 }
 
 /// What all commits amount to.
@@ -88,6 +103,8 @@ struct Folded {
     next_file: u64,
     salt: Option<String>,
     question: Option<Fingerprint>,
+    #[serde(default, deserialize_with = "if_readable")]
+    shape: Option<Shape>,
     results: Vec<DataFile>,
     dead_letters: Vec<DataFile>,
     index: Vec<DataFile>,
@@ -131,6 +148,7 @@ impl Folded {
         (self.commit, self.generation, self.next_file) = (commit.commit, commit.generation, commit.next_file);
         self.salt = commit.salt;
         self.question = commit.question.or(self.question);
+        self.shape = commit.shape.or(self.shape.take());
     }
 }
 
@@ -259,6 +277,11 @@ impl CommitLog {
     /// The fingerprint of the part of the question that all rows shared in the last commit that settled some.
     pub(crate) fn question(&self) -> Option<Fingerprint> {
         self.folded.question
+    }
+
+    /// What the results look like; `None` if there have been none yet, or a version wrote them that did not say.
+    pub(crate) fn shape(&self) -> Option<&Shape> {
+        self.folded.shape.as_ref()
     }
 
     /// The number for the next file.

@@ -65,11 +65,16 @@ pub async fn forecast(pipeline: Arc<Pipeline>, registry: &Registry) -> Result<Fo
     let meter = Arc::new(Meter::default());
     let keys = count_rows(&planning, &plan, &pipeline, &meter).await?;
     let state = state_folder(&pipeline)?;
-    Owner::find(&state, &Folder::open(&pipeline.sink.path)?).await?;
+    let sink = Folder::open(&pipeline.sink.path)?;
+    let owner = Owner::find(&state, &sink).await.map_err(|error| error.of(&pipeline))?;
+    let has_table = owner.is_some_and(|owner| owner.has_table());
     let committed = CommitLog::reading(&state, async |log| {
         let settled = log.settled(true).await?;
         let failed_before = settled.len() - log.settled(false).await?.len();
         let unfinished = Unfinished::find(&state, log).await?;
+        if unfinished.is_none() {
+            plan.shape_behind(&pipeline, log, &state, &sink, has_table).await?;
+        }
         let salt = unfinished.as_ref().map_or(log.salt(), |unfinished| Some(unfinished.salt.as_str()));
         Ok((settled, failed_before, plan.question(&pipeline, salt), unfinished.is_some(), log.question()))
     });

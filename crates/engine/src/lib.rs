@@ -16,6 +16,7 @@ mod plan;
 mod record;
 mod run;
 mod settings;
+mod shape;
 mod sink;
 mod sorted;
 mod source;

@@ -5,7 +5,7 @@
 //! written, and its files carry a mark by which they are known.
 
 use object_store::path::Path;
-use promptmill_core::{Error, Result};
+use promptmill_core::{Error, Mistake, Pipeline, Result};
 use serde::{Deserialize, Serialize};
 
 use crate::storage::Folder;
@@ -25,27 +25,69 @@ pub(crate) struct Owner {
     table: Option<String>,
 }
 
+/// Why a state and a sink do not go together.
+#[derive(Debug)]
+pub(crate) enum Unbound {
+    /// The pipeline file names others than it should.
+    Mistaken(Mistake),
+    /// It cannot be told.
+    Failed(Error),
+}
+
+impl Unbound {
+    /// The same, as an error of the pipeline.
+    pub(crate) fn of(self, pipeline: &Pipeline) -> Error {
+        match self {
+            Self::Mistaken(mistake) => pipeline.diagnostics(vec![pipeline.diagnostic(&["sink"], mistake)]).into(),
+            Self::Failed(error) => error,
+        }
+    }
+
+    fn mistaken(message: String, hint: &str) -> Self {
+        Self::Mistaken(Mistake::new("path", message).hint(Some(hint)))
+    }
+}
+
+impl From<Error> for Unbound {
+    fn from(error: Error) -> Self {
+        Self::Failed(error)
+    }
+}
+
+impl From<Unbound> for Error {
+    fn from(unbound: Unbound) -> Self {
+        match unbound {
+            Unbound::Mistaken(Mistake { message, hint, .. }) => Self::failed(message).hint(hint.unwrap_or_default()),
+            Unbound::Failed(error) => error,
+        }
+    }
+}
+
 impl Owner {
     /// The bond of a state that has been used; an error if it is bound to another sink.
-    pub(crate) async fn find(state: &Folder, sink: &Folder) -> Result<Option<Self>> {
+    pub(crate) async fn find(state: &Folder, sink: &Folder) -> Result<Option<Self>, Unbound> {
         let Some(bytes) = state.get(FILE).await? else { return Ok(None) };
         let owner: Self =
             serde_json::from_slice(&bytes).map_err(|error| Error::failed(format!("`{state}/{FILE}` cannot be read")).because(error))?;
         if owner.sink != as_seen_from(state, sink) {
-            return Err(Error::failed(format!("the state in `{state}` belongs to another sink than `{sink}`"))
-                .hint("give this sink a state of its own with `--set name=…` or `--set state.path=…`, or a parent folder of its own"));
+            return Err(Unbound::mistaken(
+                format!("the state in `{state}` belongs to another sink than `{sink}`"),
+                "give this sink a state of its own with `--set name=…` or `--set state.path=…`, or a parent folder of its own",
+            ));
         }
         Ok(Some(owner))
     }
 
     /// The bond of a state, made if it is used for the first time.
-    pub(crate) async fn claim(state: &Folder, sink: &Folder) -> Result<Self> {
+    pub(crate) async fn claim(state: &Folder, sink: &Folder) -> Result<Self, Unbound> {
         if let Some(owner) = Self::find(state, sink).await? {
             return Ok(owner);
         }
         if let Some(file) = sink.list().await?.iter().find(|name| name.ends_with(".parquet")) {
-            return Err(Error::failed(format!("sink `{sink}` holds files that this pipeline has not written, such as `{file}`"))
-                .hint("choose another `sink.path`; or, if the pipeline's name has changed, point `state.path` at its old state"));
+            return Err(Unbound::mistaken(
+                format!("sink `{sink}` holds files that this pipeline has not written, such as `{file}`"),
+                "choose another `sink.path`; or, if the pipeline's name has changed, point `state.path` at its old state",
+            ));
         }
         let unique = uuid::Uuid::new_v4().simple().to_string();
         let owner = Self { sink: as_seen_from(state, sink), mark: unique[..4].to_owned(), table: None };
@@ -123,7 +165,7 @@ mod tests {
     async fn a_state_stays_with_its_sink_and_moves_with_it() {
         let temp = tempfile::tempdir().expect("a folder");
         let (state, sink) = folders(temp.path(), "a/_promptmill/m", "a/out");
-        assert_eq!(Owner::find(&state, &sink).await.expect("nothing there"), None);
+        assert!(Owner::find(&state, &sink).await.expect("nothing there").is_none());
         let owner = Owner::claim(&state, &sink).await.expect("claims");
         assert_eq!(owner.sink, "../../out");
         assert_eq!(Owner::claim(&state, &sink).await.expect("has it"), owner);
@@ -139,7 +181,7 @@ mod tests {
         let temp = tempfile::tempdir().expect("a folder");
         let (state, sink) = folders(temp.path(), "_promptmill/m", "out");
         sink.put("year=2024/somebody.parquet", "x").await.expect("writes");
-        let error = Owner::claim(&state, &sink).await.expect_err("not ours");
+        let error = Error::from(Owner::claim(&state, &sink).await.expect_err("not ours"));
         assert!(error.to_string().contains("somebody.parquet"), "{error}");
         let owner = Owner { sink: String::new(), mark: "a3f2".into(), table: None };
         let own = owner.file_name(1, 7);

@@ -3,7 +3,7 @@
 //! SQL does what SQL can: the scan, the predicates, the projection to the columns that somebody reads. Then
 //! come the stages. Nothing here touches a model or writes a file.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -19,9 +19,12 @@ use promptmill_core::{Declares, Diagnostic, Mistake, Pipeline, Registry, Result,
 
 use promptmill_llm::goes_out_in_clear;
 
+use crate::commit::CommitLog;
 use crate::node::{StageNode, StageQueryPlanner, from_datafusion};
+use crate::shape::{Found, Shape};
 use crate::sink::{storable, storable_as_partition};
 use crate::source::{self, SourceFiles};
+use crate::storage::Folder;
 
 /// A pipeline whose every name has been found.
 #[derive(Debug)]
@@ -132,6 +135,43 @@ impl Plan {
             .collect();
         let question = serde_json::Value::Array(parts).to_string();
         salt.map_or_else(|| question.clone(), |salt| format!("{question} {salt}"))
+    }
+
+    /// What the results would look like if there were none yet.
+    pub(crate) fn shape(&self, pipeline: &Pipeline) -> Shape {
+        Shape::new(&pipeline.source.key, &pipeline.sink.partition_by, &self.results)
+    }
+
+    /// What the results look like when this run goes on with those that are there.
+    ///
+    /// # Errors
+    /// What has changed since in a way that would lose values, as mistakes of the pipeline.
+    pub(crate) async fn shape_behind(
+        &self,
+        pipeline: &Pipeline,
+        log: &CommitLog,
+        state: &Folder,
+        sink: &Folder,
+        has_table: bool,
+    ) -> Result<Shape> {
+        let planned = self.shape(pipeline);
+        let wrong = |refused: Vec<(&str, Mistake)>| {
+            let list = refused.into_iter().map(|(table, mistake)| pipeline.diagnostic(&[table], mistake));
+            Err(pipeline.diagnostics(list.collect()).into())
+        };
+        if has_table && pipeline.sink.format == SinkFormat::Parquet {
+            let message = format!("sink `{sink}` is a Delta table, and its log would no longer say what is in it");
+            let mistake = Mistake::new("format", message).hint(Some("keep `format = \"delta\"`, or choose another `sink.path`"));
+            return wrong(vec![("sink", mistake)]);
+        }
+        let Some(found) = Found::of(log, log.results(), state, sink, Some(&planned)).await? else { return Ok(planned) };
+        let refused = found.refusals();
+        if !refused.is_empty() {
+            return wrong(refused);
+        }
+        let source = self.source.schema();
+        let is_of_source = |name: &str| source.field_with_name(name).is_ok();
+        found.shape.with(&planned, pipeline.sink.format, &is_of_source).or_else(wrong)
     }
 
     /// A failure of a query; if a file of the source is to blame, with its name.
@@ -362,7 +402,7 @@ impl Checker<'_> {
         let mut fields: Vec<_> = order
             .iter()
             .filter_map(|name| output.field_with_name(name).ok())
-            .map(|field| field.clone().with_metadata(Default::default()))
+            .map(|field| field.clone().with_metadata(meaning(field)))
             .collect();
         if sink.format == SinkFormat::Delta {
             for field in &mut fields {
@@ -401,6 +441,16 @@ impl Checker<'_> {
 /// Whether a column of the source goes through the stages.
 fn travels(name: &str) -> bool {
     !columns::ACCOUNTING.contains(&name)
+}
+
+/// What the metadata of a column says of its values: that they are UUIDs, or JSON.
+fn meaning(field: &Field) -> HashMap<String, String> {
+    field
+        .metadata()
+        .iter()
+        .filter(|(name, _)| name.starts_with("ARROW:extension:"))
+        .map(|(name, what)| (name.clone(), what.clone()))
+        .collect()
 }
 
 fn is_answer(schema: &SchemaRef, name: &str) -> bool {

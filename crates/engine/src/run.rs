@@ -100,7 +100,7 @@ pub async fn run(pipeline: Arc<Pipeline>, registry: &Registry, options: RunOptio
 
     let state = state_folder(&pipeline)?;
     let results = Folder::open(&pipeline.sink.path)?;
-    Owner::find(&state, &results).await?;
+    Owner::find(&state, &results).await.map_err(|error| error.of(&pipeline))?;
     let journal = Arc::new(RunJournal::open(&state, &run_id, pipeline.state.flush.0).await?);
     let spent_before = journal.spent();
     let budget = options.budget.or_else(|| plan.budget());
@@ -199,11 +199,17 @@ impl Job<'_> {
             stop: stop.clone(),
             extensions: Arc::new(Extensions::default()),
         };
+        let owner = Owner::claim(state, &results).await.map_err(|error| error.of(pipeline))?;
+        let shape = match mode {
+            // Nothing of what is there stays.
+            Mode::Fresh(_) => plan.shape(pipeline),
+            Mode::Add | Mode::Replay => plan.shape_behind(pipeline, &log, state, &results, owner.has_table()).await?,
+        };
         let opening = Opening {
             results,
             log,
             settled,
-            layout: Layout::new(&plan.results, &pipeline.sink.partition_by, &pipeline.source.key, &plan.output)?,
+            layout: Layout::new(shape, &plan.output)?,
             run_id: run_id.to_owned(),
             format: pipeline.sink.format,
             name: pipeline.name.clone(),

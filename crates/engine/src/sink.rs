@@ -11,6 +11,7 @@
 mod compact;
 mod delta;
 mod layout;
+mod reshape;
 mod stored;
 mod swap;
 
@@ -29,9 +30,10 @@ use crate::owner::Owner;
 use crate::sorted::Sorted;
 use crate::storage::Folder;
 pub(crate) use delta::{in_table, storable, storable_as_partition};
-pub(crate) use layout::Layout;
+pub(crate) use layout::{Layout, dead_letters_of, decode};
 use layout::{OpenFile, column, folders};
-use stored::{Leaves, Merge};
+pub(crate) use stored::columns_of_each;
+use stored::{Alike, Leaves};
 
 /// Encoded bytes in all open files together beyond which the largest is closed: the sink's share of memory.
 const OPEN_BYTES: usize = 96 << 20;
@@ -92,6 +94,14 @@ pub(crate) struct Files {
     layout: Layout,
 }
 
+/// Files that have become fewer.
+#[derive(Default)]
+struct Merged {
+    added: Vec<DataFile>,
+    /// Their paths, relative to their folder.
+    removed: Vec<String>,
+}
+
 /// Rows that become part of the results together.
 #[derive(Default)]
 struct Bundle {
@@ -125,10 +135,6 @@ impl Sink {
     pub(crate) async fn open(state: &Folder, opening: Opening) -> Result<Self> {
         let Opening { results, mut log, settled, layout, run_id, format, name, target_file_mb, mode, question } = opening;
         let mut owner = Owner::claim(state, &results).await?;
-        if owner.has_table() && format == SinkFormat::Parquet {
-            return Err(Error::failed(format!("sink `{results}` is a Delta table, and its log would no longer say what is in it"))
-                .hint("keep `format = \"delta\"`, or choose another `sink.path`"));
-        }
         // A file with a lower number has been named by a commit.
         let unnamed = log.next_file();
         if state.local().is_none() {
@@ -155,7 +161,10 @@ impl Sink {
         };
         files.sweep(&log, if table.is_some() { unnamed } else { 0 }).await?;
         let staged = Bundle { is_staged: true, ..Bundle::default() };
-        Ok(Self { files, log, table, settled, run_id, mode, question, now: Bundle::default(), staged, replaced: Sorted::default() })
+        let (now, replaced) = (Bundle::default(), Sorted::default());
+        let mut sink = Self { files, log, table, settled, run_id, mode, question, now, staged, replaced };
+        sink.reshape().await?;
+        Ok(sink)
     }
 
     /// Rows taken in since the last commit.
@@ -259,7 +268,9 @@ impl Sink {
 
     /// A record of this run that changes nothing yet.
     fn record(&self) -> Commit {
-        Commit { run_id: self.run_id.clone(), at: now(), next_file: self.files.next, ..self.log.unchanged() }
+        // A new generation looks as it does once it takes the place of the old one.
+        let shape = Some(&self.files.layout.shape).filter(|shape| !matches!(self.mode, Mode::Fresh(_)) && self.log.shape() != Some(*shape));
+        Commit { run_id: self.run_id.clone(), at: now(), next_file: self.files.next, shape: shape.cloned(), ..self.log.unchanged() }
     }
 }
 
@@ -299,10 +310,10 @@ impl Bundle {
             let columns = layout.file.fields().iter().map(|field| column(batch, field)).collect::<Result<Vec<_>>>()?;
             Ok(RecordBatch::try_new(Arc::clone(&layout.file), columns)?)
         };
-        let values: Vec<StringArray> = layout
-            .partition_by
+        let partitions = layout.shape.partitions();
+        let values: Vec<StringArray> = partitions
             .iter()
-            .map(|name| Ok(cast(internal(batch, name)?, &DataType::Utf8)?.as_string::<i32>().clone()))
+            .map(|field| Ok(cast(&column(batch, field)?, &DataType::Utf8)?.as_string::<i32>().clone()))
             .collect::<Result<_>>()?;
         let mut groups: BTreeMap<Vec<Option<String>>, Vec<u64>> = BTreeMap::new();
         for row in 0..batch.num_rows() {
@@ -376,13 +387,35 @@ impl Files {
 
     /// Writes files of one kind, and of one partition, as one; without the rows whose keys leave.
     async fn merge(&mut self, kind: Kind, files: &[&DataFile], leaves: Option<Leaves<'_>>) -> Result<DataFile> {
+        let mut alike = Alike::among(self.folder(kind), files).await?;
+        match (alike.pop(), alike.is_empty()) {
+            (Some(alike), true) => self.write_alike(kind, files, alike, leaves).await,
+            _ => Err(Error::failed("files of other columns cannot be written as one")),
+        }
+    }
+
+    /// Writes those of these files as one that have the same columns; one that has a company of its own stays as it is.
+    async fn merge_alike(&mut self, kind: Kind, files: &[&DataFile]) -> Result<Merged> {
+        let mut merged = Merged::default();
+        for alike in Alike::among(self.folder(kind), files).await? {
+            if alike.len() > 1 {
+                merged.removed.extend(alike.paths().map(str::to_owned));
+                merged.added.push(self.write_alike(kind, files, alike, None).await?);
+            }
+        }
+        Ok(merged)
+    }
+
+    async fn write_alike(&mut self, kind: Kind, files: &[&DataFile], alike: Alike<'_>, leaves: Option<Leaves<'_>>) -> Result<DataFile> {
+        // The folder that one of them is in is that of them all.
         let partition = files.first().map(|file| file.partition.clone()).unwrap_or_default();
-        let path = folders(&self.layout.partition_by, &partition) + &self.name();
+        let beside = files.first().and_then(|file| file.path.rsplit_once('/')).map(|(folders, _)| format!("{folders}/"));
+        let path = beside.unwrap_or_default() + &self.name();
         let folder = self.folder(kind);
         let properties = if kind == Kind::Results { self.layout.properties.clone() } else { writer_properties().build() };
-        let leaves = leaves.map(|leaves| (self.layout.key.as_str(), leaves));
+        let leaves = leaves.map(|leaves| (self.layout.shape.key.as_str(), leaves));
         let mut upload = folder.upload(&path);
-        match (Merge { folder, files, leaves, properties }).write(&mut upload).await {
+        match alike.write(folder, leaves, properties, &mut upload).await {
             Ok((rows, bytes)) => upload.finish().await.map(|()| DataFile { path, rows, bytes, partition }),
             Err(error) => {
                 upload.abort().await;
@@ -393,7 +426,7 @@ impl Files {
 
     /// Writes one file of results.
     async fn store(&mut self, partition: Vec<Option<String>>, rows: u64, bytes: Vec<u8>, is_staged: bool) -> Result<DataFile> {
-        let path = folders(&self.layout.partition_by, &partition) + &self.name();
+        let path = folders(&self.layout.shape.partition_by, &partition) + &self.name();
         let file = DataFile { path, rows, bytes: bytes.len() as u64, partition };
         if is_staged {
             self.staging.folder("results").put(&file.path, bytes).await?;

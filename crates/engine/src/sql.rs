@@ -2,27 +2,32 @@
 //!
 //! The tables show whole commits: a file counts when a commit names it, wherever else it may lie.
 
+mod tables;
+
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use datafusion::arrow::array::{ArrayRef, Float64Array, RecordBatch, StringArray, UInt64Array};
 use datafusion::arrow::compute::cast;
-use datafusion::arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef, TimeUnit};
+use datafusion::arrow::datatypes::{DataType, Field, Schema, TimeUnit};
 use datafusion::catalog::TableProvider;
 use datafusion::datasource::MemTable;
-use datafusion::prelude::SessionContext;
+use datafusion::prelude::{DataFrame, SessionContext};
 use object_store::ObjectMeta;
 use promptmill_core::{Error, Pipeline, Registry, Result};
 
+use self::tables::{Tables, Trouble};
 use crate::commit::{CommitLog, DataFile};
-use crate::files::{Files, columns_of};
+use crate::files::Files;
 use crate::journal;
 use crate::node::from_datafusion;
 use crate::owner::Owner;
 use crate::plan::{Plan, Purpose, session};
 use crate::record::RunRecord;
 use crate::run::state_folder;
-use crate::sink::{Layout, in_table};
+use crate::shape::{Found, Shape, union_of};
+use crate::sink::{columns_of_each, dead_letters_of, in_table};
 use crate::storage::Folder;
 
 /// A session with the five tables of a pipeline, as they are now.
@@ -43,51 +48,91 @@ pub async fn open(pipeline: &Pipeline, registry: &Registry) -> Result<SessionCon
 pub async fn reading<T>(pipeline: &Pipeline, registry: &Registry, mut read: impl AsyncFnMut(&SessionContext) -> Result<T>) -> Result<T> {
     let state = state_folder(pipeline)?;
     let sink = Folder::open(&pipeline.sink.path)?;
-    let owner = Owner::find(&state, &sink).await?;
-    CommitLog::reading(&state, async |log| {
+    let owner = Owner::find(&state, &sink).await.map_err(|error| error.of(pipeline))?;
+    let trouble = Trouble::default();
+    let read = CommitLog::reading(&state, async |log| {
         let results = match owner.as_ref().and_then(Owner::known) {
             Some(known) => in_table(&sink, known, log).await,
             None => log.results().to_vec(),
         };
-        read(&tables(pipeline, registry, &state, log, &results).await?).await
-    })
-    .await
+        let reading = Reading { pipeline, registry, state: &state, sink: &sink, log, results: &results };
+        read(&reading.session(&trouble).await?).await
+    });
+    read.await.map_err(|error| trouble.behind(error, pipeline))
 }
 
-async fn tables(pipeline: &Pipeline, registry: &Registry, state: &Folder, log: &CommitLog, results: &[DataFile]) -> Result<SessionContext> {
-    let session = session(None);
-    let plan = Plan::new(&session, pipeline, registry, Purpose::Looking).await?;
-    let layout = Layout::new(&plan.results, &pipeline.sink.partition_by, &pipeline.source.key, &plan.output)?;
-    let sink = Folder::open(&pipeline.sink.path)?;
-    sink.register(&session);
-    state.register(&session);
-    let partitions = layout
-        .partition_by
-        .iter()
-        .filter_map(|name| plan.results.field_with_name(name).ok())
-        .map(|field| Arc::new(field.clone()))
-        .collect();
-    let results = committed(&session, &sink, results, Arc::clone(&layout.file), partitions).await?;
-    let dead_letters =
-        committed(&session, &state.folder("dead_letters"), log.dead_letters(), Arc::clone(layout.dead()), Vec::new()).await?;
-    let register = |name: &str, table: Arc<dyn TableProvider>| session.register_table(name, table).map(|_| ()).map_err(from_datafusion);
-    register("source", plan.source)?;
-    register("results", Arc::new(results))?;
-    register("dead_letters", Arc::new(dead_letters))?;
-    register("attempts", attempts(&session, state).await?)?;
-    register("runs", runs(state).await?)?;
-    Ok(session)
+/// What is read.
+struct Reading<'r> {
+    pipeline: &'r Pipeline,
+    registry: &'r Registry,
+    state: &'r Folder,
+    sink: &'r Folder,
+    log: &'r CommitLog,
+    results: &'r [DataFile],
 }
 
-/// The files that a commit names, as a table. `planned` are the columns of files that a run would write now; older
-/// files may have others.
-async fn committed(
-    session: &SessionContext,
-    folder: &Folder,
-    files: &[DataFile],
-    planned: SchemaRef,
-    partitions: Vec<FieldRef>,
-) -> Result<Files> {
+impl Reading<'_> {
+    async fn session(&self, trouble: &Trouble) -> Result<SessionContext> {
+        let Self { pipeline, registry, state, sink, log, results } = *self;
+        let session = session(None);
+        sink.register(&session);
+        state.register(&session);
+        let mut tables = Tables::new(pipeline, trouble);
+        let shape = match Found::of(log, results, state, sink, None).await? {
+            Some(found) => Ok(found.shape),
+            // Nothing has been written yet: the columns are those that a run would write.
+            None => Plan::new(&session, pipeline, registry, Purpose::Looking).await.map(|plan| plan.shape(pipeline)),
+        };
+        let (letters, files) = (state.folder("dead_letters"), log.dead_letters());
+        let dead = match (&shape, files) {
+            (Ok(shape), []) => Some(dead_letters_of(shape)?),
+            (Err(_), []) => None,
+            _ => Some(union_of(&columns_of_each(&letters, files).await?)),
+        };
+        if let Ok(shape) = &shape {
+            tables.add("results", committed(&session, sink, results, shape)?)?;
+        }
+        if let Some(columns) = &dead {
+            tables.add("dead_letters", committed(&session, &letters, files, &Shape::new("", &[], columns))?)?;
+        }
+        if let Err(error) = shape {
+            tables.fail(if dead.is_some() { &["results"] } else { &["results", "dead_letters"] }, error);
+        }
+        tables.add("attempts", attempts(&session, state).await?)?;
+        tables.add("runs", runs(state).await?)?;
+        tables.register(&session)?;
+        Ok(session)
+    }
+}
+
+/// The files that a commit names, as a table. Those from before the partitions changed lie in others.
+fn committed(session: &SessionContext, folder: &Folder, files: &[DataFile], shape: &Shape) -> Result<Arc<dyn TableProvider>> {
+    let mut kinds: BTreeMap<Vec<String>, Vec<&DataFile>> = BTreeMap::new();
+    for file in files {
+        kinds.entry(file.partition_by().unwrap_or_else(|| shape.partition_by.clone())).or_default().push(file);
+    }
+    if kinds.len() < 2 {
+        let kind = kinds.pop_first().unwrap_or_else(|| (shape.partition_by.clone(), Vec::new()));
+        return Ok(Arc::new(of_a_kind(folder, kind, shape)?));
+    }
+    let names: Vec<&str> = shape.columns.fields().iter().map(|field| field.name().as_str()).collect();
+    let mut all: Option<DataFrame> = None;
+    for kind in kinds {
+        let part = session.read_table(Arc::new(of_a_kind(folder, kind, shape)?)).and_then(|part| part.select_columns(&names));
+        all = Some(
+            match all {
+                Some(all) => part.and_then(|part| all.union(part)),
+                None => part,
+            }
+            .map_err(from_datafusion)?,
+        );
+    }
+    all.map(DataFrame::into_view).ok_or_else(|| Error::failed("a table without files"))
+}
+
+/// Files in the same partitions.
+fn of_a_kind(folder: &Folder, (partition_by, files): (Vec<String>, Vec<&DataFile>), shape: &Shape) -> Result<Files> {
+    let shape = Shape { partition_by, ..shape.clone() };
     // The commit knows the sizes: nobody has to ask the store about each file.
     let meta = |file: &DataFile| ObjectMeta {
         location: folder.path(&file.path),
@@ -96,16 +141,8 @@ async fn committed(
         e_tag: None,
         version: None,
     };
-    let metas: Vec<ObjectMeta> = files.iter().map(meta).collect();
-    let schema = match metas.is_empty() {
-        true => planned,
-        false => columns_of(&session.state(), folder, &metas).await.map_err(|error| {
-            Error::failed(format!("a file in `{folder}` cannot be read, though a commit names it"))
-                .hint("restore it, or answer everything anew with `promptmill run --fresh`")
-                .because(error)
-        })?,
-    };
-    Files::new(folder, schema, partitions, metas.into_iter().zip(files).map(|(meta, file)| (meta, file.partition.clone())).collect())
+    let files = files.into_iter().map(|file| (meta(file), file.partition.clone())).collect();
+    Files::new(folder, shape.inside(), shape.partitions(), files)
 }
 
 /// Attempts in sealed segments and in logs that are still open.

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use promptmill_core::Result;
 
-use super::{Kind, Sink};
+use super::{Kind, Merged, Sink};
 use crate::commit::{Commit, DataFile};
 
 /// Files of dead letters or of the index that may be small: they are read together, and seldom.
@@ -13,25 +13,27 @@ const SMALL_FILES: usize = 16;
 
 impl Sink {
     /// Merges the files of results that are smaller than half of their target size, partition by partition, and what
-    /// has gathered of small files of dead letters and of the index.
+    /// has gathered of small files of dead letters and of the index. Only files of the same columns become one.
     pub(crate) async fn compact(&mut self) -> Result<()> {
         self.adopt().await?;
         let mut commit = Commit::default();
-        let mut partitions: BTreeMap<Vec<Option<String>>, Vec<DataFile>> = BTreeMap::new();
+        let mut partitions: BTreeMap<(Option<Vec<String>>, Vec<Option<String>>), Vec<DataFile>> = BTreeMap::new();
         for file in self.log.results() {
-            partitions.entry(file.partition.clone()).or_default().push(file.clone());
+            partitions.entry((file.partition_by(), file.partition.clone())).or_default().push(file.clone());
         }
         for files in partitions.values() {
             for group in groups(files, self.files.target_bytes as u64) {
-                commit.added.push(self.files.merge(Kind::Results, &group, None).await?);
-                commit.removed.extend(group.iter().map(|file| file.path.clone()));
+                let Merged { added, removed } = self.files.merge_alike(Kind::Results, &group).await?;
+                commit.added.extend(added);
+                commit.removed.extend(removed);
             }
         }
         let letters = self.log.dead_letters().to_vec();
         if letters.len() > SMALL_FILES {
             for group in groups(&letters, self.files.target_bytes as u64) {
-                commit.dead_letters.push(self.files.merge(Kind::DeadLetters, &group, None).await?);
-                commit.removed.extend(group.iter().map(|file| format!("dead_letters/{}", file.path)));
+                let Merged { added, removed } = self.files.merge_alike(Kind::DeadLetters, &group).await?;
+                commit.dead_letters.extend(added);
+                commit.removed.extend(removed.iter().map(|path| format!("dead_letters/{path}")));
             }
         }
         let index = self.log.index().to_vec();

@@ -66,13 +66,13 @@ impl Table {
         } else {
             check_partitions(folder, layout, log.results())?;
             let columns = with_those_of(folder, &columns, log.results()).await?;
-            let metadata =
-                new_metadata(&columns, &layout.partition_by, Vec::<(String, String)>::new()).and_then(|metadata| metadata.with_name(name));
+            let metadata = new_metadata(&columns, &layout.shape.partition_by, Vec::<(String, String)>::new())
+                .and_then(|metadata| metadata.with_name(name));
             let metadata = metadata.map_err(|error| failed(folder, error))?;
             let protocol = protocol(&columns)?;
             let mut actions = vec![Action::Protocol(protocol.clone()), Action::Metadata(metadata.clone())];
             let at = Utc::now().timestamp_millis();
-            actions.extend(log.results().iter().map(|file| add(file, &layout.partition_by, at, true)));
+            actions.extend(log.results().iter().map(|file| add(file, &layout.shape.partition_by, at, true)));
             let location = store.root_url().clone();
             let operation = DeltaOperation::Create { mode: SaveMode::ErrorIfExists, location, protocol, metadata };
             let made = transact(folder, &store, None, actions, operation, &known, log.len()).await?;
@@ -80,7 +80,7 @@ impl Table {
                 Error::failed(format!("something else has just made a Delta table of `{folder}`")).hint("choose another `sink.path`")
             })?
         };
-        let (folder, partition_by) = (folder.clone(), layout.partition_by.clone());
+        let (folder, partition_by) = (folder.clone(), layout.shape.partition_by.clone());
         let mut table = Self { folder, store, state, known, partition_by, pending: Vec::new(), behind: Vec::new() };
         let Some(seen) = seen(&table.state, &table.store, &table.known).await.map_err(|error| failed(&table.folder, error))? else {
             let folder = &table.folder;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use datafusion::arrow::array::{ArrayRef, RecordBatch, new_null_array};
-use datafusion::arrow::compute::cast;
+use datafusion::arrow::compute::{CastOptions, cast_with_options};
 use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
 use parquet::arrow::ArrowWriter;
 use parquet::file::properties::WriterProperties;
@@ -11,6 +11,7 @@ use parquet::schema::types::ColumnPath;
 use promptmill_core::{Error, Result, columns};
 
 use crate::commit::writer_properties;
+use crate::shape::Shape;
 
 /// Bytes of a file's open row group beyond which it is encoded.
 const ROW_GROUP_BYTES: usize = 24 << 20;
@@ -22,33 +23,20 @@ const NULL_PARTITION: &str = "__HIVE_DEFAULT_PARTITION__";
 /// Which columns go where.
 #[derive(Debug)]
 pub(crate) struct Layout {
-    /// The columns of the results, the partitions last.
-    pub(super) results: SchemaRef,
+    /// What the results look like.
+    pub(super) shape: Shape,
     /// The columns inside a file of results.
-    pub(crate) file: SchemaRef,
-    /// The columns that are folders.
-    pub(crate) partition_by: Vec<String>,
+    pub(super) file: SchemaRef,
     /// The columns of dead letters.
     pub(super) dead: SchemaRef,
-    /// The column of the keys.
-    pub(super) key: String,
     /// How files of results are written.
     pub(super) properties: WriterProperties,
 }
 
 impl Layout {
-    /// The layout of results with these columns, the partitions last.
-    pub(crate) fn new(results: &SchemaRef, partition_by: &[String], key: &str, output: &SchemaRef) -> Result<Self> {
-        let inside = results.fields().len() - partition_by.len();
-        let mut dead = vec![output.field_with_name(key)?.clone().with_nullable(true)];
-        dead.extend(["reason", "detail", "last_text", "llm_model"].map(|name| Field::new(name, DataType::Utf8, true)));
-        dead.extend([
-            Field::new("llm_attempts", DataType::Int32, true),
-            Field::new("input_tokens", DataType::Int64, true),
-            Field::new("output_tokens", DataType::Int64, true),
-            Field::new("cost_usd", DataType::Decimal128(18, 9), true),
-            Field::new("at", DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into())), true),
-        ]);
+    /// The layout of results of this shape. `output` is what comes out behind the last stage.
+    pub(crate) fn new(shape: Shape, output: &SchemaRef) -> Result<Self> {
+        let key = shape.key.as_str();
         // Hardly any value occurs twice in these: a dictionary of them would be a second copy, searched for each row,
         // and some 70 kB a column before the first one.
         let mut unique = vec![key, "input_tokens", "output_tokens", "cost_usd"];
@@ -60,20 +48,22 @@ impl Layout {
         let properties = unique
             .into_iter()
             .fold(writer_properties(), |properties, column| properties.set_column_dictionary_enabled(ColumnPath::from(column), false));
-        Ok(Self {
-            results: Arc::clone(results),
-            file: Arc::new(Schema::new(results.fields()[..inside].to_vec())),
-            partition_by: partition_by.to_vec(),
-            dead: Arc::new(Schema::new(dead)),
-            key: key.to_owned(),
-            properties: properties.build(),
-        })
+        Ok(Self { file: shape.inside(), dead: dead_letters_of(&shape)?, properties: properties.build(), shape })
     }
+}
 
-    /// The columns of dead letters.
-    pub(crate) fn dead(&self) -> &SchemaRef {
-        &self.dead
-    }
+/// The columns of the dead letters beside results of this shape.
+pub(crate) fn dead_letters_of(shape: &Shape) -> Result<SchemaRef> {
+    let mut dead = vec![shape.columns.field_with_name(&shape.key)?.clone().with_nullable(true)];
+    dead.extend(["reason", "detail", "last_text", "llm_model"].map(|name| Field::new(name, DataType::Utf8, true)));
+    dead.extend([
+        Field::new("llm_attempts", DataType::Int32, true),
+        Field::new("input_tokens", DataType::Int64, true),
+        Field::new("output_tokens", DataType::Int64, true),
+        Field::new("cost_usd", DataType::Decimal128(18, 9), true),
+        Field::new("at", DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into())), true),
+    ]);
+    Ok(Arc::new(Schema::new(dead)))
 }
 
 /// A file that is being written, in memory.
@@ -115,10 +105,26 @@ pub(super) fn not_written(error: parquet::errors::ParquetError) -> Error {
 /// A column of a batch in the type of `field`; nulls if it is not there.
 pub(super) fn column(batch: &RecordBatch, field: &Field) -> Result<ArrayRef> {
     match batch.column_by_name(field.name()) {
-        Some(array) if array.data_type() == field.data_type() => Ok(Arc::clone(array)),
-        Some(array) => Ok(cast(array, field.data_type())?),
+        Some(array) => whole(array, field),
         None => Ok(new_null_array(field.data_type(), batch.num_rows())),
     }
+}
+
+/// Values in the type of `field`. One that does not fit is an error: it must not become null.
+pub(super) fn whole(array: &ArrayRef, field: &Field) -> Result<ArrayRef> {
+    if array.data_type() == field.data_type() {
+        return Ok(Arc::clone(array));
+    }
+    let options = CastOptions { safe: false, ..CastOptions::default() };
+    let cast = cast_with_options(array, field.data_type(), &options).map_err(|error| {
+        Error::failed(format!("column `{}` is {}, and not every value of it is {}", field.name(), array.data_type(), field.data_type()))
+            .hint("cast it in the source, or leave it out with `sink.columns`")
+            .because(error)
+    })?;
+    if cast.logical_null_count() != array.logical_null_count() {
+        return Err(Error::failed(format!("column `{}` would lose values as {}", field.name(), field.data_type())));
+    }
+    Ok(cast)
 }
 
 /// The folders of a partition: `year=2024/`.
@@ -163,4 +169,30 @@ fn encode(value: &str) -> String {
         }
     }
     if encoded.is_empty() { NULL_PARTITION.to_owned() } else { encoded }
+}
+
+/// A part of a path as it was before it was written as Hive does.
+pub(crate) fn decode(part: &str) -> String {
+    let mut decoded = Vec::with_capacity(part.len());
+    let mut rest = part;
+    while let Some((before, behind)) = rest.split_once('%') {
+        decoded.extend_from_slice(before.as_bytes());
+        let escaped = behind.get(..2).and_then(|digits| u8::from_str_radix(digits, 16).ok());
+        decoded.push(escaped.unwrap_or(b'%'));
+        rest = if escaped.is_some() { &behind[2..] } else { behind };
+    }
+    decoded.extend_from_slice(rest.as_bytes());
+    String::from_utf8(decoded).unwrap_or_else(|_| part.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_of_folders_are_read_as_they_were_written() {
+        for name in ["year", "a=b", "50%", "a/b", "100%41", "ä:ö", "%", "with space"] {
+            assert_eq!(decode(&encode(name)), name);
+        }
+    }
 }

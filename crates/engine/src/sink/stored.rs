@@ -6,19 +6,21 @@ use std::sync::Arc;
 
 use datafusion::arrow::array::{Array, ArrayRef, AsArray, BooleanArray, RecordBatch, StringArray};
 use datafusion::arrow::compute::{cast, filter_record_batch};
-use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use datafusion::arrow::datatypes::{DataType, SchemaRef};
 use futures::stream::BoxStream;
 use futures::{Stream, StreamExt, TryStreamExt};
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use parquet::arrow::async_reader::{AsyncFileReader, ParquetRecordBatchStreamBuilder};
 use parquet::arrow::{AsyncArrowWriter, ProjectionMask};
 use parquet::errors::ParquetError;
+use parquet::file::metadata::ParquetMetaData;
 use parquet::file::properties::WriterProperties;
 use parquet::schema::types::SchemaDescriptor;
 use promptmill_core::{Error, Result};
 
-use super::layout::{MERGED_ROW_GROUP_BYTES, column, not_written};
+use super::layout::{MERGED_ROW_GROUP_BYTES, not_written, whole};
 use crate::commit::DataFile;
+use crate::shape::same_columns;
 use crate::storage::{Folder, Upload};
 
 /// Files that are opened at once: far away most of the time is waiting.
@@ -77,63 +79,121 @@ pub(super) async fn keys(folder: &Folder, file: &DataFile, key: &str) -> Result<
     }))
 }
 
-/// Files to be written as one.
-pub(super) struct Merge<'m> {
-    pub(super) folder: &'m Folder,
-    pub(super) files: &'m [&'m DataFile],
-    /// The column of the keys, and which rows are left out; `None`: all stay.
-    pub(super) leaves: Option<(&'m str, Leaves<'m>)>,
-    pub(super) properties: WriterProperties,
+/// The columns of each file.
+pub(crate) async fn columns_of_each(folder: &Folder, files: &[DataFile]) -> Result<Vec<SchemaRef>> {
+    let opening = futures::stream::iter(files).map(|file| async { Ok(Arc::clone(open(folder, file).await?.schema())) });
+    opening.buffered(OPENED_AT_ONCE).try_collect().await
 }
 
-/// Whether the row with a key is left out.
-pub(super) type Leaves<'l> = &'l (dyn Fn(&str) -> Result<bool> + Sync);
+/// The rows of a file, as they are.
+pub(super) async fn rows(folder: &Folder, file: &DataFile) -> Result<BoxStream<'static, Result<RecordBatch, ParquetError>>> {
+    open(folder, file).await?.rows(None).map_err(|error| not_read(folder, file, error))
+}
 
-impl Merge<'_> {
-    /// Writes them, batch by batch. Returns how many rows and bytes that makes.
-    pub(super) async fn write(self, to: &mut Upload) -> Result<(u64, u64)> {
-        let Self { folder, files, leaves, properties } = self;
-        let mut opening = futures::stream::iter(files).map(|file| open(folder, file)).buffered(OPENED_AT_ONCE);
-        let (mut opened, mut schemas, mut kept) = (Vec::with_capacity(files.len()), Vec::with_capacity(files.len()), 0);
-        for file in files {
-            let Some(builder) = opening.try_next().await? else { break };
-            schemas.push(Arc::clone(builder.schema()));
+/// Files that look alike, to be written as one.
+pub(super) struct Alike<'m> {
+    schema: SchemaRef,
+    /// Those that are open still are small.
+    files: Vec<(&'m DataFile, Option<Opened>)>,
+}
+
+impl<'m> Alike<'m> {
+    /// These files, those together that have the same columns of the same types.
+    pub(super) async fn among(folder: &Folder, files: &[&'m DataFile]) -> Result<Vec<Self>> {
+        let mut opening =
+            futures::stream::iter(files).map(|file| async { Ok((*file, open(folder, file).await?)) }).buffered(OPENED_AT_ONCE);
+        let (mut alike, mut kept): (Vec<Self>, u64) = (Vec::new(), 0);
+        while let Some((file, opened)) = opening.try_next().await.map_err(|error: Error| error)? {
+            let schema = Arc::clone(opened.schema());
             kept += file.bytes;
-            opened.push((file, if kept <= KEPT_BYTES { Some(builder) } else { None }));
-        }
-        drop(opening);
-        // Files of different runs may have different columns: the newest run's come first, older ones fill in nulls.
-        let mut fields: Vec<Arc<Field>> = Vec::new();
-        for field in schemas.iter().rev().flat_map(|schema| schema.fields()) {
-            if !fields.iter().any(|known| known.name() == field.name()) {
-                fields.push(Arc::new(field.as_ref().clone().with_nullable(true)));
+            let opened = (file, Some(opened).filter(|_| kept <= KEPT_BYTES));
+            match alike.iter_mut().find(|alike| same_columns(&alike.schema, &schema)) {
+                Some(alike) => alike.files.push(opened),
+                None => alike.push(Self { schema, files: vec![opened] }),
             }
         }
-        drop(schemas);
-        let schema = Arc::new(Schema::new(fields));
+        Ok(alike)
+    }
+
+    /// How many there are.
+    pub(super) fn len(&self) -> usize {
+        self.files.len()
+    }
+
+    /// Their paths.
+    pub(super) fn paths(&self) -> impl Iterator<Item = &'m str> {
+        self.files.iter().map(|(file, _)| file.path.as_str())
+    }
+
+    /// Writes them, batch by batch, as one file, without the rows whose keys, in a column, leave. Returns how many rows and
+    /// bytes that makes. What was read and what is written are counted against each other before anybody removes a file.
+    pub(super) async fn write(
+        self,
+        folder: &Folder,
+        leaves: Option<(&str, Leaves<'_>)>,
+        properties: WriterProperties,
+        to: &mut Upload,
+    ) -> Result<(u64, u64)> {
+        let Self { schema, files } = self;
         let mut writer = AsyncArrowWriter::try_new(to, Arc::clone(&schema), Some(properties)).map_err(not_written)?;
-        let mut rows = 0;
-        for (file, builder) in opened {
-            let builder = match builder {
-                Some(builder) => builder,
+        let (mut rows, mut nulls) = (0, vec![0; schema.fields().len()]);
+        for (file, opened) in files {
+            let opened = match opened {
+                Some(opened) => opened,
                 None => open(folder, file).await?,
             };
-            let mut batches = builder.rows(None).map_err(|error| not_read(folder, file, error))?;
+            let mut batches = opened.rows(None).map_err(|error| not_read(folder, file, error))?;
+            let mut read = 0;
             while let Some(mut batch) = batches.try_next().await.map_err(|error| not_read(folder, file, error))? {
+                read += batch.num_rows() as u64;
                 if let Some((key, leaves)) = leaves {
                     batch = without(&batch, key, leaves)?;
                 }
-                let arrays = schema.fields().iter().map(|field| column(&batch, field)).collect::<Result<Vec<_>>>()?;
+                // The same columns; only what the items of a list are called may be another.
+                let fields = schema.fields().iter().zip(batch.columns());
+                let arrays = fields.map(|(field, array)| whole(array, field)).collect::<Result<Vec<_>>>()?;
+                nulls.iter_mut().zip(&arrays).for_each(|(nulls, array)| *nulls += array.null_count() as u64);
                 rows += batch.num_rows() as u64;
                 writer.write(&RecordBatch::try_new(Arc::clone(&schema), arrays)?).await.map_err(not_written)?;
                 if writer.in_progress_size() > MERGED_ROW_GROUP_BYTES {
                     writer.flush().await.map_err(not_written)?;
                 }
             }
+            if read != file.rows {
+                return Err(miscounted(&format!("`{folder}/{}` has {read} rows, and its commit says {}", file.path, file.rows)));
+            }
         }
-        writer.finish().await.map_err(not_written)?;
+        let written = writer.finish().await.map_err(not_written)?;
+        check(&written, &schema, rows, &nulls)?;
         Ok((rows, writer.bytes_written() as u64))
     }
+}
+
+/// Whether the row with a key is left out.
+pub(super) type Leaves<'l> = &'l (dyn Fn(&str) -> Result<bool> + Sync);
+
+/// Whether a file that has been written has so many rows, and so many nulls in each of its plain columns.
+fn check(written: &ParquetMetaData, schema: &SchemaRef, rows: u64, nulls: &[u64]) -> Result<()> {
+    let found = written.file_metadata().num_rows().unsigned_abs();
+    if found != rows {
+        return Err(miscounted(&format!("of {rows} rows {found} were written")));
+    }
+    let descriptor = written.file_metadata().schema_descr();
+    for (leaf, column) in descriptor.columns().iter().enumerate().filter(|(_, column)| column.path().parts().len() == 1) {
+        let Ok(place) = schema.index_of(column.name()) else { continue };
+        let counts = written.row_groups().iter().map(|group| group.column(leaf).statistics()?.null_count_opt());
+        // Without statistics there is nothing to compare.
+        let Some(found) = counts.sum::<Option<u64>>() else { continue };
+        if found != nulls[place] {
+            return Err(miscounted(&format!("of {} nulls in column `{}` {found} were written", nulls[place], column.name())));
+        }
+    }
+    Ok(())
+}
+
+/// The files that are there stay as they are.
+fn miscounted(what: &str) -> Error {
+    Error::failed(format!("rows of results are not rewritten: {what}")).hint("the files of before are kept; run again")
 }
 
 /// The rows that stay.

@@ -37,7 +37,7 @@ impl Sink {
         let live = [(Kind::Results, self.log.results().to_vec()), (Kind::DeadLetters, self.log.dead_letters().to_vec())];
         for (kind, files) in live {
             let folder = self.files.folder(kind).clone();
-            let key = self.files.layout.key.clone();
+            let key = self.files.layout.shape.key.clone();
             for file in files {
                 let mut leaving = if is_fresh { file.rows } else { 0 };
                 if !is_fresh {
@@ -89,7 +89,7 @@ impl Sink {
             ..self.record()
         };
         let record = match &self.mode {
-            Mode::Fresh(salt) => Commit { salt: Some(salt.clone()), ..record },
+            Mode::Fresh(salt) => Commit { salt: Some(salt.clone()), shape: Some(self.files.layout.shape.clone()), ..record },
             Mode::Add | Mode::Replay => record,
         };
         self.append(record).await?;

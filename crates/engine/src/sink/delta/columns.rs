@@ -64,7 +64,7 @@ pub(crate) fn storable_as_partition(data_type: &DataType) -> Option<DataType> {
 
 /// The columns of the results in Delta's terms. All may be null: rows of other runs may lack them.
 pub(super) fn columns(layout: &Layout) -> Result<StructType> {
-    let fields: Vec<Field> = layout.results.fields().iter().map(|field| field.as_ref().clone().with_nullable(true)).collect();
+    let fields: Vec<Field> = layout.shape.columns.fields().iter().map(|field| field.as_ref().clone().with_nullable(true)).collect();
     (&Schema::new(fields)).try_into_kernel().map_err(|error| {
         Error::failed("the results have a column that no Delta table can hold").hint("leave it out with `sink.columns`").because(error)
     })
@@ -141,8 +141,8 @@ pub(super) fn reshaped(
 /// Files from before the sink was a table may lie in other partitions; a table has one kind.
 pub(super) fn check_partitions(folder: &Folder, layout: &Layout, files: &[DataFile]) -> Result<()> {
     let fits = |file: &DataFile| {
-        let name = file.path.strip_prefix(&folders(&layout.partition_by, &file.partition));
-        file.partition.len() == layout.partition_by.len() && name.is_some_and(|name| !name.contains('/'))
+        let name = file.path.strip_prefix(&folders(&layout.shape.partition_by, &file.partition));
+        file.partition.len() == layout.shape.partition_by.len() && name.is_some_and(|name| !name.contains('/'))
     };
     match files.iter().find(|file| !fits(file)) {
         Some(file) => Err(Error::failed(format!("`{folder}/{}` lies in other partitions than `sink.partition_by` names", file.path))
