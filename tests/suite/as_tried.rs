@@ -8,6 +8,7 @@ mod refusals;
 mod replies;
 mod rows;
 mod templates;
+mod values;
 
 use std::sync::Arc;
 

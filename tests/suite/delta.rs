@@ -280,8 +280,8 @@ fn new_columns_come_in_and_what_does_not_fit_is_said_before_anything_is_sent() {
     project.write("typed.toml", &format!("{}{}", &text[..place("post-process")], &text[place("cost")..]));
     let typed = ["typed.toml", "--set", "stages.prompt-pack.answer={ summary = 'int' }"];
     let partitions = ["pipeline.toml", "--set", "sink.partition_by=['year']"];
-    for (arguments, says) in [(typed, "`summary` is `string` in the Delta table"), (partitions, "other partitions")] {
-        let ran = project.run(&[&["run"], &arguments[..]].concat()).expect(1);
+    for (arguments, says) in [(typed, "`summary` is Utf8 in the results"), (partitions, "partitioned by [\"year\", \"vote_result\"]")] {
+        let ran = project.run(&[&["run"], &arguments[..]].concat()).expect(2);
         assert!(ran.stderr.contains(says) && ran.stderr.contains("--fresh"), "{}", ran.stderr);
     }
     assert_eq!(project.simulator().ledger().requests, sent);
@@ -315,8 +315,8 @@ fn results_in_parquet_become_a_table_and_stay_one() {
     let parquet = ["--set", "sink.format=parquet"];
     let party = ["--set", "sink.partition_by=['party']"];
     project.run_pipeline(&[&party[..], &parquet[..], &["--limit", "50"]].concat()).expect(0);
-    let other = project.run_pipeline(&[]).expect(1);
-    assert!(other.stderr.contains("other partitions"), "{}", other.stderr);
+    let other = project.run_pipeline(&[]).expect(2);
+    assert!(other.stderr.contains("partitioned by [\"party\"]"), "{}", other.stderr);
     project.run_pipeline(&party).expect(0);
     let table = assert_agrees_on_keys(&project, &party);
     assert_eq!((count(&table), &table["versions"][0]), (ROWS, &json!([50, 50])));
@@ -324,7 +324,7 @@ fn results_in_parquet_become_a_table_and_stay_one() {
     let changed = [&party[..], &["--set", "stages.prompt-pack.prompt=Kort."]].concat();
     project.run_pipeline(&changed).expect(0);
     assert_eq!(count(&assert_agrees_on_keys(&project, &changed)), ROWS);
-    let back = project.run_pipeline(&[&party[..], &parquet[..]].concat()).expect(1);
+    let back = project.run_pipeline(&[&party[..], &parquet[..]].concat()).expect(2);
     assert!(back.stderr.contains("is a Delta table") && back.stderr.contains("format = \"delta\""), "{}", back.stderr);
 }
 

@@ -153,10 +153,10 @@ fn pipelines_that_share_a_folder_never_touch_each_others_files() {
     };
     let before = files();
     // Another name has another state, to which the files in the sink are strangers.
-    let renamed = project.run_pipeline(&["--limit", "20", "--set", "name=other"]).expect(1);
+    let renamed = project.run_pipeline(&["--limit", "20", "--set", "name=other"]).expect(2);
     assert!(renamed.stderr.contains("has not written") && renamed.stderr.contains("hint:"), "{}", renamed.stderr);
     // Another sink beside it has the same state, which belongs to the first one.
-    let moved = project.run_pipeline(&["--limit", "20", "--set", "sink.path=out/elsewhere"]).expect(1);
+    let moved = project.run_pipeline(&["--limit", "20", "--set", "sink.path=out/elsewhere"]).expect(2);
     assert!(moved.stderr.contains("belongs to another sink"), "{}", moved.stderr);
     assert!(!project.path("out/elsewhere").exists());
     assert_eq!(files(), before);

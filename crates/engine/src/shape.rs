@@ -75,7 +75,10 @@ impl Shape {
             refused.push(("source", Mistake::new("key", message).hint(Some(hint))));
         }
         if format == SinkFormat::Delta && self.partition_by != planned.partition_by {
-            let message = format!("the Delta table is partitioned by {:?}, and would be by {:?}", self.partition_by, planned.partition_by);
+            let message = format!(
+                "the results are partitioned by {:?}, and a Delta table of them cannot be by {:?}",
+                self.partition_by, planned.partition_by
+            );
             let hint = format!("keep `partition_by = {:?}`; {ANEW}", self.partition_by);
             refused.push(("sink", Mistake::new("partition_by", message).hint(Some(hint))));
         }
