@@ -16,7 +16,7 @@ use promptmill_core::pipeline::SinkFormat;
 use serde::{Deserialize, Deserializer, Serialize};
 
 pub(crate) use self::found::{Found, union_of};
-use self::types::{alike, joined, joined_as_partition, joined_fields};
+use self::types::{alike, joined, joined_as_partition, joined_fields, with_nulls};
 
 /// The settings table in which a mistake is, and the mistake.
 pub(crate) type Refusal = (&'static str, Mistake);
@@ -39,9 +39,9 @@ pub(crate) fn if_readable<'de, D: Deserializer<'de>>(deserializer: D) -> Result<
 }
 
 impl Shape {
-    /// The shape of results with these columns, the partitions last.
+    /// The shape of results with these columns, the partitions last. Each may have nulls: rows of other runs may lack it.
     pub(crate) fn new(key: &str, partition_by: &[String], columns: &SchemaRef) -> Self {
-        Self { key: key.to_owned(), partition_by: partition_by.to_vec(), columns: Arc::clone(columns) }
+        Self { key: key.to_owned(), partition_by: partition_by.to_vec(), columns: with_nulls_of_any(columns) }
     }
 
     /// The columns inside a file.
@@ -85,7 +85,7 @@ impl Shape {
         let mut fields: Vec<FieldRef> = Vec::new();
         for field in self.columns.fields() {
             let Ok(now) = planned.columns.field_with_name(field.name()) else {
-                fields.push(nullable(field));
+                fields.push(Arc::clone(field));
                 continue;
             };
             let is_partition = self.is_partition(field.name()) || planned.is_partition(field.name());
@@ -99,7 +99,7 @@ impl Shape {
             }
         }
         let new = planned.columns.fields().iter().filter(|field| self.columns.field_with_name(field.name()).is_err());
-        fields.extend(new.map(nullable));
+        fields.extend(new.cloned());
         if !refused.is_empty() {
             return Err(refused);
         }
@@ -123,9 +123,9 @@ pub(crate) fn same_columns(a: &Schema, b: &Schema) -> bool {
     a.fields().len() == b.fields().len() && a.fields().iter().zip(b.fields()).all(|(a, b)| a.name() == b.name() && alike(a, b))
 }
 
-/// Rows of other runs may lack the column.
-fn nullable(field: &FieldRef) -> FieldRef {
-    if field.is_nullable() { Arc::clone(field) } else { Arc::new(field.as_ref().clone().with_nullable(true)) }
+/// The columns of files that look alike, with nulls wherever one of them may have some.
+pub(crate) fn with_nulls_of_any(columns: &Schema) -> SchemaRef {
+    Arc::new(Schema::new(columns.fields().iter().map(|field| with_nulls(field)).collect::<Vec<_>>()))
 }
 
 fn other_type(field: &Field, now: &DataType, is_key: bool, is_of_source: bool) -> Refusal {

@@ -376,7 +376,7 @@ impl Results {
     /// Everybody who reads the bare folder reads the same; all files look alike.
     #[track_caller]
     fn assert_readers_agree(&self, project: &Project, setup: &Setup, what: &str) {
-        if setup.job.sink.contains("delta") {
+        if project.path(setup.results).join("_delta_log").exists() {
             // Its log says which of the files count.
             return;
         }
@@ -416,7 +416,8 @@ fn read_by_others(folder: &Path) -> BTreeMap<String, Value> {
 
 #[test]
 fn results_are_asked_about_when_the_source_has_gone() {
-    let spy = Spy::scripted(|asked, _| Reply::says(asked, |text| if text == "beryl" { String::new() } else { format!("Answer to {text}") }));
+    let spy =
+        Spy::scripted(|asked, _| Reply::says(asked, |text| if text == "beryl" { String::new() } else { format!("Answer to {text}") }));
     let mut job = Job::new(&spy.url);
     job.llm = "concurrency = 1\nattempts = 1".to_owned();
     let project = job.project(&["amber", "beryl"]);
@@ -446,7 +447,6 @@ fn results_are_asked_about_when_the_source_has_gone() {
         for (query, rows) in &queries {
             assert_eq!(ask(query).expect(0).json(), *rows, "{query}");
         }
-        project.run(&["report", "pipeline.toml", "--to", "report.html"]).expect(0);
     }
     let both = ask("SELECT count(*) FROM source JOIN results USING (id)").expect(2);
     assert!(both.stderr.contains("source `rows.parquet` does not exist") && both.stderr.contains("pipeline.toml:"), "{}", both.stderr);

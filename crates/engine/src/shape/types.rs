@@ -83,6 +83,11 @@ pub(crate) fn joined_as_partition(a: &Field, b: &Field) -> Option<Field> {
     (is_kept(a) && is_kept(b)).then_some(joined)
 }
 
+/// The column with nulls allowed wherever they can be.
+pub(super) fn with_nulls(field: &Field) -> Field {
+    field.clone().with_data_type(lenient(field.data_type())).with_nullable(true)
+}
+
 fn extension(field: &Field) -> Option<&String> {
     field.metadata().get(EXTENSION)
 }

@@ -20,7 +20,7 @@ use promptmill_core::{Error, Result};
 
 use super::layout::{MERGED_ROW_GROUP_BYTES, not_written, whole};
 use crate::commit::DataFile;
-use crate::shape::same_columns;
+use crate::shape::{same_columns, with_nulls_of_any};
 use crate::storage::{Folder, Upload};
 
 /// Files that are opened at once: far away most of the time is waiting.
@@ -108,7 +108,12 @@ impl<'m> Alike<'m> {
             kept += file.bytes;
             let opened = (file, Some(opened).filter(|_| kept <= KEPT_BYTES));
             match alike.iter_mut().find(|alike| same_columns(&alike.schema, &schema)) {
-                Some(alike) => alike.files.push(opened),
+                Some(alike) => {
+                    if alike.schema != schema {
+                        alike.schema = with_nulls_of_any(&alike.schema);
+                    }
+                    alike.files.push(opened);
+                }
                 None => alike.push(Self { schema, files: vec![opened] }),
             }
         }
@@ -149,7 +154,7 @@ impl<'m> Alike<'m> {
                 if let Some((key, leaves)) = leaves {
                     batch = without(&batch, key, leaves)?;
                 }
-                // The same columns; only what the items of a list are called may be another.
+                // The same columns; only where nulls may be, and what the items of a list are called, may differ.
                 let fields = schema.fields().iter().zip(batch.columns());
                 let arrays = fields.map(|(field, array)| whole(array, field)).collect::<Result<Vec<_>>>()?;
                 nulls.iter_mut().zip(&arrays).for_each(|(nulls, array)| *nulls += array.null_count() as u64);
