@@ -61,7 +61,11 @@ impl Desk {
     /// Who goes first.
     fn order(&self, model: usize) -> Order {
         let standing = &self.standings[model];
-        if standing.is_failing() || self.models[model].gate.reading().down { Order::UnfailedFirst(standing.answers) } else { Order::Usual }
+        if standing.is_failing(Instant::now()) || self.models[model].gate.reading().down {
+            Order::UnfailedFirst(standing.answers)
+        } else {
+            Order::Usual
+        }
     }
 
     /// Takes the next pack: rows until their tokens are what so many usual rows have.

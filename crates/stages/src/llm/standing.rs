@@ -11,6 +11,8 @@ use super::retry::{LIMITED_AT_MOST, SILENT_AT_MOST, UNREACHABLE_AT_MOST};
 
 /// Failures in a row that show more than bad luck.
 const FAILURES: u32 = 3;
+/// Refusals by a limit are more than that if nothing is answered for so long.
+const LASTING: Duration = Duration::from_secs(5);
 /// Failures in a row to reach a service that has never been reached.
 const UNREACHABLE: u32 = 4;
 /// Different rows that were turned away alone for the form of the request, before anything was answered: with so many of
@@ -86,8 +88,11 @@ impl Standing {
     }
 
     /// Whether so much has gone wrong since the last answer that other rows are to be tried than those it went wrong with.
-    pub(super) fn is_failing(&self) -> bool {
-        self.bad_requests.len() >= BAD_REQUESTS.1 || self.trouble.is_some_and(|trouble| trouble.failures >= FAILURES)
+    pub(super) fn is_failing(&self, now: Instant) -> bool {
+        // Whoever goes too fast is refused a few times in a row.
+        let lasts = |trouble: &Trouble| !trouble.is_limited || now - trouble.since >= LASTING;
+        self.bad_requests.len() >= BAD_REQUESTS.1
+            || self.trouble.as_ref().is_some_and(|trouble| trouble.failures >= FAILURES && lasts(trouble))
     }
 
     /// It is not asked any more.
