@@ -148,3 +148,47 @@ fn the_bound_of_the_output_is_sent_under_the_name_that_the_server_takes() {
     project.run_pipeline(&[]).expect(0);
     assert_eq!(spy.asked().len(), 1);
 }
+
+#[test]
+fn a_field_that_is_refused_is_named_with_what_to_do() {
+    let spy = Spy::scripted(|_, _| {
+        error(400, &json!({"error": {"message": "temperature is not supported with this model", "param": "temperature"}}))
+    });
+    let job = Job { llm: "concurrency = 1\ntemperature = 0.2".to_owned(), ..Job::new(&spy.url) };
+    let project = job.project(&["amber", "beryl", "coral", "diamond", "emerald"]);
+    let ran = project.run_pipeline(&[]).expect(1);
+    assert!(ran.stderr.contains("take `temperature` out of the stage `llm`"), "{}", ran.stderr);
+    assert_eq!(project.nano("attempts"), 0);
+}
+
+#[test]
+fn a_way_that_leads_elsewhere_ends_the_run_at_once_and_costs_nothing() {
+    type Script = fn(&Asked, usize) -> Reply;
+    let scripts: [(Script, &str); 4] = [
+        (|_, _| Reply::new(200, r#"{"error":"Unexpected endpoint or method. (POST /chat/completions)"}"#), "Unexpected endpoint"),
+        (|_, _| Reply::new(200, "<!DOCTYPE html><html><title>Sign in</title></html>"), "web page"),
+        (|_, _| Reply::new(404, r#"{"detail":"Not Found"}"#), "Not Found"),
+        (|_, _| Reply::new(308, "").header("location", "https://elsewhere.example/v1/chat/completions"), "elsewhere.example"),
+    ];
+    for (script, words) in scripts {
+        let spy = Spy::scripted(script);
+        let project = Job::new(&spy.url).project(&["amber", "beryl"]);
+        let ran = project.run_pipeline(&[]).expect(1);
+        assert!(ran.stderr.contains(words) && ran.stderr.contains("base_url"), "{words}\n{}", ran.stderr);
+        assert_eq!(project.nano("attempts"), 0);
+    }
+    // Nothing listens: the port was somebody's a moment ago.
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = listener.local_addr().expect("an address");
+    drop(listener);
+    for (scheme, hint) in [("http", "nothing listens"), ("https", "nothing listens")] {
+        let project = Job::new(&format!("{scheme}://{address}/v1")).project(&["amber"]);
+        let ran = project.run_pipeline(&[]).expect(1);
+        assert!(ran.stderr.contains(hint), "{}", ran.stderr);
+    }
+    // TLS where there is none.
+    let spy = Spy::scripted(|asked, _| good(asked));
+    let project = Job::new(&spy.url.replace("http://", "https://")).project(&["amber"]);
+    let ran = project.run_pipeline(&[]).expect(1);
+    assert!(ran.stderr.contains("`http://`"), "{}", ran.stderr);
+}
