@@ -3,6 +3,7 @@
 //! Each file is about one kind of trouble, each test about one member of it. [`Job`] is what most of them need: some
 //! rows, a server with a script, and a pipeline in which a test changes a line or two.
 
+mod columns;
 mod locks;
 mod refusals;
 mod replies;

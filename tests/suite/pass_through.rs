@@ -269,6 +269,10 @@ fn frame() -> Vec<Case> {
         Case::new("sink.columns", &["sink.columns=['id', 'answer']"], |base, changed| {
             base.results[0].contains_key("title") && !changed.results[0].contains_key("title") && changed.results[0].contains_key("answer")
         }),
+        Case::new("sink.prefix", &["sink.prefix=pm_"], |base, changed| {
+            let has = |seen: &Seen, name: &str| seen.results[0].contains_key(name);
+            has(base, "cost_usd") && has(changed, "pm_cost_usd") && has(changed, "pm_llm_model") && !has(changed, "cost_usd")
+        }),
         Case::new("sink.commit_every", &["sink.commit_every=200ms"], |base, changed| {
             (base.count_files("/index/"), changed.count_files("/index/") > 1) == (1, true)
         })

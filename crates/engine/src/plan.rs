@@ -3,10 +3,13 @@
 //! SQL does what SQL can: the scan, the predicates, the projection to the columns that somebody reads. Then
 //! come the stages. Nothing here touches a model or writes a file.
 
+pub(crate) mod names;
+
 use std::collections::{BTreeSet, HashMap};
 use std::path::Path;
 use std::sync::Arc;
 
+use datafusion::arrow::compute::can_cast_types;
 use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use datafusion::catalog::TableProvider;
 use datafusion::common::{Column, DFSchema, DataFusionError};
@@ -139,7 +142,8 @@ impl Plan {
 
     /// What the results would look like if there were none yet.
     pub(crate) fn shape(&self, pipeline: &Pipeline) -> Shape {
-        Shape::new(&pipeline.source.key, &pipeline.sink.partition_by, &self.results)
+        let shape = Shape::new(&pipeline.source.key, &pipeline.sink.partition_by, &self.results);
+        Shape { prefix: pipeline.sink.prefix.clone(), ..shape }
     }
 
     /// What the results look like when this run goes on with those that are there.
@@ -271,13 +275,17 @@ impl Checker<'_> {
     /// Scan, predicates, projection, stages, sink.
     fn plan(&mut self, session: &SessionContext, source: &Arc<dyn TableProvider>) -> Result<Option<Planned>> {
         let schema = source.schema();
-        let known = source::visible(&schema);
+        let known: Vec<&str> = source::visible(&schema).into_iter().filter(|name| !columns::ACCOUNTING.contains(name)).collect();
         let key = &self.pipeline.source.key;
         let builder = self.filtered(session, source)?;
         let results = self.through_stages(&schema).and_then(|output| self.results(&schema, &output));
         let Some(results) = results.filter(|_| self.list.is_empty()) else { return Ok(None) };
         let wanted = self.wanted(&schema, &results);
-        let projection = wanted.iter().map(|name| ident(*name)).chain([cast(ident(key.as_str()), DataType::Utf8).alias(columns::KEY)]);
+        let carried = |name: &&str| match names::among_stages(name) {
+            aside if aside != **name => ident(*name).alias(aside),
+            _ => ident(*name),
+        };
+        let projection = wanted.iter().map(carried).chain([cast(ident(key.as_str()), DataType::Utf8).alias(columns::KEY)]);
         let rows = builder.project(projection.collect::<Vec<Expr>>()).and_then(LogicalPlanBuilder::build).map_err(from_datafusion)?;
         let (mut plan, mut asked) = (rows.clone(), rows.clone());
         let mut emitted = Arc::new(plan.schema().as_arrow().clone());
@@ -324,15 +332,19 @@ impl Checker<'_> {
     /// The source with the predicates in front of it, as far as they are right.
     fn filtered(&mut self, session: &SessionContext, source: &Arc<dyn TableProvider>) -> Result<LogicalPlanBuilder> {
         let schema = source.schema();
-        let known = source::visible(&schema);
-        for name in schema.fields().iter().map(|field| field.name()).filter(|name| name.starts_with("__")) {
-            let mistake =
-                Mistake::new("path", format!("the source has a column `{name}`: names with two underscores in front are promptmill's own"));
-            self.wrong(&["source"], mistake);
+        let known: Vec<&str> = schema.fields().iter().map(|field| field.name().as_str()).collect();
+        for name in known.iter().filter(|name| names::is_taken(name)) {
+            let mistake = Mistake::new("path", format!("the source has a column `{name}`, a name that is promptmill's own"));
+            self.wrong(&["source"], mistake.hint(Some("rename it in the source")));
         }
         let key = &self.pipeline.source.key;
-        if !known.contains(&key.as_str()) {
-            self.wrong(&["source"], unknown_column("key", key, &known));
+        match schema.field_with_name(key) {
+            Err(_) => self.wrong(&["source"], unknown_column("key", key, &known)),
+            Ok(field) if field.data_type().is_nested() || !can_cast_types(field.data_type(), &DataType::Utf8) => {
+                let mistake = Mistake::new("key", format!("the key column `{key}` is {}, which is no text", field.data_type()));
+                self.wrong(&["source"], mistake.hint(Some("choose another key, or cast it to a text in the source")));
+            }
+            Ok(_) => {}
         }
         let mut builder = LogicalPlanBuilder::scan("source", provider_as_source(Arc::clone(source)), None).map_err(from_datafusion)?;
         let columns = DFSchema::try_from_qualified_schema("source", &schema).map_err(from_datafusion)?;
@@ -348,7 +360,9 @@ impl Checker<'_> {
 
     /// The schema behind the last stage if every source column travels along.
     fn through_stages(&mut self, source: &SchemaRef) -> Option<SchemaRef> {
-        let mut fields: Vec<_> = source.fields().iter().filter(|field| travels(field.name())).cloned().collect();
+        let carried = source.fields().iter().filter(|field| self.travels(field.name()));
+        let mut fields: Vec<_> =
+            carried.map(|field| Arc::new(field.as_ref().clone().with_name(names::among_stages(field.name())))).collect();
         fields.push(Arc::new(Field::new(columns::KEY, DataType::Utf8, true)));
         let mut schema = Arc::new(Schema::new(fields));
         for (index, stage) in self.pipeline.stages.iter().enumerate() {
@@ -365,8 +379,9 @@ impl Checker<'_> {
 
     /// The schema of the results: the sink's choice of what comes out behind the last stage.
     fn results(&mut self, source: &SchemaRef, output: &SchemaRef) -> Option<SchemaRef> {
-        let known = source::visible(output);
         let sink = &self.pipeline.sink;
+        let output = &names::of_results(output, &sink.prefix);
+        let known: Vec<&str> = output.fields().iter().map(|field| field.name().as_str()).collect();
         let mut bad = Vec::new();
         for (index, name) in sink.partition_by.iter().enumerate().filter(|(_, name)| !known.contains(&name.as_str())) {
             bad.push(unknown_column(&format!("partition_by.{index}"), name, &known));
@@ -378,11 +393,22 @@ impl Checker<'_> {
         if source.field_with_name(key).is_ok() && sink.columns.as_ref().is_some_and(|columns| !columns.contains(key)) {
             bad.push(Mistake::new("columns", format!("`columns` leaves out the key `{key}`")).hint(Some(format!("add \"{key}\""))));
         }
+        let of_source: Vec<&str> = source.fields().iter().map(|field| field.name().as_str()).collect();
+        let is_to_be_kept = |name: &&str| sink.columns.as_ref().is_none_or(|columns| columns.iter().any(|column| column == name));
+        bad.extend(names::clash(&of_source.iter().copied().filter(is_to_be_kept).collect::<Vec<_>>(), key, &sink.prefix));
+        for (index, name) in sink.partition_by.iter().enumerate() {
+            let data_type = output.field_with_name(name).ok().map(Field::data_type);
+            if let Some(data_type) = data_type.filter(|data_type| sink.format == SinkFormat::Parquet && !names::can_be_folders(data_type)) {
+                let message = format!("column `{name}` is {data_type}, and its values cannot be names of folders");
+                let hint = "partition by a text, a number or a date; or cast it in the source";
+                bad.push(Mistake::new(format!("partition_by.{index}"), message).hint(Some(hint)));
+            }
+        }
         if !bad.is_empty() {
             bad.into_iter().for_each(|mistake| self.wrong(&["sink"], mistake));
             return None;
         }
-        let source_columns: Vec<&str> = source::visible(source).into_iter().filter(|name| travels(name)).collect();
+        let source_columns: Vec<&str> = of_source.into_iter().filter(|name| self.travels(name)).collect();
         let chosen = |name: &str| match &sink.columns {
             // Columns that promptmill adds are always there: they carry the money.
             Some(columns) => columns.iter().any(|column| column == name) || (!source_columns.contains(&name) && !is_answer(output, name)),
@@ -428,19 +454,20 @@ impl Checker<'_> {
         Some(Arc::new(Schema::new(fields)))
     }
 
+    /// Whether a column of the source goes through the stages. Without a prefix those of our names stay behind.
+    fn travels(&self, name: &str) -> bool {
+        !self.pipeline.sink.prefix.is_empty() || !columns::ACCOUNTING.contains(&name)
+    }
+
     /// The source's columns that a stage or the sink reads.
     fn wanted<'s>(&self, source: &'s SchemaRef, results: &SchemaRef) -> Vec<&'s str> {
         let read: BTreeSet<&String> = self.declares.iter().flat_map(|declares| &declares.reads).collect();
         let is_wanted = |name: &str| {
-            travels(name) && (read.contains(&name.to_owned()) || results.field_with_name(name).is_ok() || name == self.pipeline.source.key)
+            self.travels(name)
+                && (read.contains(&name.to_owned()) || results.field_with_name(name).is_ok() || name == self.pipeline.source.key)
         };
         source.fields().iter().map(|field| field.name().as_str()).filter(|name| is_wanted(name)).collect()
     }
-}
-
-/// Whether a column of the source goes through the stages.
-fn travels(name: &str) -> bool {
-    !columns::ACCOUNTING.contains(&name)
 }
 
 /// What the metadata of a column says of its values: that they are UUIDs, or JSON.

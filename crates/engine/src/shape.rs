@@ -28,6 +28,9 @@ pub(crate) struct Shape {
     pub(crate) key: String,
     /// The columns that are folders, outermost first.
     pub(crate) partition_by: Vec<String>,
+    /// What stands before the names of the columns that promptmill adds.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub(crate) prefix: String,
     /// All columns, the partitions last.
     pub(crate) columns: SchemaRef,
 }
@@ -41,7 +44,8 @@ pub(crate) fn if_readable<'de, D: Deserializer<'de>>(deserializer: D) -> Result<
 impl Shape {
     /// The shape of results with these columns, the partitions last. Each may have nulls: rows of other runs may lack it.
     pub(crate) fn new(key: &str, partition_by: &[String], columns: &SchemaRef) -> Self {
-        Self { key: key.to_owned(), partition_by: partition_by.to_vec(), columns: with_nulls_of_any(columns) }
+        let columns = with_nulls_of_any(columns);
+        Self { key: key.to_owned(), partition_by: partition_by.to_vec(), prefix: String::new(), columns }
     }
 
     /// The columns inside a file.
@@ -73,6 +77,11 @@ impl Shape {
             let message = format!("the rows of the results are known by `{}`, and would now be known by `{}`", self.key, planned.key);
             let hint = format!("keep `key = \"{}\"`; {ANEW}", self.key);
             refused.push(("source", Mistake::new("key", message).hint(Some(hint))));
+        }
+        if self.prefix != planned.prefix {
+            let (before, now) = (&self.prefix, &planned.prefix);
+            let message = format!("the columns that promptmill adds have the prefix `{before}` in the results, and would have `{now}`");
+            refused.push(("sink", Mistake::new("prefix", message).hint(Some(format!("keep `prefix = \"{before}\"`; {ANEW}")))));
         }
         if format == SinkFormat::Delta && self.partition_by != planned.partition_by {
             let message = format!(
@@ -106,7 +115,7 @@ impl Shape {
         // The partitions are last, in their own order.
         let place = |field: &FieldRef| planned.partition_by.iter().position(|name| name == field.name());
         fields.sort_by_key(|field| place(field).map_or(0, |place| place + 1));
-        Ok(Self { key: planned.key.clone(), partition_by: planned.partition_by.clone(), columns: Arc::new(Schema::new(fields)) })
+        Ok(Self { columns: Arc::new(Schema::new(fields)), ..planned.clone() })
     }
 
     /// Whether files of this shape have the other one too.

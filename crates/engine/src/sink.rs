@@ -27,6 +27,7 @@ use promptmill_core::{Error, Fingerprint, Result, columns};
 
 use crate::commit::{Commit, CommitLog, DataFile, Outcome, Settled, Settlement, index_file, key_digest, writer_properties};
 use crate::owner::Owner;
+use crate::plan::names::named;
 use crate::sorted::Sorted;
 use crate::storage::Folder;
 pub(crate) use delta::{in_table, storable, storable_as_partition};
@@ -179,6 +180,7 @@ impl Sink {
 
     /// Takes in rows from behind the last stage.
     pub(crate) async fn write(&mut self, batch: &RecordBatch) -> Result<()> {
+        let batch = &named(batch, &self.files.layout.shape.prefix)?;
         let keys = cast(internal(batch, columns::KEY)?, &DataType::Utf8)?;
         let keys = keys.as_string::<i32>();
         let is_staged: Vec<bool> = match self.mode {
@@ -493,7 +495,9 @@ fn dead_letters(layout: &Layout, batch: &RecordBatch) -> Result<RecordBatch> {
         .dead
         .fields()
         .iter()
-        .map(|field| match field.name().as_str() {
+        .enumerate()
+        // The first one is the key.
+        .map(|(place, field)| match field.name().strip_prefix(&layout.shape.prefix).filter(|_| place > 0).unwrap_or_default() {
             "reason" => column(batch, &field.as_ref().clone().with_name(columns::REASON)),
             "detail" => column(batch, &field.as_ref().clone().with_name(columns::DETAIL)),
             "last_text" => column(batch, &field.as_ref().clone().with_name(columns::LAST_TEXT)),

@@ -20,7 +20,7 @@ use crate::spy::{Reply, Spy};
 use crate::support::{Project, Ran, root};
 
 /// Columns of a source, by name.
-type Columns = Vec<(&'static str, ArrayRef)>;
+pub(super) type Columns = Vec<(&'static str, ArrayRef)>;
 
 /// Of each type that a change is about.
 fn columns(rows: usize) -> Columns {
@@ -51,14 +51,14 @@ fn with(mut columns: Columns, name: &'static str, array: impl Into<Option<ArrayR
     columns
 }
 
-fn write(project: &Project, name: &str, columns: Columns) {
+pub(super) fn write(project: &Project, name: &str, columns: Columns) {
     let batch = RecordBatch::try_from_iter(columns).expect("a batch");
     let mut writer = ArrowWriter::try_new(File::create(project.path(name)).expect("a file"), batch.schema(), None).expect("a writer");
     writer.write(&batch).expect("rows");
     writer.close().expect("a footer");
 }
 
-fn texts(values: &[Option<&str>]) -> ArrayRef {
+pub(super) fn texts(values: &[Option<&str>]) -> ArrayRef {
     Arc::new(StringArray::from(values.to_vec()))
 }
 
@@ -190,6 +190,12 @@ fn changes() -> Vec<Change> {
             before: |setup| setup.job.sink = "columns = [\"id\", \"summary\"]".to_owned(),
             ..change("`sink.columns`", more(), |setup| setup.job.sink = String::new(), Works(1))
         },
+        change(
+            "`sink.prefix`",
+            same(),
+            |setup| setup.job.sink = "prefix = \"pm_\"".to_owned(),
+            Refused(&["have the prefix ``", "keep `prefix = \"\"`"]),
+        ),
         change("`sink.format`, to `delta`", more(), delta, Works(1)),
         Change {
             before: delta,

@@ -59,13 +59,15 @@ async fn query(session: &SessionContext, pipeline: &Pipeline, record: RunRecord)
     )
     .await?;
     let key = quoted(&pipeline.source.key);
-    let dead =
-        rows(session, "SELECT reason, count(*), coalesce(sum(cost_usd), 0) FROM dead_letters GROUP BY reason ORDER BY 2 DESC").await?;
+    let [reason, detail, last_text, llm_model, cost_usd] =
+        ["reason", "detail", "last_text", "llm_model", "cost_usd"].map(|name| quoted(&format!("{}{name}", pipeline.sink.prefix)));
+    let reasons = format!("SELECT {reason}, count(*), coalesce(sum({cost_usd}), 0) FROM dead_letters GROUP BY {reason} ORDER BY 2 DESC");
+    let dead = rows(session, &reasons).await?;
     let examples = rows(
         session,
         &format!(
-            "SELECT reason, key, detail, last_text, llm_model FROM (SELECT reason, CAST({key} AS VARCHAR) AS key, detail, last_text, llm_model, \
-             row_number() OVER (PARTITION BY reason ORDER BY md5(CAST({key} AS VARCHAR))) AS place FROM dead_letters) AS numbered \
+            "SELECT reason, key, detail, last_text, llm_model FROM (SELECT {reason} AS reason, CAST({key} AS VARCHAR) AS key, \
+             {detail} AS detail, {last_text} AS last_text, {llm_model} AS llm_model, row_number() OVER (PARTITION BY {reason} ORDER BY md5(CAST({key} AS VARCHAR))) AS place FROM dead_letters) AS numbered \
              WHERE place <= {EXAMPLES} ORDER BY reason, place"
         ),
     )
@@ -89,7 +91,7 @@ async fn query(session: &SessionContext, pipeline: &Pipeline, record: RunRecord)
     let answers = rows(
         session,
         &format!(
-            "SELECT CAST({key} AS VARCHAR), llm_model, cost_usd, {flags}{columns} FROM results ORDER BY md5(CAST({key} AS VARCHAR)) LIMIT {ANSWERS}"
+            "SELECT CAST({key} AS VARCHAR), {llm_model}, {cost_usd}, {flags}{columns} FROM results ORDER BY md5(CAST({key} AS VARCHAR)) LIMIT {ANSWERS}"
         ),
     )
     .await?;

@@ -106,6 +106,11 @@ pub struct SinkSpec {
     /// The source's and the answer's columns that are kept; left out: every column.
     #[serde(default)]
     pub columns: Option<Vec<String>>,
+    /// What stands before the names of the columns that promptmill adds to results and dead letters (`llm_model`,
+    /// `cost_usd`, `reason`, …), where the source has columns of the same names.
+    #[serde(default)]
+    #[schemars(regex(pattern = r"^([A-Za-z][A-Za-z0-9_]*)?$"), example = &"pm_")]
+    pub prefix: String,
     /// The longest that an answered row waits before it is in the results.
     #[serde(default = "thirty_seconds")]
     pub commit_every: Period,
@@ -125,6 +130,7 @@ impl SinkSpec {
             path: path.to_owned(),
             partition_by: Vec::new(),
             columns: None,
+            prefix: String::new(),
             commit_every: thirty_seconds(),
             format: SinkFormat::default(),
             target_file_mb: default_target_file_mb(),

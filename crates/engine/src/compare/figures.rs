@@ -99,7 +99,11 @@ pub(super) async fn read(trial: &Trial, registry: &Registry, keys: &[String], er
 
     let columns: Vec<String> =
         answer_shape(&trial.pipeline).iter().flat_map(|shape| shape.columns().into_iter().map(quoted).collect::<Vec<_>>()).collect();
-    let query = format!("SELECT CAST({key} AS VARCHAR), llm_attempts, {} FROM results", columns.join(", "));
+    let query = format!(
+        "SELECT CAST({key} AS VARCHAR), {}, {} FROM results",
+        quoted(&format!("{}llm_attempts", trial.pipeline.sink.prefix)),
+        columns.join(", ")
+    );
     for batch in collect(&session, &query).await? {
         let (names, attempts) = (batch.column(0).as_string::<i32>(), batch.column(1).as_primitive::<Int32Type>());
         let options = FormatOptions::default();

@@ -39,7 +39,8 @@ impl Layout {
         let key = shape.key.as_str();
         // Hardly any value occurs twice in these: a dictionary of them would be a second copy, searched for each row,
         // and some 70 kB a column before the first one.
-        let mut unique = vec![key, "input_tokens", "output_tokens", "cost_usd"];
+        let ours = ["input_tokens", "output_tokens", "cost_usd"].map(|name| format!("{}{name}", shape.prefix));
+        let mut unique: Vec<&str> = ours.iter().map(String::as_str).chain([key]).collect();
         // Free texts are the answers that can be repaired; those of a fixed set are not.
         let is_text = |field: &Field| {
             field.metadata().contains_key(columns::ANSWER) && output.column_with_name(&format!("{}_flags", field.name())).is_some()
@@ -55,14 +56,18 @@ impl Layout {
 /// The columns of the dead letters beside results of this shape.
 pub(crate) fn dead_letters_of(shape: &Shape) -> Result<SchemaRef> {
     let mut dead = vec![shape.columns.field_with_name(&shape.key)?.clone().with_nullable(true)];
-    dead.extend(["reason", "detail", "last_text", "llm_model"].map(|name| Field::new(name, DataType::Utf8, true)));
-    dead.extend([
+    let mut ours = ["reason", "detail", "last_text", "llm_model"].map(|name| Field::new(name, DataType::Utf8, true)).to_vec();
+    ours.extend([
         Field::new("llm_attempts", DataType::Int32, true),
         Field::new("input_tokens", DataType::Int64, true),
         Field::new("output_tokens", DataType::Int64, true),
         Field::new("cost_usd", DataType::Decimal128(18, 9), true),
         Field::new("at", DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into())), true),
     ]);
+    dead.extend(ours.into_iter().map(|field| {
+        let name = format!("{}{}", shape.prefix, field.name());
+        field.with_name(name)
+    }));
     Ok(Arc::new(Schema::new(dead)))
 }
 

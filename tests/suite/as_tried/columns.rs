@@ -1,0 +1,142 @@
+//! Columns of the source whose names or types get in the way: each comes out as it went in, or is refused before anything
+//! is sent.
+
+use std::sync::Arc;
+
+use arrow::array::{
+    ArrayRef, BinaryArray, BooleanArray, Date32Array, FixedSizeBinaryArray, Float64Array, Int64Array, ListBuilder, StringBuilder,
+    StructArray,
+};
+use arrow::datatypes::{DataType, Field};
+use serde_json::{Value, json};
+
+use super::Job;
+use super::values::{Columns, texts, write};
+use crate::spy::{Reply, Spy};
+use crate::support::Project;
+
+fn server() -> Spy {
+    Spy::scripted(|asked, _| Reply::says(asked, |text| if text.contains("beryl") { String::new() } else { format!("Answer to {text}") }))
+}
+
+fn project(job: &Job, more: Columns) -> Project {
+    let project = Project::new();
+    let mut columns: Columns = vec![("id", texts(&[Some("a"), Some("b")])), ("body", texts(&[Some("amber"), Some("beryl")]))];
+    columns.extend(more);
+    write(&project, "rows.parquet", columns);
+    project.write("pipeline.toml", &job.toml());
+    project
+}
+
+/// `check` and `run` say so, and nothing is sent.
+#[track_caller]
+fn assert_refused(project: &Project, spy: &Spy, words: &[&str]) {
+    for command in [&["check", "pipeline.toml"][..], &["run", "pipeline.toml", "--progress", "none"]] {
+        let ran = project.run(command).expect(2);
+        assert!(words.iter().all(|word| ran.stderr.contains(word)) && ran.stderr.contains("hint: "), "{words:?}: {}", ran.stderr);
+    }
+    assert_eq!(spy.asked().len(), 0);
+}
+
+#[test]
+fn columns_that_are_called_like_ours_are_refused_or_kept_beside_ours() {
+    let spy = server();
+    let mut job = Job::new(&spy.url);
+    job.llm = "concurrency = 1\nattempts = 1".to_owned();
+    let theirs =
+        || -> Columns { vec![("cost_usd", Arc::new(Float64Array::from(vec![1.5, 2.5]))), ("llm_model", texts(&[Some("human"), None]))] };
+    assert_refused(&project(&job, theirs()), &spy, &["`cost_usd`", "`llm_model`", "prefix = \"pm_\""]);
+    // DuckDB tells no upper from lower case.
+    assert_refused(&project(&job, vec![("Input_Tokens", texts(&[None, None]))]), &spy, &["`Input_Tokens`"]);
+    // To be left out they have to be left out in words.
+    job.sink = "columns = [\"id\", \"summary\"]".to_owned();
+    let without = project(&job, theirs());
+    without.run_pipeline(&[]).expect(0);
+    assert_eq!(without.query("SELECT llm_model, cost_usd < 1 AS ours FROM results"), [json!({"llm_model": "m", "ours": true})]);
+    job.sink = "prefix = \"pm_\"".to_owned();
+    let both = project(&job, theirs());
+    both.run_pipeline(&[]).expect(0);
+    let rows = both.query("SELECT id, cost_usd, llm_model, pm_llm_model, pm_cost_usd < 1 AS ours, pm_llm_attempts FROM results");
+    let expected = json!({"id": "a", "cost_usd": 1.5, "llm_model": "human", "pm_llm_model": "m", "ours": true, "pm_llm_attempts": 1});
+    assert_eq!(rows, [expected]);
+    assert_eq!(both.query("SELECT id, pm_llm_attempts FROM dead_letters"), [json!({"id": "b", "pm_llm_attempts": 1})]);
+    both.run(&["report", "pipeline.toml", "--to", "report.html"]).expect(0);
+    let asked = spy.asked().len();
+    both.run_pipeline(&[]).expect(0);
+    let other = both.run_pipeline(&["--set", "sink.prefix=other_"]).expect(2);
+    assert!(other.stderr.contains("keep `prefix = \"pm_\"`"), "{}", other.stderr);
+    assert_eq!(spy.asked().len(), asked);
+}
+
+#[test]
+fn a_key_that_is_called_like_a_column_of_dead_letters_is_refused_or_kept() {
+    for name in ["reason", "detail", "last_text", "at", "Reason"] {
+        let spy = server();
+        let mut job = Job::new(&spy.url);
+        job.llm = "concurrency = 1\nattempts = 1".to_owned();
+        job.source = format!("path = \"rows.parquet\"\nkey = \"{name}\"");
+        let keys = || -> Columns { vec![(name, texts(&[Some("k0"), Some("k1")]))] };
+        assert_refused(&project(&job, keys()), &spy, &[&format!("`{name}`"), "dead letters", "prefix"]);
+        job.sink = "prefix = \"pm_\"".to_owned();
+        let kept = project(&job, keys());
+        kept.run_pipeline(&[]).expect(0);
+        let dead = kept.query(&format!("SELECT \"{name}\" AS key, pm_reason IS NOT NULL AS has_reason FROM dead_letters"));
+        assert_eq!(dead, [json!({"key": "k1", "has_reason": true})]);
+    }
+}
+
+#[test]
+fn columns_with_two_underscores_come_out_as_they_went_in() {
+    let spy = server();
+    let project = project(
+        &Job::new(&spy.url),
+        vec![("__index_level_0__", Arc::new(Int64Array::from(vec![0, 2]))), ("__v", texts(&[Some("x"), None]))],
+    );
+    project.run_pipeline(&["--set", "stages.llm.attempts=1"]).expect(0);
+    let rows = project.query("SELECT id, __index_level_0__ AS place, __v AS v FROM results");
+    assert_eq!(rows, [json!({"id": "a", "place": 0, "v": "x"})]);
+    let taken = self::project(&Job::new(&spy.url), vec![("__key", texts(&[None, None]))]);
+    let spy = server();
+    assert_refused(&taken, &spy, &["`__key`"]);
+}
+
+#[test]
+fn partitions_and_keys_that_no_text_can_hold_are_refused_by_check() {
+    let member = Arc::new(Field::new("a", DataType::Int64, true));
+    let records = StructArray::from(vec![(member, Arc::new(Int64Array::from(vec![1, 2])) as ArrayRef)]);
+    let mut lists = ListBuilder::new(StringBuilder::new());
+    (0..2).for_each(|_| {
+        lists.values().append_value("x");
+        lists.append(true);
+    });
+    let bytes = FixedSizeBinaryArray::try_from_iter([[1_u8; 16], [2; 16]].into_iter()).expect("bytes");
+    let refused: [(&str, ArrayRef); 4] = [
+        ("Struct", Arc::new(records)),
+        ("List", Arc::new(lists.finish())),
+        ("Binary", Arc::new(BinaryArray::from(vec![&b"\xff"[..], b"ok"]))),
+        ("FixedSizeBinary", Arc::new(bytes)),
+    ];
+    let spy = server();
+    for (what, array) in &refused {
+        let mut job = Job::new(&spy.url);
+        job.sink = "partition_by = [\"v\"]".to_owned();
+        assert_refused(&project(&job, vec![("v", Arc::clone(array))]), &spy, &["`v`", what, "partition"]);
+        if *what != "Binary" {
+            let mut job = Job::new(&spy.url);
+            job.source = "path = \"rows.parquet\"\nkey = \"v\"".to_owned();
+            assert_refused(&project(&job, vec![("v", Arc::clone(array))]), &spy, &["key column `v`", what]);
+        }
+    }
+    let kept: [(ArrayRef, Value); 3] = [
+        (Arc::new(BooleanArray::from(vec![true, false])), json!(true)),
+        (Arc::new(Date32Array::from(vec![19_000, 19_001])), json!("2022-01-08")),
+        (Arc::new(Float64Array::from(vec![0.1, -2.5])), json!(0.1)),
+    ];
+    for (array, value) in kept {
+        let mut job = Job::new(&spy.url);
+        (job.sink, job.llm) = ("partition_by = [\"v\"]".to_owned(), "concurrency = 1\nattempts = 1".to_owned());
+        let project = project(&job, vec![("v", array)]);
+        project.run_pipeline(&[]).expect(0);
+        assert_eq!(project.query("SELECT v FROM results"), [json!({"v": value})]);
+    }
+}
