@@ -7,7 +7,8 @@ Prints one line when it listens. Faults are set by `PUT /_faults` with a JSON bo
     {"share": 0.1, "kinds": ["slow-down", "500", "reset"], "methods": ["PUT", "GET"], "seed": 7}
 
 and taken back by an empty one. `delay_ms` makes every request slower; `expired` refuses all of them as S3 does when
-credentials have expired; `denied` names methods that are refused for want of a permission. `GET /_requests` says how many
+credentials have expired; `denied` names methods that are refused for want of a permission; `once` is a method and a part
+of a path: the first request like that is refused. `GET /_requests` says how many
 requests of each method came.
 
 One request, counted from that moment on, can be told to go wrong: `{"at": 17, "kind": "lost"}`. The kinds are those of above
@@ -58,7 +59,7 @@ class Faulty:
             self.since += 1
             if self.since == self.faults.get("at"):
                 self.struck = f"request {self.since}: {method} {path}"
-            kind = self.kind(method)
+            kind = self.kind(method, path)
         if self.faults.get("delay_ms"):
             time.sleep(self.faults["delay_ms"] / 1000)
         if kind is None:
@@ -92,11 +93,15 @@ class Faulty:
         yield body[: len(body) // 2]
         reset(environ)
 
-    def kind(self, method):
+    def kind(self, method, path):
         faults = self.faults
         if "at" in faults:
             struck = self.since >= faults["at"] if faults.get("on") else self.since == faults["at"]
             return faults["kind"] if struck else None
+        once = faults.get("once")
+        if once and once[0] == method and once[1] in path:
+            del faults["once"]
+            return "denied"
         if faults.get("expired"):
             return "expired"
         if method in faults.get("denied", []):

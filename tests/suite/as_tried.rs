@@ -8,6 +8,7 @@ mod locks;
 mod refusals;
 mod replies;
 mod rows;
+mod store;
 mod templates;
 mod values;
 

@@ -69,3 +69,12 @@ fn an_interrupted_run_and_one_that_a_budget_stopped_carry_on() {
     assert_all_settled(&project);
     assert!(project.assert_money_agrees() > spent);
 }
+
+#[test]
+fn rows_that_a_failed_write_has_lost_are_brought_back_from_the_journal() {
+    let (project, spy) = open("lost");
+    let ran = project.run_pipeline(&[]).expect(0);
+    assert_all_settled(&project);
+    assert!(spy.asked().is_empty(), "its answer is in the journal: {:?}", spy.asked());
+    assert!(ran.stderr.contains("k5") || ran.stderr.contains("1 row"), "it is said: {}", ran.stderr);
+}

@@ -90,6 +90,13 @@ impl Meter {
         counter(self).fetch_add(count, Relaxed);
     }
 
+    /// Rows that had been counted as answered become dead letters after all.
+    pub fn dies(&self, rows: u64) {
+        let fewer = |answered: u64| Some(answered.saturating_sub(rows));
+        let _ = self.answered.fetch_update(Relaxed, Relaxed, fewer);
+        self.dead_letters.fetch_add(rows, Relaxed);
+    }
+
     /// Counts tokens and money of one attempt.
     pub fn spend(&self, usage: Usage, cost: Money) {
         let add = |counter: &AtomicU64, count: u64| counter.update(Relaxed, Relaxed, |sum| sum.saturating_add(count));

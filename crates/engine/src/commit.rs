@@ -133,7 +133,39 @@ impl Commit {
     }
 }
 
+/// By how many rows a record changes the results and the dead letters that count.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct RowChange {
+    pub(crate) results: i64,
+    pub(crate) dead_letters: i64,
+}
+
+impl RowChange {
+    /// A row with this outcome comes.
+    pub(crate) fn settles(&mut self, outcome: Outcome) {
+        match outcome {
+            Outcome::Answered => self.results += 1,
+            Outcome::Dead => self.dead_letters += 1,
+            Outcome::Gone => {}
+        }
+    }
+}
+
 impl Folded {
+    /// By how many rows the files of a record change what counts.
+    fn change(&self, commit: &Commit) -> RowChange {
+        let removed = commit.removes();
+        let rows = |come: &[DataFile], live: &[DataFile], gone: &BTreeSet<&str>| {
+            let come: u64 = come.iter().map(|file| file.rows).sum();
+            let gone: u64 = live.iter().filter(|file| gone.contains(file.path.as_str())).map(|file| file.rows).sum();
+            come as i64 - gone as i64
+        };
+        RowChange {
+            results: rows(&commit.added, &self.results, &removed.results),
+            dead_letters: rows(&commit.dead_letters, &self.dead_letters, &removed.dead_letters),
+        }
+    }
+
     fn apply(&mut self, commit: Commit) {
         let removed = commit.removes();
         self.results.retain(|file| !removed.results.contains(file.path.as_str()));
@@ -190,41 +222,62 @@ pub(crate) struct Settlement {
 pub struct CommitLog {
     state: Folder,
     folded: Folded,
+    /// Whether something that cannot be read lies where the next record belongs: a power cut came before it was whole.
+    is_torn: bool,
 }
 
 impl CommitLog {
-    /// Reads the log in a state folder.
+    /// Reads the log in a state folder. What a power cut has left of the last record or of a checkpoint counts as not
+    /// written: nobody was told that it exists.
     ///
     /// # Errors
     /// If a record is missing from the middle or cannot be read.
     pub async fn open(state: &Folder) -> Result<Self> {
         let folder = state.folder("commits");
         let names = folder.list().await?;
-        let number = |name: &str, end: &str| name.strip_suffix(end).and_then(|digits| digits.parse::<u64>().ok());
-        let checkpoint = names.iter().filter_map(|name| Some((number(name, ".checkpoint")?, name))).max();
-        let mut folded = match checkpoint {
-            Some((_, name)) => read_json(&folder, name).await?,
-            None => Folded { generation: 1, next_file: 1, ..Folded::default() },
+        let numbered = |end: &str| {
+            let number = |name: &str| name.strip_suffix(end).and_then(|digits| digits.parse::<u64>().ok());
+            let mut numbered: Vec<(u64, &str)> = names.iter().filter_map(|name| Some((number(name)?, name.as_str()))).collect();
+            numbered.sort_unstable();
+            numbered
         };
-        let mut later: Vec<(u64, &String)> =
-            names.iter().filter_map(|name| Some((number(name, ".json")?, name))).filter(|(number, _)| *number > folded.commit).collect();
-        later.sort_unstable();
+        let mut folded = Folded { generation: 1, next_file: 1, ..Folded::default() };
+        for (_, name) in numbered(".checkpoint").into_iter().rev() {
+            match read_json(&folder, name).await? {
+                Ok(checkpoint) => {
+                    folded = checkpoint;
+                    break;
+                }
+                Err(error) => tracing::warn!(%error, "the checkpoint `{folder}/{name}` cannot be read: the commits before it are"),
+            }
+        }
+        let mut later = numbered(".json");
+        later.retain(|(number, _)| *number > folded.commit);
+        let last = later.last().map(|(number, _)| *number);
         let mut commits = futures::stream::iter(later)
-            .map(|(_, name)| {
+            .map(|(number, name)| {
                 let folder = &folder;
-                async move { read_json::<Commit>(folder, name).await }
+                async move { read_json::<Commit>(folder, name).await.map(|commit| (number, name, commit)) }
             })
             .buffered(READ_AT_ONCE);
-        while let Some(commit) = commits.try_next().await? {
-            if commit.commit != folded.commit + 1 {
+        let mut is_torn = false;
+        while let Some((number, name, commit)) = commits.try_next().await? {
+            if number != folded.commit + 1 {
                 return Err(
                     Error::failed(format!("commit {} is missing in `{folder}`", folded.commit + 1)).hint("restore it from a backup")
                 );
             }
-            folded.apply(commit);
+            match commit {
+                Ok(commit) => folded.apply(Commit { commit: number, ..commit }),
+                Err(error) if Some(number) == last => {
+                    tracing::warn!(%error, "the last commit, `{folder}/{name}`, cannot be read and counts as not written");
+                    is_torn = true;
+                }
+                Err(error) => return Err(unreadable_commit(&folder, name, error)),
+            }
         }
         drop(commits);
-        Ok(Self { state: state.clone(), folded })
+        Ok(Self { state: state.clone(), folded, is_torn })
     }
 
     /// Reads what the log names; and anew, if that failed and the log has grown meanwhile: the end of a run may have
@@ -307,7 +360,7 @@ impl CommitLog {
     pub(crate) async fn claim(&mut self, run_id: &str, at: String) -> Result<()> {
         let next_file = self.next_file().max((self.folded.commit + 1) * FILES_OF_A_COMMIT);
         let claim = Commit { run_id: run_id.to_owned(), at, next_file, ..self.unchanged() };
-        self.append(claim).await
+        self.append(claim, RowChange::default()).await
     }
 
     /// A record that changes nothing.
@@ -316,23 +369,55 @@ impl CommitLog {
         Commit { generation, next_file, salt, ..Commit::default() }
     }
 
-    /// Appends a record.
+    /// Appends a record that changes what counts by so many rows: what it settles less what leaves.
     ///
     /// # Errors
-    /// If it cannot be written, or somebody else has written one of this number.
-    pub(crate) async fn append(&mut self, mut commit: Commit) -> Result<()> {
+    /// If its files hold more or fewer rows than that, if it cannot be written, or if somebody else has written one of this
+    /// number.
+    pub(crate) async fn append(&mut self, mut commit: Commit, by: RowChange) -> Result<()> {
+        // A row that is settled and in no file would be lost for good: nobody would ask about it again.
+        let of_files = self.folded.change(&commit);
+        if of_files != by {
+            return Err(Error::failed(format!(
+                "a commit was refused: its files change the results by {} rows and the dead letters by {}, the rows that it settles by \
+                 {} and {}",
+                of_files.results, of_files.dead_letters, by.results, by.dead_letters
+            ))
+            .hint("run again: what has been answered is in the journal; please report this"));
+        }
         commit.commit = self.folded.commit + 1;
         let name = format!("commits/{:08}.json", commit.commit);
-        if !self.state.create(&name, to_json(&commit)?).await? {
+        if !self.write(&name, to_json(&commit)?).await? {
             return Err(Error::failed(format!("another run has written `{}/{name}`", self.state))
                 .hint("let one run at a time work on a pipeline; what this one had journalled is kept"));
         }
+        self.is_torn = false;
         self.folded.apply(commit);
         if self.folded.commit.is_multiple_of(CHECKPOINT_EVERY) {
             let name = format!("commits/{:08}.checkpoint", self.folded.commit);
-            self.state.put(&name, to_json(&self.folded)?).await?;
+            // It only saves reading: the record counts without it.
+            if let Err(error) = self.state.put(&name, to_json(&self.folded)?).await {
+                tracing::warn!(%error, "no checkpoint of the commits was written; the next one will be");
+            }
         }
         Ok(())
+    }
+
+    /// Writes the next record; `false` if somebody else has.
+    async fn write(&self, name: &str, json: Vec<u8>) -> Result<bool> {
+        if self.is_torn
+            && let Some((bytes, version)) = self.state.get_versioned(name).await?
+        {
+            if serde_json::from_slice::<Commit>(&bytes).is_ok() {
+                return Ok(false);
+            }
+            // On a local disk we are alone here.
+            return match self.state.local() {
+                Some(_) => self.state.put(name, json).await.map(|()| true),
+                None => Ok(self.state.replace(name, json.into(), version).await?.is_some()),
+            };
+        }
+        self.state.create(name, json).await
     }
 
     /// The records behind the one of this number, in order.
@@ -345,11 +430,16 @@ impl CommitLog {
         futures::stream::iter(names)
             .map(|name| {
                 let folder = &folder;
-                async move { read_json::<Commit>(folder, &name).await }
+                async move { read_json::<Commit>(folder, &name).await?.map_err(|error| unreadable_commit(folder, &name, error)) }
             })
             .buffered(READ_AT_ONCE)
             .try_collect()
             .await
+    }
+
+    /// How many rows are in the files that count.
+    pub(crate) fn rows(&self) -> u64 {
+        self.results().iter().chain(self.dead_letters()).map(|file| file.rows).sum()
     }
 
     /// Everything that has been settled; of dead letters only that their keys are known, if they are to be asked again.
@@ -357,8 +447,26 @@ impl CommitLog {
     /// # Errors
     /// If an index is missing or cannot be read.
     pub(crate) async fn settled(&self, with_dead_letters: bool) -> Result<Settled> {
-        let folder = self.state.folder("index");
         let mut rows = Sorted::default();
+        self.each_settled(|key, question, outcome| {
+            let question = match outcome {
+                Outcome::Answered => of_question(question),
+                Outcome::Dead if with_dead_letters => of_question(question),
+                Outcome::Dead => UNSETTLED,
+                Outcome::Gone => GONE,
+            };
+            rows.push((key_hash(key), question))
+        })
+        .await?;
+        Settled::new(rows)
+    }
+
+    /// What the indexes say, row by row; of a key the last word counts.
+    ///
+    /// # Errors
+    /// If an index is missing or cannot be read.
+    pub(crate) async fn each_settled(&self, mut each: impl FnMut(&str, Fingerprint, Outcome) -> Result<()>) -> Result<()> {
+        let folder = self.state.folder("index");
         let mut files = futures::stream::iter(&self.folded.index)
             .map(|file| {
                 let folder = &folder;
@@ -374,28 +482,23 @@ impl CommitLog {
             while let Some(batch) = batches.try_next().await.map_err(|error| unreadable(&name, error))? {
                 for row in index_rows(&batch).map_err(|error| unreadable(&name, error))? {
                     let (key, question, outcome) = row.map_err(|error| unreadable(&name, error))?;
-                    let question = match outcome {
-                        Outcome::Answered => of_question(question),
-                        Outcome::Dead if with_dead_letters => of_question(question),
-                        Outcome::Dead => UNSETTLED,
-                        Outcome::Gone => GONE,
-                    };
-                    rows.push((key_hash(key), question))?;
+                    each(key, question, outcome)?;
                 }
             }
         }
-        drop(files);
-        Settled::new(rows)
+        Ok(())
     }
 }
 
-async fn read_json<T: serde::de::DeserializeOwned>(folder: &Folder, name: &str) -> Result<T> {
-    let bytes = folder.get(name).await?.unwrap_or_default();
-    serde_json::from_slice(&bytes).map_err(|error| {
-        Error::failed(format!("commit `{folder}/{name}` cannot be read"))
-            .hint("restore it from a backup; the results' files are untouched")
-            .because(error)
-    })
+/// What a file says; the inner error if it is not what was written.
+async fn read_json<T: serde::de::DeserializeOwned>(folder: &Folder, name: &str) -> Result<serde_json::Result<T>> {
+    Ok(serde_json::from_slice(&folder.get(name).await?.unwrap_or_default()))
+}
+
+fn unreadable_commit(folder: &Folder, name: &str, error: serde_json::Error) -> Error {
+    Error::failed(format!("commit `{folder}/{name}` cannot be read"))
+        .hint("restore it from a backup; the results' files are untouched")
+        .because(error)
 }
 
 fn to_json(record: &impl Serialize) -> Result<Vec<u8>> {
@@ -493,6 +596,11 @@ impl Settled {
         self.settled
     }
 
+    /// How many keys are known: of rows that are settled, and of those that are to be asked again.
+    pub(crate) fn keys_known(&self) -> u64 {
+        self.rows.len()
+    }
+
     /// Whether the row with this key is in the results or the dead letters, whatever was asked.
     pub(crate) fn has_key(&self, key: &str) -> Result<bool> {
         Ok(!self.rows.is_empty() && self.question(key)?.is_some())
@@ -553,6 +661,70 @@ mod tests {
         DataFile { path: path.into(), rows: 1, bytes: 1, partition: vec![] }
     }
 
+    fn by(results: i64) -> RowChange {
+        RowChange { results, dead_letters: 0 }
+    }
+
+    #[tokio::test]
+    async fn a_record_whose_files_hold_other_rows_than_it_settles_is_refused() {
+        let temp = tempfile::tempdir().expect("a folder");
+        let state = Folder::open(&temp.path().to_string_lossy()).expect("opens");
+        let mut log = CommitLog::open(&state).await.expect("opens");
+        let two = Commit { added: vec![file("a"), file("b")], ..log.unchanged() };
+        for wrong in [by(1), by(3), RowChange { results: 2, dead_letters: 1 }, RowChange { results: 1, dead_letters: 1 }] {
+            let error = log.append(two.clone(), wrong).await.expect_err("refused");
+            assert!(error.to_string().contains("a commit was refused"), "{error}");
+        }
+        assert!(log.is_empty() && state.folder("commits").list().await.expect("lists").is_empty(), "nothing was written");
+        log.append(two, by(2)).await.expect("commits");
+        let merged = Commit { added: vec![file("c")], removed: vec!["a".into(), "b".into()], ..log.unchanged() };
+        log.append(merged.clone(), RowChange::default()).await.expect_err("a merge that lost a row");
+        log.append(merged, by(-1)).await.expect("commits");
+        let letters = Commit { dead_letters: vec![file("d")], removed: vec!["c".into()], ..log.unchanged() };
+        log.append(letters, RowChange { results: -1, dead_letters: 1 }).await.expect("an answer gives way to a dead letter");
+        assert_eq!(log.rows(), 1);
+    }
+
+    #[tokio::test]
+    async fn a_checkpoint_that_cannot_be_written_holds_nobody_up() {
+        let state = Folder::in_memory();
+        // One list and a record each; then the checkpoint.
+        let faults = crate::storage::Faults::at(CHECKPOINT_EVERY as usize + 2, crate::storage::Fault::Refused, false);
+        let mut log = CommitLog::open(&state.with_faults(&faults)).await.expect("opens");
+        for number in 0..=CHECKPOINT_EVERY {
+            log.append(Commit { added: vec![file(&format!("f{number}"))], ..log.unchanged() }, by(1)).await.expect("commits");
+        }
+        assert!(faults.first().is_some_and(|first| first.contains(".checkpoint")), "{:?}", faults.first());
+        assert_eq!(CommitLog::open(&state).await.expect("opens").rows(), CHECKPOINT_EVERY + 1);
+    }
+
+    #[tokio::test]
+    async fn what_a_power_cut_left_of_the_last_record_and_of_a_checkpoint_was_never_written() {
+        let temp = tempfile::tempdir().expect("a folder");
+        let local = Folder::open(&temp.path().to_string_lossy()).expect("opens");
+        for state in [local, Folder::in_memory()] {
+            let mut log = CommitLog::open(&state).await.expect("opens");
+            for number in 0..CHECKPOINT_EVERY + 2 {
+                log.append(Commit { added: vec![file(&format!("f{number}"))], ..log.unchanged() }, by(1)).await.expect("commits");
+            }
+            for torn in ["", "{\"commit\": 52, \"run_", "\0\0\0\0"] {
+                state.put(&format!("commits/{:08}.json", CHECKPOINT_EVERY + 2), torn).await.expect("torn");
+                state.put(&format!("commits/{CHECKPOINT_EVERY:08}.checkpoint"), torn).await.expect("torn");
+                let mut log = CommitLog::open(&state).await.expect("opens");
+                assert_eq!((log.len(), log.rows()), (CHECKPOINT_EVERY + 1, CHECKPOINT_EVERY + 1));
+                let mut late = CommitLog::open(&state).await.expect("opens");
+                log.append(Commit { added: vec![file("g")], ..log.unchanged() }, by(1)).await.expect("takes its place");
+                let error = late.append(late.unchanged(), by(0)).await.expect_err("somebody else was quicker");
+                assert!(error.to_string().contains("another run has written"), "{error}");
+                let again = CommitLog::open(&state).await.expect("opens");
+                assert_eq!(again.results().last().map(|file| file.path.as_str()), Some("g"));
+            }
+            state.put("commits/00000007.json", "").await.expect("damaged");
+            let error = CommitLog::open(&state).await.expect_err("one in the middle is needed");
+            assert!(error.to_string().contains("00000007.json` cannot be read"), "{error}");
+        }
+    }
+
     async fn indexed(log: &CommitLog, name: &str, rows: &[Settlement]) -> Vec<DataFile> {
         let index = index_file(rows).expect("an index");
         let (rows, bytes) = (rows.len() as u64, index.len() as u64);
@@ -582,11 +754,11 @@ mod tests {
             settlement("k4", "a", Outcome::Answered),
         ];
         let index = indexed(&log, "1", &first).await;
-        log.append(commit(&["a", "b"], &[], index)).await.expect("commits");
+        log.append(commit(&["a", "b"], &[], index), by(2)).await.expect("commits");
         let second = [settlement("k3", "b", Outcome::Answered), settlement("k4", "a", Outcome::Gone)];
         let index = indexed(&log, "2", &second).await;
-        log.append(commit(&["c"], &["a"], index)).await.expect("commits");
-        let error = late.append(Commit { run_id: "run-2".into(), ..commit(&["d"], &[], vec![]) }).await.expect_err("too late");
+        log.append(commit(&["c"], &["a"], index), by(0)).await.expect("commits");
+        let error = late.append(Commit { run_id: "run-2".into(), ..commit(&["d"], &[], vec![]) }, by(1)).await.expect_err("too late");
         assert!(error.to_string().contains("another run has written"), "{error}");
 
         let log = CommitLog::open(&state).await.expect("opens");
@@ -617,7 +789,9 @@ mod tests {
         for number in 0..CHECKPOINT_EVERY + 3 {
             let removed = if number % 2 == 1 { vec![format!("f{}", number - 1)] } else { vec![] };
             let added = vec![file(&format!("f{number}"))];
-            log.append(Commit { added, removed, next_file: number, ..log.unchanged() }).await.expect("commits");
+            log.append(Commit { added, removed, next_file: number, ..log.unchanged() }, by(1 - (number % 2) as i64))
+                .await
+                .expect("commits");
         }
         let whole = log.results().to_vec();
         for number in 1..=CHECKPOINT_EVERY {

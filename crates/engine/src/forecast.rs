@@ -70,6 +70,10 @@ pub async fn forecast(pipeline: Arc<Pipeline>, registry: &Registry) -> Result<Fo
     let has_table = owner.is_some_and(|owner| owner.has_table());
     let committed = CommitLog::reading(&state, async |log| {
         let settled = log.settled(true).await?;
+        if settled.keys_known() > log.rows() {
+            let lost = settled.keys_known() - log.rows();
+            tracing::warn!("{lost} rows are settled and in no file of results or dead letters: the next run settles them again");
+        }
         let failed_before = settled.len() - log.settled(false).await?.len();
         let unfinished = Unfinished::find(&state, log).await?;
         if unfinished.is_none() {

@@ -20,14 +20,20 @@ pub(crate) struct Unfinished {
 impl Unfinished {
     /// The generation that has been begun, if its place in the results has not been taken yet.
     pub(crate) async fn find(state: &Folder, log: &CommitLog) -> Result<Option<Self>> {
-        let Some(bytes) = state.get(FILE).await? else { return Ok(None) };
-        let unfinished: Self = serde_json::from_slice(&bytes).map_err(|error| {
-            Error::failed(format!("`{state}/{FILE}` cannot be read"))
-                .hint("remove it to give up the generation that `--fresh` has begun; its answers stay in the journal")
-                .because(error)
-        })?;
+        let unfinished = Self::read(state).await?.and_then(Result::ok);
         // A crash may have come between the commit and the removal of the note.
-        Ok(Some(unfinished).filter(|unfinished| log.salt() != Some(&unfinished.salt)))
+        Ok(unfinished.filter(|unfinished| log.salt() != Some(&unfinished.salt)))
+    }
+
+    /// Removes a note that cannot be read: nothing has been asked for its generation before it was whole.
+    pub(crate) async fn remove_unreadable(state: &Folder) -> Result<()> {
+        let Some(Err(error)) = Self::read(state).await? else { return Ok(()) };
+        tracing::warn!(%error, "`{state}/{FILE}` cannot be read: a generation that `--fresh` has begun is given up");
+        Self::end(state).await
+    }
+
+    async fn read(state: &Folder) -> Result<Option<serde_json::Result<Self>>> {
+        Ok(state.get(FILE).await?.map(|bytes| serde_json::from_slice(&bytes)))
     }
 
     /// Notes that a run begins a generation.
@@ -41,5 +47,25 @@ impl Unfinished {
     /// Notes that the generation is complete.
     pub(crate) async fn end(state: &Folder) -> Result<()> {
         state.delete(FILE).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_note_that_was_not_whole_yet_is_no_note() {
+        let state = Folder::in_memory();
+        let log = CommitLog::open(&state).await.expect("opens");
+        let begun = Unfinished::begin(&state, "run-1").await.expect("notes");
+        Unfinished::remove_unreadable(&state).await.expect("nothing to do");
+        assert_eq!(Unfinished::find(&state, &log).await.expect("reads"), Some(begun));
+        for torn in ["", "{\"salt\": \"ru"] {
+            state.put(FILE, torn).await.expect("torn");
+            assert_eq!(Unfinished::find(&state, &log).await.expect("no error"), None);
+            Unfinished::remove_unreadable(&state).await.expect("removed");
+            assert_eq!(state.get(FILE).await.expect("reads"), None);
+        }
     }
 }

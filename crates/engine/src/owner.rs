@@ -8,10 +8,28 @@ use object_store::path::Path;
 use promptmill_core::{Error, Mistake, Pipeline, Result};
 use serde::{Deserialize, Serialize};
 
+use crate::commit::CommitLog;
 use crate::storage::Folder;
 
 /// The file in the state folder that says so.
 const FILE: &str = "sink.json";
+/// Characters of a mark.
+const MARK: usize = 4;
+
+/// The folder of files of results that nobody is to see yet: Spark and pyarrow pass over names that begin with `_` …
+const HIDDEN: &str = "_staging/";
+/// … and DuckDB over those that do not end in `.parquet`.
+const HIDDEN_END: &str = ".staged";
+
+/// Where a file of results lies until it may be seen.
+pub(crate) fn hidden(path: &str) -> String {
+    format!("{HIDDEN}{path}{HIDDEN_END}")
+}
+
+/// Where a file of results that lies hidden belongs; `None` if it does not.
+pub(crate) fn shown(path: &str) -> Option<&str> {
+    path.strip_prefix(HIDDEN)?.strip_suffix(HIDDEN_END)
+}
 
 /// The bond between a state and its sink.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -66,21 +84,49 @@ impl From<Unbound> for Error {
 impl Owner {
     /// The bond of a state that has been used; an error if it is bound to another sink.
     pub(crate) async fn find(state: &Folder, sink: &Folder) -> Result<Option<Self>, Unbound> {
+        Ok(Self::read(state, sink).await?.map(|(owner, _)| owner))
+    }
+
+    /// The bond, and whether it has to be written anew, because what was written cannot be read.
+    async fn read(state: &Folder, sink: &Folder) -> Result<Option<(Self, bool)>, Unbound> {
         let Some(bytes) = state.get(FILE).await? else { return Ok(None) };
-        let owner: Self =
-            serde_json::from_slice(&bytes).map_err(|error| Error::failed(format!("`{state}/{FILE}` cannot be read")).because(error))?;
+        let owner: Self = match serde_json::from_slice(&bytes) {
+            Ok(owner) => owner,
+            Err(error) => return Ok(Self::from_files(state, sink, error).await?.map(|owner| (owner, true))),
+        };
         if owner.sink != as_seen_from(state, sink) {
             return Err(Unbound::mistaken(
                 format!("the state in `{state}` belongs to another sink than `{sink}`"),
                 "give this sink a state of its own with `--set name=…` or `--set state.path=…`, or a parent folder of its own",
             ));
         }
-        Ok(Some(owner))
+        Ok(Some((owner, false)))
+    }
+
+    /// The bond as the files tell that commits name; `None` if there are none yet, as after a power cut in the first run.
+    async fn from_files(state: &Folder, sink: &Folder, error: serde_json::Error) -> Result<Option<Self>> {
+        let log = CommitLog::open(state).await?;
+        let there = sink.list().await?;
+        let named = log.results().iter().chain(log.dead_letters()).chain(log.index());
+        let mark = named.filter_map(|file| mark_of(&file.path)).next();
+        let is_here = log.results().is_empty() || log.results().iter().any(|file| there.binary_search(&file.path).is_ok());
+        let is_table = there.iter().any(|name| name.starts_with("_delta_log/"));
+        match mark {
+            None if log.results().is_empty() && !is_table => Ok(None),
+            Some(mark) if is_here && !is_table => Ok(Some(Self { sink: as_seen_from(state, sink), mark: mark.to_owned(), table: None })),
+            _ => Err(Error::failed(format!("`{state}/{FILE}` cannot be read, and the files in `{sink}` do not tell what it said"))
+                .hint("restore it from a backup, or check `sink.path`")
+                .because(error)),
+        }
     }
 
     /// The bond of a state, made if it is used for the first time.
     pub(crate) async fn claim(state: &Folder, sink: &Folder) -> Result<Self, Unbound> {
-        if let Some(owner) = Self::find(state, sink).await? {
+        if let Some((owner, is_torn)) = Self::read(state, sink).await? {
+            if is_torn {
+                tracing::warn!("`{state}/{FILE}` could not be read: it was written anew from what commits name");
+                owner.store(state).await?;
+            }
             return Ok(owner);
         }
         if let Some(file) = sink.list().await?.iter().find(|name| name.ends_with(".parquet")) {
@@ -90,7 +136,7 @@ impl Owner {
             ));
         }
         let unique = uuid::Uuid::new_v4().simple().to_string();
-        let owner = Self { sink: as_seen_from(state, sink), mark: unique[..4].to_owned(), table: None };
+        let owner = Self { sink: as_seen_from(state, sink), mark: unique[..MARK].to_owned(), table: None };
         owner.store(state).await?;
         Ok(owner)
     }
@@ -130,11 +176,21 @@ impl Owner {
     /// The number of a file that was written with this state; `None` if it was not.
     pub(crate) fn number(&self, path: &str) -> Option<u64> {
         let name = path.rsplit('/').next().unwrap_or_default();
+        let name = name.strip_suffix(HIDDEN_END).unwrap_or(name);
         let digits = |text: &str| text.len() >= 4 && text.bytes().all(|byte| byte.is_ascii_digit());
         let (generation, number) = name.strip_suffix(".parquet")?.split_once('-')?;
         let is_ours = generation.strip_suffix(&self.mark).is_some_and(digits) && digits(number);
         is_ours.then(|| number.parse().ok()).flatten()
     }
+}
+
+/// The mark in the name of a file that some state has written.
+fn mark_of(path: &str) -> Option<&str> {
+    let name = path.rsplit('/').next().unwrap_or_default();
+    let (generation, _) = name.strip_suffix(".parquet")?.split_once('-')?;
+    let mark = generation.get(generation.len().checked_sub(MARK)?..)?;
+    let owner = Owner { sink: String::new(), mark: mark.to_owned(), table: None };
+    owner.number(path).map(|_| mark)
 }
 
 /// The path from one folder to another in the same store; the whole path if they share nothing.
@@ -177,6 +233,31 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_bond_that_cannot_be_read_is_told_by_the_files() {
+        use crate::commit::{Commit, DataFile, RowChange};
+        let temp = tempfile::tempdir().expect("a folder");
+        let (state, sink) = folders(temp.path(), "_promptmill/m", "out");
+        state.put(FILE, "").await.expect("torn in the first run");
+        assert_eq!(Owner::find(&state, &sink).await.expect("as if it was never written"), None);
+        let owner = Owner::claim(&state, &sink).await.expect("claims");
+        let path = format!("year=2024/{}", owner.file_name(12, 7));
+        sink.put(&path, "x").await.expect("writes");
+        let file = DataFile { path: path.clone(), rows: 1, bytes: 1, partition: vec![] };
+        let mut log = CommitLog::open(&state).await.expect("opens");
+        let record = Commit { added: vec![file], ..log.unchanged() };
+        log.append(record, RowChange { results: 1, dead_letters: 0 }).await.expect("commits");
+        state.put(FILE, "{\"sink\": \"..").await.expect("torn");
+        assert_eq!(Owner::find(&state, &sink).await.expect("told by the files"), Some(owner.clone()));
+        assert_eq!(Owner::claim(&state, &sink).await.expect("written anew"), owner);
+        assert!(state.get(FILE).await.expect("reads").is_some_and(|bytes| bytes.len() > 20));
+        state.put(FILE, "").await.expect("torn");
+        let (_, other) = folders(temp.path(), "_promptmill/m", "other");
+        Owner::find(&state, &other).await.expect_err("its files are not there");
+        sink.put("_delta_log/00000000000000000000.json", "{}").await.expect("writes");
+        Owner::find(&state, &sink).await.expect_err("nobody knows what the table knows us by");
+    }
+
+    #[tokio::test]
     async fn files_of_others_are_neither_taken_nor_touched() {
         let temp = tempfile::tempdir().expect("a folder");
         let (state, sink) = folders(temp.path(), "_promptmill/m", "out");
@@ -187,6 +268,9 @@ mod tests {
         let own = owner.file_name(1, 7);
         assert_eq!(own, "0001a3f2-000007.parquet");
         assert!(owner.number(&own).is_some() && owner.number(&format!("year=2024/{own}")).is_some());
+        let away = hidden(&format!("year=2024/{own}"));
+        assert_eq!((owner.number(&away), shown(&away)), (Some(7), Some(format!("year=2024/{own}").as_str())));
+        assert_eq!(shown(&own), None);
         for foreign in ["0001-000007.parquet", "0001beef-000007.parquet", "part-0.parquet", "xa3f2-000007.parquet"] {
             assert!(owner.number(foreign).is_none(), "{foreign}");
         }

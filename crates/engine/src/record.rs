@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use promptmill_core::{Error, Meter, Money, Reading, Result, Tally};
+use promptmill_core::{Meter, Money, Reading, Result, Tally};
 use serde::{Deserialize, Serialize, Serializer};
 use serde_json::{Map, Value};
 
@@ -207,19 +207,20 @@ pub struct RunRecord {
 }
 
 impl RunRecord {
-    /// The records of all runs in a state folder, the first one first.
+    /// The records of all runs in a state folder, the first one first. One that cannot be read is left out, with a warning:
+    /// it tells of a run, nothing follows from it.
     ///
     /// # Errors
-    /// If one of them cannot be read.
+    /// If the store fails.
     pub async fn all(state: &Folder) -> Result<Vec<Self>> {
         let folder = state.folder("runs");
         let mut records: Vec<Self> = Vec::new();
         for name in folder.list().await?.iter().filter(|name| name.ends_with(".json")) {
             let bytes = folder.get(name).await?.unwrap_or_default();
-            records.push(
-                serde_json::from_slice(&bytes)
-                    .map_err(|error| Error::failed(format!("run record `{folder}/{name}` cannot be read")).because(error))?,
-            );
+            match serde_json::from_slice(&bytes) {
+                Ok(record) => records.push(record),
+                Err(error) => tracing::warn!(%error, "the run record `{folder}/{name}` cannot be read and is left out"),
+            }
         }
         records.sort_by(|a, b| a.started_at.cmp(&b.started_at));
         Ok(records)

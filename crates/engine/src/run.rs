@@ -172,7 +172,7 @@ impl Job<'_> {
     ) -> Result<Worked> {
         let Self { pipeline, plan, options, state, run_id, budget } = *self;
         let log = CommitLog::open(state).await?;
-        let settled = Arc::new(log.settled(!options.retry_dead_letters).await?);
+        Unfinished::remove_unreadable(state).await?;
         let unfinished = Unfinished::find(state, &log).await?;
         let mode = match (options.scope, unfinished) {
             (Scope::Journalled, _) => Mode::Replay,
@@ -185,20 +185,6 @@ impl Job<'_> {
             Mode::Add | Mode::Replay => log.salt(),
         };
         let question = plan.question(pipeline, salt);
-        let acceptance: Vec<Arc<dyn Acceptance>> = plan.declares.iter().filter_map(|declares| declares.acceptance.clone()).collect();
-        let context = StageContext {
-            pipeline: Arc::clone(pipeline),
-            run_id: run_id.into(),
-            question: question.as_str().into(),
-            answered: if matches!(mode, Mode::Fresh(_)) { Arc::new(NothingAnswered) } else { settled.clone() },
-            journal,
-            asks: options.scope != Scope::Journalled,
-            acceptance: acceptance.into(),
-            budget,
-            meter: Arc::clone(meter),
-            stop: stop.clone(),
-            extensions: Arc::new(Extensions::default()),
-        };
         let owner = Owner::claim(state, &results).await.map_err(|error| error.of(pipeline))?;
         let shape = match mode {
             // Nothing of what is there stays.
@@ -208,7 +194,7 @@ impl Job<'_> {
         let opening = Opening {
             results,
             log,
-            settled,
+            with_dead_letters: !options.retry_dead_letters,
             layout: Layout::new(shape, &plan.output)?,
             run_id: run_id.to_owned(),
             format: pipeline.sink.format,
@@ -218,6 +204,20 @@ impl Job<'_> {
             question: Fingerprint::of([question.as_bytes()]),
         };
         let mut sink = Sink::open(state, opening).await?;
+        let acceptance: Vec<Arc<dyn Acceptance>> = plan.declares.iter().filter_map(|declares| declares.acceptance.clone()).collect();
+        let context = StageContext {
+            pipeline: Arc::clone(pipeline),
+            run_id: run_id.into(),
+            question: question.as_str().into(),
+            answered: if matches!(mode, Mode::Fresh(_)) { Arc::new(NothingAnswered) } else { sink.settled() },
+            journal,
+            asks: options.scope != Scope::Journalled,
+            acceptance: acceptance.into(),
+            budget,
+            meter: Arc::clone(meter),
+            stop: stop.clone(),
+            extensions: Arc::new(Extensions::default()),
+        };
         let flowed = flow(plan, context, options, &mut sink, timeline, meter, pipeline.sink.commit_every.0).await;
         let flowed = match flowed {
             Ok(()) => plan.unchanged().await,
@@ -301,7 +301,8 @@ async fn drain(
             }
             batch = stream.next() => match batch {
                 Some(batch) => {
-                    sink.write(&batch.map_err(from_datafusion)?).await?;
+                    let unnameable = sink.write(&batch.map_err(from_datafusion)?).await?;
+                    meter.dies(unnameable);
                     if sink.uncommitted() > UNCOMMITTED_ROWS {
                         sink.commit().await?;
                     }

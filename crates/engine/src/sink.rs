@@ -11,11 +11,14 @@
 mod compact;
 mod delta;
 mod layout;
+mod mend;
 mod reshape;
 mod stored;
 mod swap;
+#[cfg(test)]
+mod tests;
 
-use std::collections::{BTreeMap, btree_map};
+use std::collections::{BTreeMap, BTreeSet, btree_map};
 use std::sync::Arc;
 
 use chrono::{SecondsFormat, Utc};
@@ -25,14 +28,14 @@ use datafusion::arrow::datatypes::DataType;
 use promptmill_core::pipeline::SinkFormat;
 use promptmill_core::{Error, Fingerprint, Result, columns};
 
-use crate::commit::{Commit, CommitLog, DataFile, Outcome, Settled, Settlement, index_file, key_digest, writer_properties};
-use crate::owner::Owner;
+use crate::commit::{Commit, CommitLog, DataFile, Outcome, RowChange, Settled, Settlement, index_file, key_digest, writer_properties};
+use crate::owner::{Owner, hidden, shown};
 use crate::plan::names::named;
 use crate::sorted::Sorted;
 use crate::storage::Folder;
 pub(crate) use delta::{in_table, storable, storable_as_partition};
 pub(crate) use layout::{Layout, dead_letters_of, decode};
-use layout::{OpenFile, column, folders};
+use layout::{OpenFile, column, folder_bytes, folders};
 pub(crate) use stored::columns_of_each;
 use stored::{Alike, Leaves};
 
@@ -71,6 +74,27 @@ pub(crate) struct Sink {
     staged: Bundle,
     /// The keys of what is staged, if it takes the place of the same rows and not of all.
     replaced: Sorted<u128>,
+    /// Whether a record could not be appended: nobody knows then what the log holds, and nothing more is committed.
+    is_broken: bool,
+}
+
+/// Why a row with an answer is a dead letter all the same: no folder can be called after its partition.
+const UNNAMEABLE: &str = "partition-too-long";
+/// Bytes that the name of a folder may have, on any file system and store in use.
+const LONGEST_FOLDER: usize = 255;
+/// Characters of a value that a message shows.
+const SHOWN_CHARS: usize = 40;
+
+/// What becomes of answers that could not be committed.
+const KEPT: &str = "run again: what has been answered is in the journal";
+
+/// Files that commits name and that are not there, by their paths.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Missing {
+    results: BTreeSet<String>,
+    dead_letters: BTreeSet<String>,
+    /// Whether no file of results is there at all.
+    is_all_gone: bool,
 }
 
 /// What files hold.
@@ -89,6 +113,8 @@ pub(crate) struct Files {
     /// `results/` and `dead_letters/` of what is staged.
     staging: Folder,
     owner: Owner,
+    /// Whether readers learn from the log of a Delta table which files there are, and need no others hidden.
+    is_table: bool,
     generation: u64,
     next: u64,
     target_bytes: usize,
@@ -103,24 +129,43 @@ struct Merged {
     removed: Vec<String>,
 }
 
+/// Where files lie until their commit.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Place {
+    /// Where readers look.
+    #[default]
+    Shown,
+    /// Beside it: they take the place of others.
+    Hidden,
+    /// In the state, until the run ends.
+    Staged,
+}
+
 /// Rows that become part of the results together.
 #[derive(Default)]
 struct Bundle {
-    is_staged: bool,
+    place: Place,
     open: BTreeMap<Vec<Option<String>>, OpenFile>,
     open_dead: Option<OpenFile>,
     /// Written, but not yet committed.
     added: Vec<DataFile>,
     dead_letters: Vec<DataFile>,
     index: Vec<DataFile>,
+    /// Rows that are in no index yet.
     settlements: Vec<Settlement>,
+    /// By how many rows the bundle changes what counts, by those that it settles.
+    settles: RowChange,
+    /// Whether something of it could not be written: its rows are not settled then, and nothing of it is committed. The
+    /// journal has their answers for the next run.
+    is_broken: bool,
 }
 
 /// What a sink is opened with.
 pub(crate) struct Opening {
     pub(crate) results: Folder,
     pub(crate) log: CommitLog,
-    pub(crate) settled: Arc<Settled>,
+    /// Whether dead letters are settled; if not, they are to be asked again.
+    pub(crate) with_dead_letters: bool,
     pub(crate) layout: Layout,
     pub(crate) run_id: String,
     pub(crate) format: SinkFormat,
@@ -132,23 +177,15 @@ pub(crate) struct Opening {
 }
 
 impl Sink {
-    /// Opens the sink behind a commit log, and sweeps what no commit names.
+    /// Opens the sink behind a commit log, sweeps what no commit names, and mends what lacks rows.
     pub(crate) async fn open(state: &Folder, opening: Opening) -> Result<Self> {
-        let Opening { results, mut log, settled, layout, run_id, format, name, target_file_mb, mode, question } = opening;
-        let mut owner = Owner::claim(state, &results).await?;
+        let Opening { results, mut log, with_dead_letters, layout, run_id, format, name, target_file_mb, mode, question } = opening;
+        let owner = Owner::claim(state, &results).await?;
         // A file with a lower number has been named by a commit.
         let unnamed = log.next_file();
         if state.local().is_none() {
             log.claim(&run_id, now()).await?;
         }
-        let table = match format {
-            SinkFormat::Parquet => None,
-            SinkFormat::Delta => {
-                let shape = delta::Shape { layout: &layout, name, is_replaced: matches!(mode, Mode::Fresh(_)) };
-                let record = Commit { run_id: run_id.clone(), at: now(), ..log.unchanged() };
-                Some(delta::Table::open(&results, owner.table(state).await?, shape, &mut log, record).await?)
-            }
-        };
         let files = Files {
             generation: if mode == Mode::Add { log.generation() } else { log.generation() + 1 },
             next: log.next_file(),
@@ -156,16 +193,47 @@ impl Sink {
             dead: state.folder("dead_letters"),
             index: state.folder("index"),
             staging: state.folder("staging"),
+            is_table: format == SinkFormat::Delta,
             results,
             owner,
             layout,
         };
-        files.sweep(&log, if table.is_some() { unnamed } else { 0 }).await?;
-        let staged = Bundle { is_staged: true, ..Bundle::default() };
-        let (now, replaced) = (Bundle::default(), Sorted::default());
-        let mut sink = Self { files, log, table, settled, run_id, mode, question, now, staged, replaced };
+        for folder in ["commits", "runs", "staging"] {
+            state.folder(folder).remove_unfinished(|_| true).await?;
+        }
+        let missing = files.sweep(&log, if files.is_table { unnamed } else { 0 }).await?;
+        let settled = Arc::new(log.settled(with_dead_letters).await?);
+        let (now, staged) = (Bundle::default(), Bundle { place: Place::Staged, ..Bundle::default() });
+        let replaced = Sorted::default();
+        let mut sink = Self { files, log, table: None, settled, run_id, mode, question, now, staged, replaced, is_broken: false };
+        // Others may have rearranged the files of a table: it is asked first.
+        let was_table = sink.files.owner.has_table();
+        if !was_table {
+            sink.mend(&missing, with_dead_letters).await?;
+            sink.show(&missing).await?;
+        }
+        if sink.files.is_table {
+            sink.open_table(state, name).await?;
+        }
+        if was_table {
+            sink.mend(&missing, with_dead_letters).await?;
+        }
         sink.reshape().await?;
         Ok(sink)
+    }
+
+    async fn open_table(&mut self, state: &Folder, name: String) -> Result<()> {
+        let record = self.plain_record();
+        let files = &mut self.files;
+        let known = files.owner.table(state).await?;
+        let shape = delta::Shape { layout: &files.layout, name, is_replaced: matches!(self.mode, Mode::Fresh(_)) };
+        self.table = Some(delta::Table::open(&files.results, known, shape, &mut self.log, record).await?);
+        Ok(())
+    }
+
+    /// What is settled as the run begins.
+    pub(crate) fn settled(&self) -> Arc<Settled> {
+        Arc::clone(&self.settled)
     }
 
     /// Rows taken in since the last commit.
@@ -178,9 +246,11 @@ impl Sink {
         self.log.dead_letters().iter().map(|file| file.rows).sum()
     }
 
-    /// Takes in rows from behind the last stage.
-    pub(crate) async fn write(&mut self, batch: &RecordBatch) -> Result<()> {
-        let batch = &named(batch, &self.files.layout.shape.prefix)?;
+    /// Takes in rows from behind the last stage. Returns how many answers became dead letters, because there can be no
+    /// folder for their partition.
+    pub(crate) async fn write(&mut self, batch: &RecordBatch) -> Result<u64> {
+        let batch = named(batch, &self.files.layout.shape.prefix)?;
+        let (batch, unnameable) = &unnameable_as_dead(&self.files, &batch)?;
         let keys = cast(internal(batch, columns::KEY)?, &DataType::Utf8)?;
         let keys = keys.as_string::<i32>();
         let is_staged: Vec<bool> = match self.mode {
@@ -204,7 +274,8 @@ impl Sink {
         if self.staged.settlements.len() > INDEX_ROWS {
             self.staged.write_index(&mut self.files).await?;
         }
-        self.roll().await
+        self.roll().await?;
+        Ok(*unnameable)
     }
 
     /// Closes files that have reached their size, and the largest ones while too much is open.
@@ -232,6 +303,7 @@ impl Sink {
         if self.now.index.is_empty() {
             return Ok(());
         }
+        let settles = std::mem::take(&mut self.now.settles);
         let commit = Commit {
             added: std::mem::take(&mut self.now.added),
             dead_letters: std::mem::take(&mut self.now.dead_letters),
@@ -239,12 +311,28 @@ impl Sink {
             question: Some(self.question),
             ..self.record()
         };
-        self.append(commit).await
+        self.settle(commit, settles).await
     }
 
-    /// Appends a record; a Delta table follows. Then the files go that the record takes out.
+    /// Appends a record that changes no rows.
     async fn append(&mut self, record: Commit) -> Result<()> {
-        self.log.append(record.clone()).await?;
+        self.settle(record, RowChange::default()).await
+    }
+
+    /// Appends a record that changes what counts by so many rows; a Delta table follows. Then the files go that the record
+    /// takes out, and those that were hidden until then are shown.
+    async fn settle(&mut self, record: Commit, by: RowChange) -> Result<()> {
+        self.record_and_remove(record, by).await?;
+        self.show(&Missing::default()).await
+    }
+
+    async fn record_and_remove(&mut self, record: Commit, by: RowChange) -> Result<()> {
+        if self.is_broken {
+            return Err(Error::failed("nothing more is committed after a commit that failed").hint(KEPT));
+        }
+        self.is_broken = true;
+        self.log.append(record.clone(), by).await?;
+        self.is_broken = false;
         let record = Commit { commit: self.log.len(), ..record };
         if let Some(table) = &mut self.table {
             table.follow(record.clone(), self.log.results()).await?;
@@ -259,6 +347,19 @@ impl Sink {
         Ok(())
     }
 
+    /// Gives files their names that were hidden until a commit, but for those that are missing. Each has two names until
+    /// the record that says so is written, so that whoever reads what commits name always finds it.
+    async fn show(&mut self, missing: &Missing) -> Result<()> {
+        let mut record = self.plain_record();
+        for file in self.log.results() {
+            let Some(path) = shown(&file.path).filter(|_| !missing.results.contains(&file.path)) else { continue };
+            self.files.results.copy_as(path, &self.files.results, &file.path, file.bytes).await?;
+            record.removed.push(file.path.clone());
+            record.added.push(DataFile { path: path.to_owned(), ..file.clone() });
+        }
+        if record.removed.is_empty() { Ok(()) } else { self.record_and_remove(record, RowChange::default()).await }
+    }
+
     /// Takes over what others have done to the files of a Delta table without changing a row, before they are rewritten.
     async fn adopt(&mut self) -> Result<()> {
         let record = self.record();
@@ -268,28 +369,42 @@ impl Sink {
         }
     }
 
-    /// A record of this run that changes nothing yet.
+    /// A record of this run that changes nothing yet, but for what the results look like from now on.
     fn record(&self) -> Commit {
         // A new generation looks as it does once it takes the place of the old one.
         let shape = Some(&self.files.layout.shape).filter(|shape| !matches!(self.mode, Mode::Fresh(_)) && self.log.shape() != Some(*shape));
-        Commit { run_id: self.run_id.clone(), at: now(), next_file: self.files.next, shape: shape.cloned(), ..self.log.unchanged() }
+        Commit { shape: shape.cloned(), ..self.plain_record() }
+    }
+
+    /// A record of this run that changes nothing yet.
+    fn plain_record(&self) -> Commit {
+        Commit { run_id: self.run_id.clone(), at: now(), next_file: self.files.next, ..self.log.unchanged() }
     }
 }
 
 impl Bundle {
+    /// Begins to write something, which may fail: then the bundle is broken, until somebody says otherwise.
+    fn risk(&mut self) -> Result<()> {
+        if self.is_broken {
+            return Err(Error::failed("nothing more is committed after a file of the same rows could not be written").hint(KEPT));
+        }
+        self.is_broken = true;
+        Ok(())
+    }
+
     /// Takes in rows.
     fn write(&mut self, files: &mut Files, batch: &RecordBatch) -> Result<()> {
+        self.risk()?;
         let keys = cast(internal(batch, columns::KEY)?, &DataType::Utf8)?;
         let keys = keys.as_string::<i32>();
         let questions = internal(batch, columns::QUESTION)?.as_fixed_size_binary();
         let reasons = internal(batch, columns::REASON)?.as_string::<i32>();
         for row in 0..batch.num_rows() {
             let question: [u8; 16] = questions.value(row).try_into().map_err(|_| Error::failed("a question is not 16 bytes long"))?;
-            self.settlements.push(Settlement {
-                key: keys.value(row).to_owned(),
-                question: Fingerprint::from_bytes(question),
-                outcome: if reasons.is_valid(row) { Outcome::Dead } else { Outcome::Answered },
-            });
+            let outcome = if reasons.is_valid(row) { Outcome::Dead } else { Outcome::Answered };
+            self.settles.settles(outcome);
+            let question = Fingerprint::from_bytes(question);
+            self.settlements.push(Settlement { key: keys.value(row).to_owned(), question, outcome });
         }
         if reasons.null_count() < batch.num_rows() {
             let dead: BooleanArray = reasons.iter().map(|reason| Some(reason.is_some())).collect();
@@ -304,6 +419,7 @@ impl Bundle {
             let good: BooleanArray = reasons.iter().map(|reason| Some(reason.is_none())).collect();
             self.write_results(&files.layout, &filter_record_batch(batch, &good)?)?;
         }
+        self.is_broken = false;
         Ok(())
     }
 
@@ -345,9 +461,11 @@ impl Bundle {
 
     async fn close(&mut self, files: &mut Files, partition: Vec<Option<String>>) -> Result<()> {
         let Some(file) = self.open.remove(&partition) else { return Ok(()) };
+        self.risk()?;
         let (rows, bytes) = file.finish()?;
-        let added = files.store(partition, rows, bytes, self.is_staged).await?;
+        let added = files.store(partition, rows, bytes, self.place).await?;
         self.added.push(added);
+        self.is_broken = false;
         Ok(())
     }
 
@@ -358,15 +476,23 @@ impl Bundle {
             self.close(files, partition).await?;
         }
         if let Some(file) = self.open_dead.take() {
+            self.risk()?;
             let (rows, bytes) = file.finish()?;
-            self.dead_letters.push(files.store_dead(rows, bytes, self.is_staged).await?);
+            self.dead_letters.push(files.store_dead(rows, bytes, self.place).await?);
+            self.is_broken = false;
         }
-        self.write_index(files).await
+        self.write_index(files).await?;
+        // Also where nothing was left to be written now.
+        self.risk()?;
+        self.is_broken = false;
+        Ok(())
     }
 
     async fn write_index(&mut self, files: &mut Files) -> Result<()> {
         if !self.settlements.is_empty() {
+            self.risk()?;
             self.index.push(files.store_index(&std::mem::take(&mut self.settlements)).await?);
+            self.is_broken = false;
         }
         Ok(())
     }
@@ -385,6 +511,31 @@ impl Files {
             Kind::DeadLetters => &self.dead,
             Kind::Index => &self.index,
         }
+    }
+
+    /// Of each row why no folder can be called after its partition, if none can.
+    fn unnameable(&self, batch: &RecordBatch) -> Result<Vec<Option<String>>> {
+        let mut details = vec![None; batch.num_rows()];
+        let mut paths = vec![0; batch.num_rows()];
+        let most = self.results.longest_name();
+        for field in &self.layout.shape.partitions() {
+            let name = field.name();
+            let values = cast(&column(batch, field)?, &DataType::Utf8)?;
+            let values = values.as_string::<i32>();
+            for (row, value) in values.iter().enumerate() {
+                let bytes = folder_bytes(name, value);
+                paths[row] += bytes + 1;
+                if bytes > LONGEST_FOLDER || paths[row] > most {
+                    let start: String = value.unwrap_or_default().chars().take(SHOWN_CHARS).collect();
+                    details[row].get_or_insert_with(|| {
+                        format!(
+                            "`{name}` = `{start}…` makes a folder of {bytes} bytes: at most {LONGEST_FOLDER} are possible, {most} for all"
+                        )
+                    });
+                }
+            }
+        }
+        Ok(details)
     }
 
     /// Writes files of one kind, and of one partition, as one; without the rows whose keys leave.
@@ -412,7 +563,11 @@ impl Files {
         // The folder that one of them is in is that of them all.
         let partition = files.first().map(|file| file.partition.clone()).unwrap_or_default();
         let beside = files.first().and_then(|file| file.path.rsplit_once('/')).map(|(folders, _)| format!("{folders}/"));
-        let path = beside.unwrap_or_default() + &self.name();
+        let mut path = beside.unwrap_or_default() + &self.name();
+        if kind == Kind::Results && !self.is_table {
+            // Its rows are still in those that it is made of.
+            path = hidden(&path);
+        }
         let folder = self.folder(kind);
         let properties = if kind == Kind::Results { self.layout.properties.clone() } else { writer_properties().build() };
         let leaves = leaves.map(|leaves| (self.layout.shape.key.as_str(), leaves));
@@ -427,21 +582,21 @@ impl Files {
     }
 
     /// Writes one file of results.
-    async fn store(&mut self, partition: Vec<Option<String>>, rows: u64, bytes: Vec<u8>, is_staged: bool) -> Result<DataFile> {
+    async fn store(&mut self, partition: Vec<Option<String>>, rows: u64, bytes: Vec<u8>, place: Place) -> Result<DataFile> {
         let path = folders(&self.layout.shape.partition_by, &partition) + &self.name();
+        let path = if place == Place::Hidden { hidden(&path) } else { path };
         let file = DataFile { path, rows, bytes: bytes.len() as u64, partition };
-        if is_staged {
-            self.staging.folder("results").put(&file.path, bytes).await?;
-        } else {
-            self.results.put(&file.path, bytes).await?;
+        match place {
+            Place::Staged => self.staging.folder("results").put(&file.path, bytes).await?,
+            Place::Shown | Place::Hidden => self.results.put(&file.path, bytes).await?,
         }
         Ok(file)
     }
 
     /// Writes one file of dead letters.
-    async fn store_dead(&mut self, rows: u64, bytes: Vec<u8>, is_staged: bool) -> Result<DataFile> {
+    async fn store_dead(&mut self, rows: u64, bytes: Vec<u8>, place: Place) -> Result<DataFile> {
         let file = DataFile { path: self.name(), rows, bytes: bytes.len() as u64, partition: vec![] };
-        if is_staged {
+        if place == Place::Staged {
             self.staging.folder("dead_letters").put(&file.path, bytes).await?;
         } else {
             self.dead.put(&file.path, bytes).await?;
@@ -459,16 +614,26 @@ impl Files {
 
     /// Removes our own files that no commit names: a run died before it could record them. Files with later numbers
     /// than ours belong to a run that has taken over, and files of results with earlier numbers than `from` to older
-    /// versions of a table.
-    async fn sweep(&self, log: &CommitLog, from: u64) -> Result<()> {
-        self.staging.remove_unfinished(|_| true).await?;
+    /// versions of a table. Returns the files that commits name and that are not there.
+    async fn sweep(&self, log: &CommitLog, from: u64) -> Result<Missing> {
         let staged = self.staging.list().await?;
         self.staging.delete_all(staged.iter().map(String::as_str)).await?;
-        let folders = [(&self.results, log.results(), from), (&self.dead, log.dead_letters(), 0), (&self.index, log.index(), 0)];
-        for (folder, live, from) in folders {
-            let live: std::collections::BTreeSet<&str> = live.iter().map(|file| file.path.as_str()).collect();
+        let folders = [(Kind::Results, log.results(), from), (Kind::DeadLetters, log.dead_letters(), 0), (Kind::Index, log.index(), 0)];
+        let mut missing = Missing::default();
+        for (kind, files, from) in folders {
+            let folder = self.folder(kind);
+            let live: BTreeSet<&str> = files.iter().map(|file| file.path.as_str()).collect();
             folder.remove_unfinished(|name| self.owner.number(name).is_some()).await?;
             let names = folder.list().await?;
+            // Files of a Delta table may have names that are escaped in another way, and its log tells what is missing.
+            if kind == Kind::DeadLetters || kind == Kind::Results && !self.owner.has_table() {
+                let gone = files.iter().filter(|file| names.binary_search(&file.path).is_err());
+                let gone: BTreeSet<String> = gone.map(|file| file.path.clone()).collect();
+                if kind == Kind::Results {
+                    missing.is_all_gone = !gone.is_empty() && !names.iter().any(|name| self.owner.number(name).is_some());
+                }
+                if kind == Kind::Results { missing.results = gone } else { missing.dead_letters = gone }
+            }
             let orphans = names.iter().map(String::as_str).filter(|name| {
                 let is_ours =
                     self.owner.number(name).is_some_and(|number| number >= from && (folder.local().is_some() || number < self.next));
@@ -480,12 +645,32 @@ impl Files {
                 folder.delete_all(orphans).await?;
             }
         }
-        Ok(())
+        Ok(missing)
     }
 }
 
 fn internal<'b>(batch: &'b RecordBatch, name: &str) -> Result<&'b ArrayRef> {
     batch.column_by_name(name).ok_or_else(|| Error::failed(format!("column `{name}` is not in the plan")))
+}
+
+/// The rows with those as dead letters whose partition no folder can be called after, and how many they are.
+fn unnameable_as_dead(files: &Files, batch: &RecordBatch) -> Result<(RecordBatch, u64)> {
+    let reasons = internal(batch, columns::REASON)?.as_string::<i32>();
+    let details = files.unnameable(batch)?;
+    let count = (0..batch.num_rows()).filter(|row| details[*row].is_some() && reasons.is_null(*row)).count();
+    if count == 0 {
+        return Ok((batch.clone(), 0));
+    }
+    let mut arrays = batch.columns().to_vec();
+    let (reason, detail) = (batch.schema().index_of(columns::REASON)?, batch.schema().index_of(columns::DETAIL)?);
+    let before = internal(batch, columns::DETAIL)?.as_string::<i32>();
+    let is_new = |row: usize| details[row].is_some() && reasons.is_null(row);
+    let rows = 0..batch.num_rows();
+    let why = |row: usize| if is_new(row) { Some(UNNAMEABLE) } else { reasons.is_valid(row).then(|| reasons.value(row)) };
+    arrays[reason] = Arc::new(rows.clone().map(why).collect::<StringArray>());
+    let what = |row: usize| if is_new(row) { details[row].as_deref() } else { before.is_valid(row).then(|| before.value(row)) };
+    arrays[detail] = Arc::new(rows.map(what).collect::<StringArray>());
+    Ok((RecordBatch::try_new(batch.schema(), arrays)?, count as u64))
 }
 
 /// Rows with a reason, as dead letters.

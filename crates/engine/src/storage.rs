@@ -1,9 +1,13 @@
 //! Folders on a local disk or on S3, behind one interface.
 
+mod durable;
+#[cfg(test)]
+mod failing;
 mod reader;
 mod s3;
 mod upload;
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::path::{Component, Path as FilePath, PathBuf};
 use std::sync::Arc;
@@ -13,12 +17,14 @@ use bytes::Bytes;
 use datafusion::datasource::object_store::ObjectStoreUrl;
 use datafusion::prelude::SessionContext;
 use futures::{StreamExt, TryStreamExt};
-use object_store::local::LocalFileSystem;
 use object_store::path::Path;
 use object_store::{ObjectMeta, ObjectStore, ObjectStoreExt, PutMode, PutOptions, PutPayload, UpdateVersion};
 use parquet::arrow::async_reader::AsyncFileReader;
 use promptmill_core::{Error, Result};
 
+use durable::Durable;
+#[cfg(test)]
+pub(crate) use failing::{Fault, Faults};
 pub(crate) use reader::{Readers, SMALL_BYTES, StoredFile};
 pub(crate) use s3::Action;
 use upload::PART_BYTES;
@@ -27,6 +33,11 @@ pub(crate) use upload::Upload;
 /// Between two tries of a conditional write, doubled each time: the first and the last, half a minute in all.
 const FIRST_WAIT: Duration = Duration::from_millis(200);
 const LAST_WAIT: Duration = Duration::from_millis(12_800);
+
+/// Bytes of a whole path on a local disk, of a whole key on S3, and what our own names take of them.
+const LONGEST_PATH: usize = 4095;
+const LONGEST_KEY: usize = 1024;
+const ROOM_FOR_NAMES: usize = 128;
 
 /// A folder in a store.
 #[derive(Clone)]
@@ -74,13 +85,13 @@ impl Folder {
         }
         let absolute = absolute(path).map_err(|error| wrong(format!("`{path}` is no path")).because(error))?;
         let root = Path::from_absolute_path(&absolute).map_err(|error| wrong(format!("`{path}` is no path")).because(error))?;
-        Ok(Self {
-            store: Arc::new(LocalFileSystem::new().with_automatic_cleanup(true)),
-            root,
-            url: ObjectStoreUrl::local_filesystem(),
-            local: Some(absolute),
-            shown,
-        })
+        Ok(Self { store: Arc::new(Durable::new()), root, url: ObjectStoreUrl::local_filesystem(), local: Some(absolute), shown })
+    }
+
+    /// This folder, with faults in its store.
+    #[cfg(test)]
+    pub(crate) fn with_faults(&self, faults: &Arc<Faults>) -> Self {
+        Self { store: faults.within(Arc::clone(&self.store)), ..self.clone() }
     }
 
     /// A folder in memory, which stands for one on S3 in tests.
@@ -109,6 +120,12 @@ impl Folder {
     /// The folder on the local disk, if it is one.
     pub fn local(&self) -> Option<&FilePath> {
         self.local.as_deref()
+    }
+
+    /// Bytes that the names of files in this folder may have in all, with room left for what stands around them.
+    pub(crate) fn longest_name(&self) -> usize {
+        let most = if self.local.is_some() { LONGEST_PATH } else { LONGEST_KEY };
+        most.saturating_sub(self.root.as_ref().len() + ROOM_FOR_NAMES)
     }
 
     /// Lets DataFusion read from here.
@@ -165,17 +182,21 @@ impl Folder {
         }
         let payload = PutPayload::from_bytes(bytes);
         self.store.put(&self.path(name), payload).await.map_err(|error| self.failed(Action::Write, name, error))?;
-        self.sync(name).await
+        Ok(())
     }
 
-    /// Writes a file that is in another folder, as it is.
-    pub(crate) async fn copy(&self, from: &Self, name: &str, bytes: u64) -> Result<()> {
+    /// Writes a file that is in another folder, or has another name, as it is.
+    pub(crate) async fn copy_as(&self, name: &str, from: &Self, its_name: &str, bytes: u64) -> Result<()> {
+        // Within a store the bytes need not travel; where it cannot do that they do.
+        if self.url == from.url && self.store.copy(&from.path(its_name), &self.path(name)).await.is_ok() {
+            return Ok(());
+        }
         let mut upload = self.upload(name);
         let copied = async {
             for start in (0..bytes).step_by(PART_BYTES) {
                 let piece = start..bytes.min(start + PART_BYTES as u64);
-                let read = from.store.get_range(&from.path(name), piece).await;
-                upload.write(read.map_err(|error| from.failed(Action::Read, name, error))?).await?;
+                let read = from.store.get_range(&from.path(its_name), piece).await;
+                upload.write(read.map_err(|error| from.failed(Action::Read, its_name, error))?).await?;
             }
             Ok(())
         };
@@ -212,7 +233,7 @@ impl Folder {
         loop {
             let options = PutOptions { mode: mode.clone(), ..Default::default() };
             match self.store.put_opts(&self.path(name), PutPayload::from_bytes(bytes.clone()), options).await {
-                Ok(put) => return self.sync(name).await.map(|()| Some(put.into())),
+                Ok(put) => return Ok(Some(put.into())),
                 Err(object_store::Error::AlreadyExists { .. } | object_store::Error::Precondition { .. }) => {
                     // It may be our own, if the answer to an earlier try got lost on its way.
                     let there = self.get_versioned(name).await?;
@@ -227,19 +248,6 @@ impl Folder {
                 Err(error) => return Err(self.failed(Action::Write, name, error)),
             }
         }
-    }
-
-    /// Makes a local file and its name survive a power cut; a store on S3 has done so already.
-    pub(crate) async fn sync(&self, name: &str) -> Result<()> {
-        let Some(local) = &self.local else { return Ok(()) };
-        let file = local.join(name);
-        let synced = tokio::task::spawn_blocking(move || {
-            std::fs::File::open(&file)?.sync_all()?;
-            // The name lives in the folder; on systems where folders cannot be opened it is durable with the file.
-            file.parent().and_then(|folder| std::fs::File::open(folder).ok()).map_or(Ok(()), |folder| folder.sync_all())
-        });
-        let failed = |error| Error::failed(format!("`{}/{name}` cannot be made durable", self.shown)).because(error);
-        synced.await.map_err(|error| failed(std::io::Error::other(error)))?.map_err(failed)
     }
 
     /// Reads a file; `None` if there is none.
@@ -294,7 +302,8 @@ impl Folder {
     /// # Errors
     /// If one is there and stays.
     pub async fn delete_all<'n>(&self, names: impl IntoIterator<Item = &'n str>) -> Result<()> {
-        let paths: Vec<_> = names.into_iter().map(|name| Ok(self.path(name))).collect();
+        let names: Vec<&str> = names.into_iter().collect();
+        let paths: Vec<_> = names.iter().map(|name| Ok(self.path(name))).collect();
         let mut deleted = self.store.delete_stream(futures::stream::iter(paths).boxed());
         while let Some(outcome) = deleted.next().await {
             match outcome {
@@ -302,7 +311,17 @@ impl Folder {
                 Err(error) => return Err(self.failed(Action::Remove, "", error)),
             }
         }
-        Ok(())
+        self.sync_folders_of(&names).await
+    }
+
+    /// Makes that files were removed survive a power cut, on a local disk.
+    async fn sync_folders_of(&self, names: &[&str]) -> Result<()> {
+        let Some(local) = &self.local else { return Ok(()) };
+        let folders: BTreeSet<&str> = names.iter().map(|name| name.rsplit_once('/').map_or("", |(folder, _)| folder)).collect();
+        let files: Vec<PathBuf> = folders.into_iter().map(|folder| local.join(folder).join("removed")).collect();
+        let synced = tokio::task::spawn_blocking(move || files.iter().try_for_each(|file| durable::sync_parent(file)));
+        let failed = |error| Error::failed(format!("what was removed from `{}` cannot be made durable", self.shown)).because(error);
+        synced.await.map_err(|error| failed(std::io::Error::other(error)))?.map_err(failed)
     }
 
     /// The names of all files below the folder, relative to it, in order.
@@ -378,7 +397,7 @@ fn unfinished(folder: &FilePath) -> std::io::Result<Vec<(PathBuf, String)>> {
             && !digits.is_empty()
             && digits.bytes().all(|digit| digit.is_ascii_digit())
         {
-            found.push((entry.path(), name.to_owned()));
+            found.push((entry.path(), name.strip_prefix('.').unwrap_or(name).to_owned()));
         }
     }
     Ok(found)

@@ -26,7 +26,7 @@ pub(crate) use self::columns::{storable, storable_as_partition};
 use self::log::{add, failed, log_store, seen, transact};
 use self::others::Rearranged;
 use super::layout::Layout;
-use crate::commit::{Commit, CommitLog, DataFile};
+use crate::commit::{Commit, CommitLog, DataFile, RowChange};
 use crate::storage::Folder;
 
 /// How often a transaction is made anew because somebody else was quicker.
@@ -108,7 +108,7 @@ impl Table {
         let Some(Rearranged { gone, come }) = self.rearranged(log.results()).await? else { return Ok(()) };
         tracing::info!(gone = gone.len(), come = come.len(), "the Delta table `{}` has been rearranged", self.folder);
         let record = Commit { removed: gone, added: come, ..record };
-        log.append(record.clone()).await?;
+        log.append(record.clone(), RowChange::default()).await?;
         self.follow(Commit { commit: log.len(), ..record }, log.results()).await
     }
 
@@ -225,6 +225,14 @@ pub(crate) async fn in_table(folder: &Folder, known: &str, log: &CommitLog) -> V
 
 fn paths(files: &[DataFile]) -> BTreeSet<String> {
     files.iter().map(|file| file.path.clone()).collect()
+}
+
+/// The files that readers of the table see.
+#[cfg(test)]
+pub(super) async fn seen_by_readers(folder: &Folder) -> BTreeSet<String> {
+    let store = log_store(folder).expect("a log");
+    let state = DeltaTableState::try_new(store.as_ref(), None).await.expect("a table");
+    state.log_data().iter().map(|file| file.path().into_owned()).collect()
 }
 
 /// Several records as one that does what they do in turn.

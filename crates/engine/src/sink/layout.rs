@@ -140,6 +140,13 @@ pub(super) fn folders(partition_by: &[String], partition: &[Option<String>]) -> 
         .collect()
 }
 
+/// How many bytes the name of a partition's folder has.
+pub(super) fn folder_bytes(name: &str, value: Option<&str>) -> usize {
+    // What is escaped becomes three bytes of one.
+    let at_most = 3 * (name.len() + value.map_or(NULL_PARTITION.len(), str::len)) + 1;
+    if at_most <= 255 { at_most } else { encode(name).len() + 1 + value.map_or(NULL_PARTITION.len(), |value| encode(value).len()) }
+}
+
 /// A partition's value as a part of a path, as Hive writes it.
 fn encode(value: &str) -> String {
     let mut encoded = String::with_capacity(value.len());

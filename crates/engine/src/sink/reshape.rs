@@ -12,7 +12,7 @@ use promptmill_core::{Error, Result};
 
 use super::layout::whole;
 use super::stored::{columns_of_each, not_read, rows};
-use super::{Bundle, Mode, OPEN_BYTES, OPEN_FILES, Sink};
+use super::{Bundle, Mode, OPEN_BYTES, OPEN_FILES, Place, Sink};
 use crate::commit::{Commit, DataFile};
 use crate::shape::same_columns;
 
@@ -29,7 +29,7 @@ impl Sink {
         let mut record = self.record();
         if !others.is_empty() {
             tracing::info!(files = others.len(), "writing results anew: their columns or partitions have changed");
-            let (mut bundle, mut written) = (Bundle::default(), 0);
+            let (mut bundle, mut written) = (Bundle { place: Place::Hidden, ..Bundle::default() }, 0);
             for file in &others {
                 written += self.rewrite(file, &mut bundle).await?;
             }

@@ -1,9 +1,11 @@
 //! The swap at the end of a run: what is staged takes the place of older rows, and rows that have left the source leave
 //! the results, all in one commit.
 //!
-//! The order is: publish the staged files, rewrite the files that lose rows, commit, remove what was replaced. A crash
-//! before the commit leaves the older rows as they were, and orphans for the next run to sweep; what was answered is in
-//! the journal. Only who reads the bare folder, and not the commits, can see both in the meantime.
+//! The order is: publish the staged files, rewrite the files that lose rows, commit, remove what was replaced. What is
+//! published beside older rows of the same keys lies hidden until those have gone, so that a reader of the bare folder sees
+//! no row twice; only a whole new generation is shown first. A crash before the commit leaves the older rows as they were,
+//! and orphans for the next run to sweep; what was answered is in the journal. After a crash behind the commit the next run
+//! shows what is still hidden.
 
 use std::ops::ControlFlow;
 
@@ -13,6 +15,7 @@ use promptmill_core::{Error, Fingerprint, Result};
 use super::stored::keys;
 use super::{INDEX_ROWS, Kind, Mode, Sink};
 use crate::commit::{Commit, DataFile, Outcome, Settlement, key_digest, key_hash};
+use crate::owner::hidden;
 use crate::sorted::{Record, Sorted};
 
 /// What is asked about a row that has left.
@@ -23,6 +26,7 @@ impl Sink {
     /// left.
     pub(crate) async fn swap(&mut self, source: Option<&Sorted<u64>>) -> Result<u64> {
         self.staged.finish(&mut self.files).await?;
+        let mut by = std::mem::take(&mut self.staged.settles);
         if self.staged.index.is_empty() && source.is_none() && self.mode == Mode::Add {
             return Ok(0);
         }
@@ -60,6 +64,8 @@ impl Sink {
                 if leaving == 0 {
                     continue;
                 }
+                let rows = if kind == Kind::DeadLetters { &mut by.dead_letters } else { &mut by.results };
+                *rows -= leaving as i64;
                 if leaving < file.rows {
                     let rest = self.files.merge(kind, &[&file], Some(&leaves)).await?;
                     if kind == Kind::DeadLetters { commit.dead_letters.push(rest) } else { commit.added.push(rest) }
@@ -92,7 +98,7 @@ impl Sink {
             Mode::Fresh(salt) => Commit { salt: Some(salt.clone()), shape: Some(self.files.layout.shape.clone()), ..record },
             Mode::Add | Mode::Replay => record,
         };
-        self.append(record).await?;
+        self.settle(record, by).await?;
         let staged = self.files.staging.list().await?;
         self.files.staging.delete_all(staged.iter().map(String::as_str)).await?;
         Ok(left)
@@ -100,12 +106,15 @@ impl Sink {
 
     /// Moves staged files to where readers look.
     async fn publish(&mut self, is_dead: bool) -> Result<Vec<DataFile>> {
-        let (from, to, files) = match is_dead {
+        let (from, to, mut files) = match is_dead {
             true => (self.files.staging.folder("dead_letters"), &self.files.dead, std::mem::take(&mut self.staged.dead_letters)),
             false => (self.files.staging.folder("results"), &self.files.results, std::mem::take(&mut self.staged.added)),
         };
-        for file in &files {
-            to.copy(&from, &file.path, file.bytes).await?;
+        let is_hidden = !is_dead && self.mode == Mode::Add && !self.files.is_table;
+        for file in &mut files {
+            let path = if is_hidden { hidden(&file.path) } else { file.path.clone() };
+            to.copy_as(&path, &from, &file.path, file.bytes).await?;
+            file.path = path;
         }
         Ok(files)
     }

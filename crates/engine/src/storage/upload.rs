@@ -84,7 +84,7 @@ impl Upload {
     /// If it cannot be written. Nothing of it is left then.
     pub(crate) async fn finish(mut self) -> Result<()> {
         match self.complete().await {
-            Ok(()) => self.folder.sync(&self.name).await,
+            Ok(()) => Ok(()),
             Err(error) => {
                 let error = self.failed(error);
                 self.abort().await;
@@ -177,12 +177,12 @@ mod tests {
         let folder = Folder::open(&temp.path().to_string_lossy()).expect("opens");
         folder.folder("none").remove_unfinished(|_| true).await.expect("no folder");
         std::fs::create_dir_all(temp.path().join("year=2024")).expect("a folder");
-        for name in ["a.parquet", "a.parquet#1", "year=2024/b.parquet#12", "year=2024/c#x", "d#", "other#3"] {
+        for name in ["a.parquet", "a.parquet#1", ".a.parquet#2", "year=2024/b.parquet#12", "year=2024/c#x", "d#", "other#3"] {
             std::fs::write(temp.path().join(name), "x").expect("written");
         }
         folder.remove_unfinished(|name| name.ends_with(".parquet")).await.expect("removed");
         let is_there = |name: &str| temp.path().join(name).exists();
-        assert!(!is_there("a.parquet#1") && !is_there("year=2024/b.parquet#12"));
+        assert!(!is_there("a.parquet#1") && !is_there(".a.parquet#2") && !is_there("year=2024/b.parquet#12"));
         assert!(is_there("a.parquet") && is_there("year=2024/c#x") && is_there("d#") && is_there("other#3"));
     }
 }

@@ -73,7 +73,6 @@ pub(super) async fn transact(
         tracing::info!(%error, "trying again to write to the Delta table `{folder}`");
         tokio::time::sleep(std::time::Duration::from_millis(FIRST_WAIT_MS << tries)).await;
     };
-    folder.sync(&format!("_delta_log/{:020}.json", state.version())).await?;
     Ok(Some(state))
 }
 
