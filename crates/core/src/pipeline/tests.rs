@@ -780,6 +780,7 @@ headers = { X-Title = "t", X-Api-Key = "k3y", Cookie = "a=${TOKEN}" }"#;
         *pipeline.config(),
         json!({
             "name": "motions",
+            "max_dead_letters": "50%",
             "state": {"flush": "2s"},
             "source": {"path": "s3://lake/in", "key": "id"},
             "stages": [pack, llm],
