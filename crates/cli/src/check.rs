@@ -27,6 +27,7 @@ impl Check {
             pipeline.stages.len(),
             columns.join(", ")
         ))?;
+        output::line(&format!("source: {}", plan.source_summary()))?;
         Ok(ExitCode::SUCCESS)
     }
 }

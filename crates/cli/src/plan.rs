@@ -33,6 +33,7 @@ impl Plan {
 /// A few lines for people.
 fn text(forecast: &Forecast) -> String {
     let mut lines = vec![
+        format!("source    {}", forecast.files),
         format!(
             "rows      {} in the source, {} filtered out, {} settled already, {} to ask ({} new, {} changed)",
             forecast.source,

@@ -25,9 +25,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
 
-pub use config::{
-    MaxDeadLetters, MaxTokensField, ModelSpec, Period, PriceSpec, ProviderSpec, SinkFormat, SinkSpec, SourceSpec, StateSpec, Structured,
-};
+pub use config::{MaxDeadLetters, MaxTokensField, ModelSpec, Paths, Period, PriceSpec, ProviderSpec, SinkFormat, SinkSpec, SourceFormat, SourceSpec, StateSpec, Structured};
 pub use edit::with_value;
 pub use schema::{json_schema, schema_generator};
 

@@ -1,6 +1,8 @@
 //! Parquet files as a table: these files and no others, whatever else comes to lie beside them.
 
 mod brief;
+pub(crate) mod footers;
+pub(crate) mod merge;
 
 use std::fmt;
 use std::sync::Arc;
@@ -9,13 +11,11 @@ use async_trait::async_trait;
 use datafusion::arrow::datatypes::{DataType, FieldRef, SchemaRef};
 use datafusion::catalog::{Session, TableProvider};
 use datafusion::common::ScalarValue;
-use datafusion::datasource::file_format::FileFormat;
-use datafusion::datasource::file_format::parquet::ParquetFormat;
 use datafusion::datasource::listing::PartitionedFile;
 use datafusion::datasource::physical_plan::{FileGroup, FileScanConfigBuilder, FileSource, ParquetSource};
 use datafusion::datasource::source::DataSourceExec;
 use datafusion::datasource::table_schema::TableSchema;
-use datafusion::error::Result as DataFusionResult;
+use datafusion::error::{DataFusionError, Result as DataFusionResult};
 use datafusion::logical_expr::{Expr, TableProviderFilterPushDown, TableType};
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::empty::EmptyExec;
@@ -25,9 +25,6 @@ use promptmill_core::Result;
 use self::brief::Brief;
 use crate::node::from_datafusion;
 use crate::storage::{Folder, Readers, SMALL_BYTES};
-
-/// Files whose columns are looked up; of more, as many are taken from the whole list.
-const LOOKED_INTO: usize = 128;
 
 /// Small files that are read at once from a store on the network.
 const SMALL_AT_ONCE: usize = 32;
@@ -41,6 +38,8 @@ pub(crate) struct Files {
     schema: TableSchema,
     /// With the values of their partitions. As the scan wants them they would take three times the memory.
     files: Vec<(ObjectMeta, Vec<ScalarValue>)>,
+    /// Whether some file may have other types than the table.
+    is_cast: bool,
 }
 
 impl fmt::Debug for Files {
@@ -62,7 +61,14 @@ impl Files {
             Ok((meta, values.collect::<Result<Vec<_>>>()?))
         });
         let files = files.collect::<Result<Vec<_>>>()?;
-        Ok(Self { folder: folder.clone(), schema: TableSchema::builder(schema).with_table_partition_cols(partitions).build(), files })
+        let schema = TableSchema::builder(schema).with_table_partition_cols(partitions).build();
+        Ok(Self { folder: folder.clone(), schema, files, is_cast: true })
+    }
+
+    /// Says whether some file has other types than the table. Where none has, the reader of the files filters by itself; where one
+    /// has, a predicate that it cannot apply to that file would be none.
+    pub(crate) fn cast(self, is_cast: bool) -> Self {
+        Self { is_cast, ..self }
     }
 
     /// Whether the files are small ones far away, where each is one request and mostly waiting.
@@ -73,12 +79,16 @@ impl Files {
 }
 
 /// The columns that these files have together.
-pub(crate) async fn columns_of(state: &dyn Session, folder: &Folder, files: &[ObjectMeta]) -> DataFusionResult<SchemaRef> {
-    let step = files.len().div_ceil(LOOKED_INTO).max(1);
-    let mut some: Vec<ObjectMeta> = files.iter().step_by(step).cloned().collect();
-    // The newest are the last, as names are numbered, and may have columns that the others lack.
-    some.extend(files.last().filter(|_| step > 1).cloned());
-    ParquetFormat::default().with_force_view_types(false).infer_schema(state, folder.store(), &some).await
+pub(crate) async fn columns_of(_: &dyn Session, folder: &Folder, files: &[ObjectMeta]) -> DataFusionResult<SchemaRef> {
+    let footers = footers::read(folder, files).await.map_err(|unreadable| DataFusionError::ParquetError(Box::new(unreadable.error)))?;
+    let merged = footers.shapes.merge(|_| false);
+    match merged.conflicts.first() {
+        None => Ok(merged.schema),
+        Some(merge::Conflict { column, types: [(one, at), (other, other_at)] }) => {
+            let (file, other_file) = (&files[*at].location, &files[*other_at].location);
+            Err(DataFusionError::Plan(format!("column `{column}` is {one} in `{file}` and {other} in `{other_file}`")))
+        }
+    }
 }
 
 fn partition_value(value: Option<&str>, data_type: &DataType) -> Result<ScalarValue> {
@@ -108,6 +118,8 @@ impl TableProvider for Files {
             return Ok(Arc::new(EmptyExec::new(schema)));
         }
         let mut options = state.table_options().parquet.clone();
+        options.global.pushdown_filters = !self.is_cast;
+        options.global.reorder_filters = true;
         let mut at_once = state.config().target_partitions();
         if self.are_whole() {
             // What is asked for in turn stays in turn.

@@ -21,12 +21,14 @@ use crate::plan::{Plan, Purpose, session};
 use crate::record::RunRecord;
 use crate::run::{count_rows, state_folder};
 use crate::sorted::Sorted;
-use crate::source;
+use crate::source::SourceSummary;
 use crate::storage::Folder;
 
 /// What a run would do now.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Forecast {
+    /// What the source is made of.
+    pub files: SourceSummary,
     /// Rows of the source.
     pub source: u64,
     /// Rows that the filters leave out.
@@ -99,12 +101,13 @@ pub async fn forecast(pipeline: Arc<Pipeline>, registry: &Registry) -> Result<Fo
         extensions: Arc::new(Extensions::default()),
     };
     let session = session(Some(context));
-    source::register(&session, &pipeline.source)?;
+    plan.files.register(&session);
     let session_state = session.state();
     let physical = session_state.create_physical_plan(&plan.asked).await.map_err(from_datafusion)?;
     let mut stream = execute_stream(physical, session_state.task_ctx()).map_err(from_datafusion)?;
     let mut escapes = 0;
     let mut forecast = Forecast {
+        files: plan.source_summary().clone(),
         failed_before,
         is_question_changed: !is_unfinished && question_before.is_some_and(|before| before != asked),
         completes_fresh: is_unfinished,

@@ -13,7 +13,6 @@ use promptmill_core::{AnswerShape, Extensions, Meter, NothingAnswered, Pipeline,
 use crate::forecast::NoJournal;
 use crate::node::from_datafusion;
 use crate::plan::{Plan, Purpose, session};
-use crate::source;
 
 /// The items of these rows by key; rows that the source does not have, or that its filters leave out, are not in it.
 ///
@@ -40,7 +39,7 @@ pub async fn items(pipeline: Arc<Pipeline>, registry: &Registry, keys: &[String]
         extensions: Arc::new(Extensions::default()),
     };
     let session = session(Some(context));
-    source::register(&session, &pipeline.source)?;
+    plan.files.register(&session);
     let state = session.state();
     let physical = state.create_physical_plan(&asked.map_err(from_datafusion)?.data).await.map_err(from_datafusion)?;
     let mut stream = execute_stream(physical, state.task_ctx()).map_err(from_datafusion)?;

@@ -32,4 +32,5 @@ pub use items::{answer_shape, items};
 pub use plan::{Plan, check, explain, read};
 pub use record::{RequestCounts, RowCounts, RunRecord, Sample, Status, Summary, Throughput, TokenCounts};
 pub use run::{Ended, RunOptions, Scope, run, state_folder};
+pub use source::{LeftOut, SourceSummary};
 pub use storage::Folder;

@@ -12,6 +12,7 @@ use std::sync::Arc;
 use datafusion::arrow::compute::can_cast_types;
 use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use datafusion::catalog::TableProvider;
+use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::common::{Column, DFSchema, DataFusionError};
 use datafusion::datasource::provider_as_source;
 use datafusion::execution::SessionStateBuilder;
@@ -26,7 +27,7 @@ use crate::commit::CommitLog;
 use crate::node::{StageNode, StageQueryPlanner, from_datafusion};
 use crate::shape::{Found, Shape};
 use crate::sink::{storable, storable_as_partition};
-use crate::source::{self, SourceFiles};
+use crate::source::{self, SourceFiles, SourceSummary};
 use crate::storage::Folder;
 
 /// A pipeline whose every name has been found.
@@ -35,7 +36,7 @@ pub struct Plan {
     /// The source, as it is.
     pub source: Arc<dyn TableProvider>,
     /// The source's files, as they are.
-    files: SourceFiles,
+    pub(crate) files: SourceFiles,
     /// The rows that the stages see: key, and the columns that somebody reads.
     pub(crate) rows: LogicalPlan,
     /// The same, through all the stages.
@@ -71,8 +72,6 @@ pub(crate) fn session(context: Option<StageContext>) -> SessionContext {
     let options = config.options_mut();
     // A folder is everything below it, as for every other reader of folders.
     options.execution.listing_table_ignore_subdirectory = false;
-    options.execution.parquet.pushdown_filters = true;
-    options.execution.parquet.reorder_filters = true;
     options.execution.parquet.schema_force_view_types = false;
     options.sql_parser.map_string_types_to_utf8view = false;
     if let Some(context) = context {
@@ -98,8 +97,9 @@ impl Plan {
         let source = source::open(session, &pipeline.source).await;
         let source = source.map_err(|mistake| checker.wrong(&["source"], mistake)).ok();
         let planned = match &source {
-            Some((source, _)) => checker.plan(session, source)?,
-            None => None,
+            // Who asks for a column that is no one type is not told besides that there is none.
+            Some((source, files)) if checker.files(files) => checker.plan(session, source)?,
+            _ => None,
         };
         match (source, planned) {
             (Some((source, files)), Some(Planned { rows, asked, answered, results, output })) if checker.list.is_empty() => {
@@ -107,6 +107,11 @@ impl Plan {
             }
             _ => Err(pipeline.diagnostics(checker.list).into()),
         }
+    }
+
+    /// What the source is made of.
+    pub fn source_summary(&self) -> &SourceSummary {
+        &self.files.summary
     }
 
     /// The budget that the stages declare.
@@ -272,6 +277,36 @@ impl Checker<'_> {
         }
     }
 
+    /// What is wrong with the source's files as this pipeline uses them.
+    fn files(&mut self, files: &SourceFiles) -> bool {
+        let before = self.list.len();
+        if let Some(path) = Folder::open(&self.pipeline.sink.path).ok().and_then(|sink| files.holding(&sink)) {
+            let message =
+                format!("the results would lie in the source: `{path}` holds everything below it, from the next run on also these");
+            let hint = "choose a `sink.path` beside the source, or a glob for the source that leaves it out";
+            self.wrong(&["sink"], Mistake::new("path", message).hint(Some(hint)));
+        }
+        for (column, words) in &files.conflicts {
+            if self.is_read(column) {
+                let hint = "write the files with one type; or leave the column out with `sink.columns`, where nothing else reads it";
+                self.wrong(&["source"], Mistake::new("path", words.clone()).hint(Some(hint)));
+            }
+        }
+        self.list.len() == before
+    }
+
+    /// Whether a column of the source is used, as far as that is known without its type; rather yes than no.
+    fn is_read(&self, column: &str) -> bool {
+        let sink = &self.pipeline.sink;
+        let is_kept = sink.columns.as_ref().is_none_or(|columns| columns.iter().any(|kept| kept == column));
+        let is_partition = sink.partition_by.iter().any(|partition| partition == column);
+        let is_named = self.declares.iter().any(|declares| {
+            let in_predicate = declares.predicate.as_ref().is_some_and(|(_, sql)| sql.to_lowercase().contains(&column.to_lowercase()));
+            in_predicate || declares.reads.contains(column)
+        });
+        is_kept || is_partition || is_named || self.pipeline.source.key == column
+    }
+
     /// Scan, predicates, projection, stages, sink.
     fn plan(&mut self, session: &SessionContext, source: &Arc<dyn TableProvider>) -> Result<Option<Planned>> {
         let schema = source.schema();
@@ -350,8 +385,9 @@ impl Checker<'_> {
         let columns = DFSchema::try_from_qualified_schema("source", &schema).map_err(from_datafusion)?;
         for (index, declares) in self.declares.iter().enumerate() {
             let Some((at, predicate)) = &declares.predicate else { continue };
-            match session.parse_sql_expr(predicate, &columns).and_then(|expr| builder.clone().filter(expr)) {
-                Ok(filtered) => builder = filtered,
+            match session.parse_sql_expr(predicate, &columns).and_then(|expr| Ok((unfit(at, &expr), builder.clone().filter(expr)?))) {
+                Ok((None, filtered)) => builder = filtered,
+                Ok((Some(mistake), _)) => self.stage_wrong(index, mistake),
                 Err(error) => self.stage_wrong(index, sql_mistake(at, predicate, &error, &known)),
             }
         }
@@ -490,6 +526,31 @@ fn unknown_column(at: &str, name: &str, known: &[&str]) -> Mistake {
     Mistake::new(at, format!("there is no column `{name}`")).hint(Some(hint))
 }
 
+/// What a predicate may not hold, though it is SQL: it says of one row, always the same, whether it is kept.
+fn unfit(at: &str, predicate: &Expr) -> Option<Mistake> {
+    let mut found = None;
+    let looked = predicate.apply(|expr| {
+        found = match expr {
+            Expr::AggregateFunction(function) => Some((format!("the aggregate `{}`", function.func.name()), ONE_ROW)),
+            Expr::WindowFunction(function) => Some((format!("the window function `{}`", function.fun), ONE_ROW)),
+            Expr::Placeholder(placeholder) => Some((format!("the parameter `{}`", placeholder.id), "write its value")),
+            Expr::Exists(_) | Expr::InSubquery(_) | Expr::ScalarSubquery(_) | Expr::SetComparison(_) => {
+                Some(("a query of its own".to_owned(), ONE_ROW))
+            }
+            Expr::ScalarFunction(function) if expr.is_volatile_node() => Some((
+                format!("`{}()`, which says something else each time it is asked", function.func.name()),
+                "for a sample take a condition on the key that stays what it is, such as `substr(md5(id), 1, 1) = '0'`",
+            )),
+            _ => return Ok(TreeNodeRecursion::Continue),
+        };
+        Ok(TreeNodeRecursion::Stop)
+    });
+    looked.ok()?;
+    found.map(|(what, hint)| Mistake::new(at, format!("`{at}` has {what}")).hint(Some(hint)))
+}
+
+const ONE_ROW: &str = "a filter sees one row at a time; make a column of it in the source";
+
 /// What DataFusion says of a predicate, in our words and at its place.
 fn sql_mistake(at: &str, predicate: &str, error: &DataFusionError, known: &[&str]) -> Mistake {
     let root = error.find_root();
@@ -547,7 +608,7 @@ pub async fn read(path: &Path, settings: &[String], registry: &Registry) -> Resu
     let mut checker = Checker { pipeline: &pipeline, declares: &declares, list: mistakes };
     let session = session(None);
     match source::open(&session, &pipeline.source).await {
-        Ok((source, _)) => {
+        Ok((source, files)) if checker.files(&files) => {
             checker.filtered(&session, &source)?;
             let schema = source.schema();
             let output = checker.through_stages(&schema);
@@ -555,6 +616,7 @@ pub async fn read(path: &Path, settings: &[String], registry: &Registry) -> Resu
                 checker.results(&schema, &output);
             }
         }
+        Ok(_) => {}
         Err(mistake) => checker.wrong(&["source"], mistake),
     }
     Err(pipeline.diagnostics(checker.list).into())

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize, Serializer};
 use serde_json::{Map, Value};
 
 use crate::canary::CanaryRows;
+use crate::source::SourceSummary;
 use crate::storage::Folder;
 
 /// How a run ended.
@@ -186,6 +187,9 @@ pub struct RunRecord {
     pub versions: BTreeMap<String, String>,
     /// The pipeline as it was in force, after `--set` and the environment.
     pub configuration: Value,
+    /// What the source was made of: files, rows, the version of a Delta table, what was left out.
+    #[serde(default)]
+    pub source: SourceSummary,
     /// Of each model the settings that shape its requests: configured, in force, observed.
     #[serde(default)]
     pub models: Map<String, Value>,

@@ -25,10 +25,10 @@ use crate::node::from_datafusion;
 use crate::owner::Owner;
 use crate::plan::{Plan, Purpose, session};
 use crate::record::{RunRecord, Status, Summary, Timeline};
+use crate::settings;
 use crate::sink::{Layout, Mode, Opening, Sink};
 use crate::sorted::Sorted;
 use crate::storage::Folder;
-use crate::{settings, source};
 
 /// Wrong keys that an error names …
 const NAMED_KEYS: usize = 5;
@@ -128,6 +128,7 @@ pub async fn run(pipeline: Arc<Pipeline>, registry: &Registry, options: RunOptio
         ended_at: now(),
         versions: versions(),
         configuration: without_header_values(pipeline.config().clone()),
+        source: plan.source_summary().clone(),
         models: settings::of_models(&pipeline, &plan.declares, registry, &meter),
         budget: settings::of_budget(plan.budget(), options.budget, spent_before, summary.cost_usd),
         steps: meter.steps(),
@@ -257,7 +258,7 @@ async fn flow(
     meter: &Meter,
     commit_every: Duration,
 ) -> Result<()> {
-    let (source, stop) = (context.pipeline.source.clone(), context.stop.clone());
+    let stop = context.stop.clone();
     let session = session(Some(context));
     let mut rows = plan.answered.clone();
     if let Some(limit) = options.limit {
@@ -266,7 +267,7 @@ async fn flow(
         session.state_ref().write().config_mut().options_mut().execution.target_partitions = 1;
     }
     let state = session.state();
-    source::register(&session, &source)?;
+    plan.files.register(&session);
     let physical = state.create_physical_plan(&rows).await.map_err(from_datafusion)?;
     let mut stream = execute_stream(physical, state.task_ctx()).map_err(from_datafusion)?;
     let result = drain(&mut stream, sink, timeline, meter, commit_every).await;
@@ -349,8 +350,9 @@ pub(crate) async fn count_rows(session: &SessionContext, plan: &Plan, pipeline: 
         Ok(())
     })
     .await?;
-    // Without a filter everything passes, and no file is opened only to be counted.
+    // Without a filter everything passes, and no file is opened only to be counted; nor where the footers have said it.
     let total = match plan.declares.iter().any(|declares| declares.predicate.is_some()) {
+        true if plan.files.summary.rows.is_some() => plan.files.summary.rows.unwrap_or_default(),
         true => session.read_table(Arc::clone(&plan.source)).map_err(from_datafusion)?.count().await.map_err(from_datafusion)? as u64,
         false => passed,
     };

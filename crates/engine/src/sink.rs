@@ -33,7 +33,7 @@ use crate::owner::{Owner, hidden, shown};
 use crate::plan::names::named;
 use crate::sorted::Sorted;
 use crate::storage::Folder;
-pub(crate) use delta::{in_table, storable, storable_as_partition};
+pub(crate) use delta::{in_table, log_store, storable, storable_as_partition};
 pub(crate) use layout::{Layout, dead_letters_of, decode};
 use layout::{OpenFile, column, folder_bytes, folders};
 pub(crate) use stored::columns_of_each;

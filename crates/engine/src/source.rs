@@ -1,138 +1,427 @@
-//! The source: Parquet files as a table, their Hive partitions as columns.
+//! The source: files as a table, and what was left out of it.
+//!
+//! What a path means is said in `place`, by name or as a `pattern`, the same on a disk and in a bucket; which folders are
+//! columns in `hive`; how a Delta table names its files in `delta`. The columns are those of all files together
+//! ([`crate::files`]).
+
+mod delta;
+mod hive;
+mod pattern;
+mod place;
+mod tables;
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::sync::Arc;
 
 use datafusion::arrow::datatypes::{DataType, Field, FieldRef, SchemaRef};
 use datafusion::catalog::TableProvider;
-use datafusion::common::DataFusionError;
-use datafusion::datasource::listing::ListingTableUrl;
-use datafusion::execution::SessionState;
 use datafusion::prelude::SessionContext;
 use futures::TryStreamExt;
-use object_store::ObjectMeta;
 use object_store::path::Path;
+use object_store::{ObjectMeta, ObjectStore};
 use parquet::arrow::async_reader::ParquetRecordBatchStreamBuilder;
 use parquet::errors::ParquetError;
 use promptmill_core::pipeline::SourceSpec;
 use promptmill_core::{Error, Mistake, Result};
+use serde::{Deserialize, Serialize};
 
-use crate::files::{Files, columns_of};
-use crate::node::from_datafusion;
-use crate::plan::session;
-use crate::storage::{Action, Folder, StoredFile, absolute};
+use self::hive::Partitions;
+use self::place::{Found, Place};
+use crate::files::Files;
+use crate::files::footers::{self, Unreadable};
+use crate::files::merge::{Conflict, Merged};
+use crate::storage::{Folder, StoredFile};
 
-/// Lets a session read the store that the source is in.
-pub(crate) fn register(session: &SessionContext, spec: &SourceSpec) -> Result<Folder> {
-    // The folder in front of a glob is enough to find the store.
-    let before = plain(&spec.path);
-    let folder = Folder::open(if before.is_empty() { "." } else { before })?;
-    folder.register(session);
-    Ok(folder)
+/// Files with odd names that are looked into; more are left out by their names.
+const LOOKED_INTO: usize = 1_000;
+/// Files that a message names.
+const NAMED: usize = 3;
+/// Whole numbers up to here are fractions without loss.
+const EXACT: i128 = 1 << 53;
+
+/// What a source is made of, as `check`, `plan` and the run record say it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SourceSummary {
+    /// `parquet` or `delta`.
+    pub format: String,
+    /// The version of a Delta table that was read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub version: Option<u64>,
+    /// Files that are read.
+    pub files: u64,
+    /// Rows in them, where that is known without reading them.
+    pub rows: Option<u64>,
+    /// Their size.
+    pub bytes: u64,
+    /// What was left out, and why; hidden files and markers are not counted.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub left_out: Vec<LeftOut>,
+    /// What somebody who looks at the rows should know of the files.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub notes: Vec<String>,
 }
 
-/// A path up to its first wildcard.
-fn plain(path: &str) -> &str {
-    path.split(['*', '?', '[']).next().unwrap_or_default()
+/// Files that are no part of a source, for one reason.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LeftOut {
+    /// Why.
+    pub why: String,
+    /// How many.
+    pub files: u64,
+    /// Some of them.
+    pub some: Vec<String>,
 }
 
-/// Opens the source as the files that are there now. What is wrong with it is a mistake in `path`.
+impl fmt::Display for SourceSummary {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(version) = self.version {
+            write!(f, "Delta table at version {version}, ")?;
+        }
+        write!(f, "{}", files_are(self.files, "", "").trim_end())?;
+        if let Some(rows) = self.rows {
+            write!(f, ", {rows} {}", if rows == 1 { "row" } else { "rows" })?;
+        }
+        write!(f, ", {:.1} kB", self.bytes as f64 / 1e3)?;
+        for LeftOut { why, files, some } in &self.left_out {
+            let more = if *files as usize > some.len() { ", …" } else { "" };
+            write!(f, "; left out: {files} {why} ({}{more})", some.join(", "))?;
+        }
+        self.notes.iter().try_for_each(|note| write!(f, "; {note}"))
+    }
+}
+
+impl SourceSummary {
+    fn leave_out(&mut self, why: &str, name: String) {
+        let known = self.left_out.iter().position(|known| known.why == why);
+        let at = known.unwrap_or_else(|| {
+            self.left_out.push(LeftOut { why: why.to_owned(), files: 0, some: Vec::new() });
+            self.left_out.len() - 1
+        });
+        let left_out = &mut self.left_out[at];
+        left_out.files += 1;
+        if left_out.some.len() < NAMED {
+            left_out.some.push(name);
+        }
+    }
+}
+
+/// Opens the source as the files that are there now. What is wrong with it is a mistake in one of its settings.
 pub(crate) async fn open(session: &SessionContext, spec: &SourceSpec) -> Result<(Arc<dyn TableProvider>, SourceFiles), Mistake> {
-    let wrong = |message: String| Mistake::new("path", message);
-    let plain = plain(&spec.path);
-    let folder = register(session, spec).map_err(|error| told("", &error))?;
-    let mut path = if folder.local().is_some() {
-        absolute(&spec.path).map_err(|error| wrong(error.to_string()))?.to_string_lossy().into_owned()
-    } else {
-        spec.path.clone()
-    };
-    if let Some(local) = folder.local().filter(|local| plain == spec.path && !local.exists()) {
-        let hint = format!("`{}` is not there; check the path, which is relative to the folder that the command runs in", local.display());
-        return Err(wrong(format!("source `{}` does not exist", spec.path)).hint(Some(hint)));
+    let paths = spec.path.all();
+    let mut places = Vec::with_capacity(paths.len());
+    for path in paths {
+        places.push(Place::of(path).await?);
     }
-    // A folder is a folder also without the slash at its end.
-    let is_folder = match folder.local() {
-        Some(local) => local.is_dir(),
-        None => !folder.is_file().await.map_err(|error| told("", &error))?,
+    let Some(first) = places.first() else {
+        return Err(Mistake::new("path", "the source names no path").hint(Some("give a file, a folder, a glob or a list of them")));
     };
-    if is_folder && plain == spec.path && !path.ends_with('/') {
-        path.push('/');
+    if let Some(other) = places.iter().find(|place| place.folder.store_url() != first.folder.store_url()) {
+        let message = format!("`{}` and `{}` lie in different stores", first.written, other.written);
+        return Err(Mistake::new("path", message).hint(Some("all of one source lies on this machine, or in one bucket")));
     }
-    let url = ListingTableUrl::parse(&path).map_err(|error| wrong(format!("`{}` is no path or URL: {error}", spec.path)))?;
-    let files = SourceFiles::list(&spec.path, folder, url, &session.state()).await.map_err(|error| told("", &error))?;
-    let Some(first) = files.seen.first() else {
-        let hint = "give a Parquet file, a folder or a glob such as `data/*.parquet`";
-        return Err(wrong(format!("source `{}` holds no Parquet file", spec.path)).hint(Some(hint)));
-    };
-    if first.size == 0 {
-        return Err(wrong(format!("source file `{}` is empty, which no Parquet file is", first.location)).hint(Some("write it anew")));
+    let folder = first.folder.clone();
+    folder.register(session);
+    let mut found = Vec::with_capacity(places.len());
+    for place in &places {
+        found.push(place.list().await.map_err(|error| told(&error))?);
     }
-    let schema = match columns_of(&session.state(), &files.folder, &files.seen).await {
-        Ok(schema) => schema,
-        Err(error) => return Err(told("", &files.blame(from_datafusion(error), false).await)),
+    if let Some(table) = tables::delta(&places, &found, spec.format).await? {
+        return open_delta(table, places, spec).await;
+    }
+    for (name, is_set) in [("version", spec.version.is_some()), ("timestamp", spec.timestamp.is_some())] {
+        if is_set {
+            let message = format!("`{name}` chooses a version of a Delta table, and `{}` is none", paths.join("`, `"));
+            return Err(Mistake::new(name, message).hint(Some("leave it out, or give the folder of a Delta table")));
+        }
+    }
+    let mut summary = SourceSummary { format: "parquet".to_owned(), ..SourceSummary::default() };
+    let data = data_files(&places, found, &mut summary).await.map_err(|error| told(&error))?;
+    let (seen, folders): (Vec<ObjectMeta>, Vec<Vec<String>>) = data.into_iter().unzip();
+    let Some(smallest) = seen.iter().min_by_key(|file| file.size) else { return Err(nothing(paths, &summary)) };
+    if smallest.size == 0 {
+        let message = format!("source file `{}` is empty, which no Parquet file is", shown(&folder, smallest));
+        return Err(Mistake::new("path", message).hint(Some("write it anew")));
+    }
+    let footers = footers::read(&folder, &seen).await.map_err(|unreadable| damaged(&folder, &seen, &unreadable))?;
+    let partitions = Partitions::of(folders.iter().map(Vec::as_slice));
+    let partition_fields: Vec<FieldRef> =
+        partitions.columns().map(|(name, data_type)| Arc::new(Field::new(name, data_type, true))).collect();
+    let is_partition = |name: &str| partition_fields.iter().any(|field| field.name() == name);
+    let in_files: Vec<String> = partition_fields.iter().map(|field| field.name().clone()).filter(|name| footers.shapes.has(name)).collect();
+    let Merged { schema, conflicts, is_cast, to_floats } = footers.shapes.merge(is_partition);
+    let values = |folders: &[String]| partition_fields.iter().map(|field| hive::value_of(folders, field.name())).collect::<Vec<_>>();
+    for name in &in_files {
+        let stands = |place: usize| hive::value_of(&folders[place], name);
+        check_partition(&folder, &seen, name, stands).await?;
+        summary.notes.push(format!("column `{name}` is in the files too: the folders' values are taken, with which the files agree"));
+    }
+    for name in &to_floats {
+        check_exact(&folder, &seen, name).await?;
+    }
+    if partitions.uneven() > 0 {
+        let names: Vec<&str> = partition_fields.iter().map(|field| field.name().as_str()).collect();
+        let count = files_are(partitions.uneven() as u64, "lies", "lie");
+        summary.notes.push(format!("{count} outside of some folder of the partitions {}, whose columns are null there", names.join(", ")));
+    }
+    // Files without rows are not opened again, whatever types they have.
+    let with_rows = seen.iter().zip(&folders).enumerate().filter(|(place, _)| !footers.empty.contains(place));
+    let metas = with_rows.map(|(_, (meta, folders))| (meta.clone(), values(folders))).collect();
+    let table = Files::new(&folder, schema, partition_fields, metas).map_err(|error| told(&error))?.cast(is_cast);
+    (summary.files, summary.rows) = (seen.len() as u64, Some(footers.rows));
+    summary.bytes = seen.iter().map(|file| file.size).sum();
+    let in_words = |conflict: Conflict| (conflict.column.clone(), in_words(&folder, &seen, &conflict));
+    let conflicts: BTreeMap<String, String> = conflicts.into_iter().map(in_words).collect();
+    summary.notes.extend(conflicts.values().map(|words| format!("{words}: it is left out, as nothing reads it")));
+    Ok((Arc::new(table), SourceFiles { places, folder, seen, summary, conflicts }))
+}
+
+async fn open_delta(folder: Folder, places: Vec<Place>, spec: &SourceSpec) -> Result<(Arc<dyn TableProvider>, SourceFiles), Mistake> {
+    let delta::Snapshot { version, schema, partitions, files, rows } = delta::read(&folder, spec).await?;
+    let seen: Vec<ObjectMeta> = files.iter().map(|(meta, _)| meta.clone()).collect();
+    let summary = SourceSummary {
+        format: "delta".to_owned(),
+        version: Some(version),
+        files: seen.len() as u64,
+        rows,
+        bytes: seen.iter().map(|file| file.size).sum(),
+        ..SourceSummary::default()
     };
-    let partitions: Vec<FieldRef> =
-        partitions(&files.url, &files.seen).into_iter().map(|(name, data_type)| Arc::new(Field::new(name, data_type, true))).collect();
-    let values = |file: &ObjectMeta| partitions.iter().map(|field| partition_of(&files.url, file, field.name())).collect();
-    let metas = files.seen.iter().map(|file| (file.clone(), values(file))).collect();
-    let table = Files::new(&files.folder, schema, partitions.clone(), metas).map_err(|error| told("", &error))?;
-    Ok((Arc::new(table), files))
+    // Files of one table may be older than its columns: each is brought to the types that the log says.
+    let table = Files::new(&folder, schema, partitions, files).map_err(|error| told(&error))?.cast(true);
+    Ok((Arc::new(table), SourceFiles { places, folder, seen, summary, conflicts: BTreeMap::new() }))
+}
+
+/// The files that are data, each with the folders that it lies in, in the order of their names.
+async fn data_files(places: &[Place], found: Vec<Vec<Found>>, summary: &mut SourceSummary) -> Result<Vec<(ObjectMeta, Vec<String>)>> {
+    let mut data: Vec<(ObjectMeta, Vec<String>)> = Vec::new();
+    let mut odd = Vec::new();
+    for (place, found) in places.iter().zip(found) {
+        for file in found {
+            let name = file.meta.location.filename().unwrap_or_default().to_owned();
+            if place.is_file() || (is_named_parquet(&name) && !place.is_hidden(&file.inside)) {
+                data.push((file.meta.clone(), place.folders_of(&file)));
+            } else if !place.is_hidden(&file.inside) && file.meta.size > 0 {
+                odd.push((place.folders_of(&file), file.meta, name));
+            }
+        }
+    }
+    let are_few = odd.len() <= LOOKED_INTO;
+    for (folders, meta, name) in odd {
+        if let Some(why) = is_left_behind(&name) {
+            summary.leave_out(why, name);
+        } else if !are_few {
+            summary.leave_out("not named as Parquet files are", name);
+        } else if is_parquet_inside(&places[0].folder, &meta).await? {
+            data.push((meta, folders));
+        } else {
+            summary.leave_out(kind_of(&name), name);
+        }
+    }
+    data.sort_by(|(one, _), (other, _)| one.location.cmp(&other.location));
+    data.dedup_by(|(one, _), (other, _)| one.location == other.location);
+    Ok(data)
+}
+
+fn is_named_parquet(name: &str) -> bool {
+    let name = name.to_lowercase();
+    ["parquet", "parq", "pq"].iter().any(|ending| name.strip_suffix(ending).is_some_and(|before| before.ends_with('.')))
+}
+
+/// What writers and editors leave behind, whatever is in it.
+fn is_left_behind(name: &str) -> Option<&'static str> {
+    let ending = name.rsplit_once('.').map(|(_, ending)| ending.to_lowercase()).unwrap_or_default();
+    match ending.as_str() {
+        "crc" => Some("checksums"),
+        "tmp" | "temp" | "bak" | "old" | "orig" | "swp" | "inprogress" | "crdownload" => Some("backups or unfinished files by their names"),
+        _ if name.ends_with('~') => Some("backups or unfinished files by their names"),
+        _ => None,
+    }
+}
+
+/// What a file is by its name, if it is no Parquet file.
+fn kind_of(name: &str) -> &'static str {
+    let name = name.to_lowercase();
+    let name = ["gz", "zst", "bz2", "xz"].iter().find_map(|packed| name.strip_suffix(packed)?.strip_suffix('.')).unwrap_or(&name);
+    match name.rsplit_once('.').map_or("", |(_, ending)| ending) {
+        "csv" | "tsv" => "CSV files",
+        "json" | "jsonl" | "ndjson" => "JSON files",
+        "arrow" | "feather" | "ipc" | "arrows" => "Arrow files",
+        "orc" => "ORC files",
+        "avro" => "Avro files",
+        "xlsx" | "xls" | "ods" => "spreadsheets",
+        "zip" | "tar" | "tgz" | "7z" => "archives",
+        "txt" | "md" => "texts",
+        _ => "no Parquet files",
+    }
+}
+
+async fn is_parquet_inside(folder: &Folder, meta: &ObjectMeta) -> Result<bool> {
+    if meta.size < 12 {
+        return Ok(false);
+    }
+    let ranges = [0..4, meta.size - 4..meta.size];
+    let read = folder.store().get_ranges(&meta.location, &ranges).await;
+    let ends = read.map_err(|error| Error::failed(format!("source file `{}` cannot be read", shown(folder, meta))).because(error))?;
+    Ok(ends.iter().all(|end| end.as_ref() == b"PAR1"))
+}
+
+/// What to say where nothing is left to read.
+fn nothing(paths: &[String], summary: &SourceSummary) -> Mistake {
+    let source = paths.join("`, `");
+    match summary.left_out.iter().max_by_key(|left_out| left_out.files) {
+        Some(LeftOut { why, some, .. }) => {
+            let message = format!("source `{source}` holds no Parquet file, but {why} (`{}`)", some.join("`, `"));
+            Mistake::new("path", message).hint(Some(
+                "promptmill reads Parquet files and Delta tables; DuckDB writes them: `COPY (FROM 'file.csv') TO 'file.parquet'`",
+            ))
+        }
+        None => Mistake::new("path", format!("source `{source}` holds no Parquet file"))
+            .hint(Some("give a Parquet file, a folder, a glob such as `data/*.parquet`, or a list of them")),
+    }
+}
+
+/// Holds what the files say of a column against the folder that they lie in.
+async fn check_partition(
+    folder: &Folder,
+    seen: &[ObjectMeta],
+    name: &str,
+    stands: impl Fn(usize) -> Option<String>,
+) -> Result<(), Mistake> {
+    let bounds = footers::bounds(folder, seen, name).await.map_err(|unreadable| damaged(folder, seen, &unreadable))?;
+    for (place, bounds) in bounds {
+        let (Some(bounds), Some(folder_says)) = (bounds, stands(place)) else { continue };
+        let same = |value: &str| *value == folder_says || value.parse::<i64>().ok().is_some_and(|value| folder_says.parse() == Ok(value));
+        let is_number = |value: &str| value.parse::<i64>().is_ok();
+        if is_number(&bounds.least) != is_number(&folder_says) || (same(&bounds.least) && same(&bounds.greatest)) {
+            continue;
+        }
+        let other = if same(&bounds.least) { bounds.greatest } else { bounds.least };
+        let file = shown(folder, &seen[place]);
+        return Err(Mistake::new(
+            "path",
+            format!("`{file}` has a row with `{name}` {other}, but lies in the folder `{name}={folder_says}`"),
+        )
+        .hint(Some(format!("rename the column in the files or the folders: both are called `{name}`"))));
+    }
+    Ok(())
+}
+
+/// Whole numbers become fractions where other files have those: no number may lose a digit by it.
+async fn check_exact(folder: &Folder, seen: &[ObjectMeta], name: &str) -> Result<(), Mistake> {
+    let bounds = footers::bounds(folder, seen, name).await.map_err(|unreadable| damaged(folder, seen, &unreadable))?;
+    let is_exact = |number: &str| number.parse::<i128>().is_ok_and(|number| number.abs() <= EXACT);
+    let too_large = bounds.iter().find_map(|(place, bounds)| {
+        let bounds = bounds.as_ref()?;
+        let number = [&bounds.least, &bounds.greatest].into_iter().find(|number| number.parse::<i128>().is_ok() && !is_exact(number))?;
+        Some((*place, number.clone()))
+    });
+    let Some((place, number)) = too_large else { return Ok(()) };
+    let message = format!(
+        "column `{name}` is whole numbers in some files and fractions in others, where {number} of `{}` would lose digits",
+        shown(folder, &seen[place])
+    );
+    Err(Mistake::new("path", message).hint(Some("write the column with one type in all files")))
+}
+
+/// A conflict of types, in words.
+fn in_words(folder: &Folder, seen: &[ObjectMeta], conflict: &Conflict) -> String {
+    let [(one, at), (other, other_at)] = &conflict.types;
+    let (file, other_file) = (shown(folder, &seen[*at]), shown(folder, &seen[*other_at]));
+    format!("column `{}` is {} in `{file}` and {} in `{other_file}`, which are no one type", conflict.column, name_of(one), name_of(other))
+}
+
+/// A type as people call it.
+fn name_of(data_type: &DataType) -> String {
+    match data_type {
+        DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View => "text".to_owned(),
+        DataType::List(of) | DataType::LargeList(of) | DataType::FixedSizeList(of, _) => format!("a list of {}", name_of(of.data_type())),
+        DataType::Struct(_) => "a struct".to_owned(),
+        DataType::Boolean => "true or false".to_owned(),
+        other => other.to_string(),
+    }
+}
+
+fn files_are(count: u64, one: &str, many: &str) -> String {
+    if count == 1 { format!("1 file {one}") } else { format!("{count} files {many}") }
+}
+
+/// A file as its owner would name it.
+fn shown(folder: &Folder, file: &ObjectMeta) -> String {
+    match folder.local() {
+        Some(_) => {
+            let path = format!("/{}", file.location);
+            let here = std::env::current_dir().unwrap_or_default();
+            std::path::Path::new(&path).strip_prefix(here).map_or(path.clone(), |path| path.display().to_string())
+        }
+        None => format!("{}/{}", folder.store_url().as_str().trim_end_matches('/'), file.location),
+    }
 }
 
 /// A failure as a mistake in `path`.
-fn told(at: &str, error: &Error) -> Mistake {
-    let at = if at.is_empty() { "path" } else { at };
+fn told(error: &Error) -> Mistake {
     match error {
-        Error::Failed(failure) => Mistake::new(at, error.to_string()).hint(failure.hint.clone()),
-        Error::Invalid(_) => Mistake::new(at, error.to_string()),
+        Error::Failed(failure) => Mistake::new("path", error.to_string()).hint(failure.hint.clone()),
+        Error::Invalid(_) => Mistake::new("path", error.to_string()),
+    }
+}
+
+/// A file that cannot be read, as a mistake.
+fn damaged(folder: &Folder, seen: &[ObjectMeta], unreadable: &Unreadable) -> Mistake {
+    let file = &seen[unreadable.place];
+    let name = file.location.filename().unwrap_or_default();
+    let what = match kind_of(name) {
+        "no Parquet files" => what_is_wrong(&unreadable.error),
+        kind => format!("cannot be read as Parquet: by its name it is one of {kind}"),
+    };
+    Mistake::new("path", format!("source file `{}` {what}", shown(folder, file))).hint(Some("restore it, or leave it out"))
+}
+
+fn what_is_wrong(error: &ParquetError) -> String {
+    let words = error.to_string();
+    match words.to_lowercase() {
+        text if text.contains("encrypt") => "is encrypted, and promptmill reads plain Parquet only".to_owned(),
+        text if text.contains("not found") || text.contains("no such file") => "has disappeared".to_owned(),
+        text if text.contains("permission denied") => "may not be read by this user".to_owned(),
+        text if text.contains("overflow") => format!("has more in one batch than fits: {words}"),
+        _ => "cannot be read as Parquet: it is damaged, or was not written to its end".to_owned(),
     }
 }
 
 /// The files of a source, as they were when it was opened.
 #[derive(Debug)]
 pub(crate) struct SourceFiles {
-    /// As in the pipeline file.
-    path: String,
+    places: Vec<Place>,
     folder: Folder,
-    url: ListingTableUrl,
-    /// In the order of their names; an empty one would come first.
     seen: Vec<ObjectMeta>,
+    pub(crate) summary: SourceSummary,
+    /// Columns that are not in the table because their types do not go together, each with the words to say so.
+    pub(crate) conflicts: BTreeMap<String, String>,
 }
 
 impl SourceFiles {
-    async fn list(path: &str, folder: Folder, url: ListingTableUrl, state: &SessionState) -> Result<Self> {
-        let failed = |error: DataFusionError| match error.find_root() {
-            DataFusionError::ObjectStore(_) => {
-                let DataFusionError::ObjectStore(error) = error else { return from_datafusion(error) };
-                folder.failed(Action::List, "", *error)
-            }
-            _ => Error::failed(format!("source `{path}` cannot be listed")).because(error),
-        };
-        let listed = url.list_all_files(state, folder.store().as_ref(), "").await.map_err(failed)?;
-        let mut seen: Vec<ObjectMeta> = listed.try_collect().await.map_err(failed)?;
-        seen.retain(|file| is_data(&url, file) && is_as_deep(path, &url, file));
-        // One of a kind: what lies beside Parquet files and is none is left alone.
-        if seen.iter().any(is_parquet) {
-            seen.retain(is_parquet);
-        }
-        // Nobody asks for these, and of a hundred thousand files they are a third of the list.
-        seen.iter_mut().for_each(|file| (file.e_tag, file.version) = (None, None));
-        seen.sort_by(|a, b| (a.size > 0, &a.location).cmp(&(b.size > 0, &b.location)));
-        Ok(Self { path: path.to_owned(), folder, url, seen })
+    /// Lets a session read the store that the source is in.
+    pub(crate) fn register(&self, session: &SessionContext) {
+        self.folder.register(session);
     }
 
     /// Fails if a file has changed or gone since. New ones are no part of this run.
     pub(crate) async fn unchanged(&self) -> Result<()> {
-        let state = session(None).state();
-        let now = Self::list(&self.path, self.folder.clone(), self.url.clone(), &state).await?;
-        let now: BTreeMap<&Path, &ObjectMeta> = now.seen.iter().map(|file| (&file.location, file)).collect();
+        // The files of a Delta table are never changed, and its log says which version was read.
+        if self.summary.version.is_some() {
+            return Ok(());
+        }
+        let mut now: BTreeMap<Path, ObjectMeta> = BTreeMap::new();
+        for place in &self.places {
+            now.extend(place.list().await?.into_iter().map(|found| (found.meta.location.clone(), found.meta)));
+        }
         for file in &self.seen {
             let what = match now.get(&file.location) {
                 None => "disappeared",
                 Some(found) if found.size != file.size || found.last_modified != file.last_modified => "changed",
                 Some(_) => continue,
             };
-            return Err(Error::failed(format!("source file `{}` {what} during the run", file.location))
+            return Err(Error::failed(format!("source file `{}` {what} during the run", shown(&self.folder, file)))
                 .hint("what was answered is kept; run again to ask about what has changed"));
         }
         Ok(())
@@ -142,17 +431,16 @@ impl SourceFiles {
     pub(crate) async fn blame(&self, error: Error, whole: bool) -> Error {
         for file in &self.seen {
             let Err(found) = read_through(&self.folder, file, whole).await else { continue };
-            let text = found.to_string();
-            let what = match text.to_lowercase() {
-                text if text.contains("encrypt") => "is encrypted, and promptmill reads plain Parquet only",
-                text if text.contains("not found") || text.contains("no such file") => "has disappeared",
-                _ => "cannot be read as Parquet: it is damaged, or was not written to its end",
-            };
-            return Error::failed(format!("source file `{}` {what}", file.location))
+            return Error::failed(format!("source file `{}` {}", shown(&self.folder, file), what_is_wrong(&found)))
                 .hint("restore it, or leave it out; what was answered is kept")
                 .because(found);
         }
         error
+    }
+
+    /// The path of the source that would hold what is written into a folder.
+    pub(crate) fn holding(&self, folder: &Folder) -> Option<&str> {
+        self.places.iter().find(|place| place.would_hold(folder)).map(|place| place.written.as_str())
     }
 }
 
@@ -164,73 +452,6 @@ async fn read_through(folder: &Folder, file: &ObjectMeta, whole: bool) -> Result
         while batches.try_next().await?.is_some() {}
     }
     Ok(())
-}
-
-fn is_parquet(file: &ObjectMeta) -> bool {
-    file.location.extension().is_some_and(|extension| ["parquet", "parq", "pq"].contains(&extension))
-}
-
-/// The value of a file's partition.
-fn partition_of(url: &ListingTableUrl, file: &ObjectMeta, name: &str) -> Option<String> {
-    let mut parts = url.strip_prefix(&file.location)?;
-    let value = parts.find_map(|part| part.split_once('=').filter(|(key, _)| *key == name).map(|(_, value)| value.to_owned()))?;
-    let value = percent_decode(&value);
-    (value != "__HIVE_DEFAULT_PARTITION__").then_some(value)
-}
-
-/// Hive writes what no path should hold as `%2F`.
-fn percent_decode(text: &str) -> String {
-    let bytes = text.as_bytes();
-    let (mut decoded, mut at) = (Vec::with_capacity(bytes.len()), 0);
-    while at < bytes.len() {
-        let escaped = text.get(at + 1..at + 3).filter(|_| bytes[at] == b'%').and_then(|digits| u8::from_str_radix(digits, 16).ok());
-        decoded.push(escaped.unwrap_or(bytes[at]));
-        at += if escaped.is_some() { 3 } else { 1 };
-    }
-    String::from_utf8(decoded).unwrap_or_else(|_| text.to_owned())
-}
-
-/// Whether a file is data: not empty, and no part of its path hidden, as writers of folders leave `_SUCCESS`
-/// and `.crc` files behind.
-fn is_data(url: &ListingTableUrl, file: &ObjectMeta) -> bool {
-    let hidden = url.strip_prefix(&file.location).is_some_and(|mut parts| parts.any(|part| part.starts_with(['_', '.'])));
-    // An empty file without a telling name is a marker of some writer; one that should be Parquet is a mistake.
-    !hidden && (file.size > 0 || is_parquet(file))
-}
-
-/// A glob that names files, such as `data/*.parquet`, means those in that folder and not in folders below; `**` means
-/// all of them.
-fn is_as_deep(pattern: &str, url: &ListingTableUrl, file: &ObjectMeta) -> bool {
-    let last = pattern.rsplit('/').next().unwrap_or_default();
-    if !last.contains(['*', '?', '[']) || !last.ends_with(".parquet") || pattern.contains("**") {
-        return true;
-    }
-    // The pattern's folders in front of its first wildcard are the URL's.
-    let folders_with_wildcards = pattern[plain(pattern).rfind('/').map_or(0, |slash| slash + 1)..].matches('/').count();
-    url.strip_prefix(&file.location).is_none_or(|parts| parts.count() == folders_with_wildcards + 1)
-}
-
-/// The Hive partitions that all files share, outermost first: numbers where every value is one, else text.
-fn partitions(url: &ListingTableUrl, files: &[ObjectMeta]) -> Vec<(String, DataType)> {
-    let mut names: Option<Vec<String>> = None;
-    let mut is_number: BTreeMap<String, bool> = BTreeMap::new();
-    for file in files {
-        let parts: Vec<&str> = url.strip_prefix(&file.location).map(Iterator::collect).unwrap_or_default();
-        let pairs: Vec<(&str, &str)> = parts.iter().filter_map(|part| part.split_once('=')).collect();
-        for (name, value) in &pairs {
-            *is_number.entry((*name).to_owned()).or_insert(true) &=
-                value.parse::<i64>().is_ok() && (*value == "0" || !value.starts_with('0'));
-        }
-        let found: Vec<String> = pairs.iter().map(|(name, _)| (*name).to_owned()).collect();
-        match &names {
-            None => names = Some(found),
-            Some(first) if *first == found => {}
-            // Files at different depths: whatever the folders mean, they are no partitions of one table.
-            Some(_) => return Vec::new(),
-        }
-    }
-    let type_of = |name: &str| if is_number.get(name) == Some(&true) { DataType::Int64 } else { DataType::Utf8 };
-    names.unwrap_or_default().into_iter().map(|name| (name.clone(), type_of(&name))).collect()
 }
 
 /// The columns that users know: without those that pass between engine and stages.

@@ -12,12 +12,53 @@ use serde_json::{Map, Value};
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SourceSpec {
-    /// A Parquet file, a folder, a glob or an `s3://` URL. Hive partitions (`year=2024/`) become columns.
-    #[schemars(length(min = 1), example = &"data/in.parquet")]
-    pub path: String,
+    /// A Parquet file, a folder, a glob (`*`, `**`, `?`, `[ab]`, `{a,b}`, `\\` before a letter that means itself), an `s3://` URL or a
+    /// list of them. Hive partitions (`year=2024/`) become columns. The folder of a Delta table is read through its log.
+    #[schemars(example = &"data/in.parquet")]
+    pub path: Paths,
     /// The column that identifies a row: unique, not null, of any type that casts to text.
     #[schemars(length(min = 1), example = &"id")]
     pub key: String,
+    /// What lies there; left out: a Delta table where there is the log of one, else Parquet files. `parquet` reads the files of a
+    /// Delta table past its log.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub format: Option<SourceFormat>,
+    /// The version of a Delta table; left out: the newest. The run record names the one that was read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub version: Option<u64>,
+    /// The version of a Delta table that was the newest at this time, such as `2026-11-30T12:00:00Z`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub timestamp: Option<String>,
+}
+
+/// A path, or several.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(untagged)]
+pub enum Paths {
+    /// One path.
+    One(#[schemars(length(min = 1))] String),
+    /// Several, whose rows are one source.
+    Several(#[schemars(length(min = 1))] Vec<String>),
+}
+
+impl Paths {
+    /// All of them.
+    pub fn all(&self) -> &[String] {
+        match self {
+            Self::One(path) => std::slice::from_ref(path),
+            Self::Several(paths) => paths,
+        }
+    }
+}
+
+/// What lies at a source.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum SourceFormat {
+    /// Parquet files.
+    Parquet,
+    /// A Delta table.
+    Delta,
 }
 
 /// How many dead letters a pipeline may have: a number, or a share of the rows that are settled, such as `5%`.

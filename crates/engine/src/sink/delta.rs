@@ -23,7 +23,8 @@ use promptmill_core::{Error, Result};
 
 use self::columns::{check_partitions, columns, protocol, reshaped, with_those_of};
 pub(crate) use self::columns::{storable, storable_as_partition};
-use self::log::{add, failed, log_store, seen, transact};
+pub(crate) use self::log::log_store;
+use self::log::{add, failed, seen, transact};
 use self::others::Rearranged;
 use super::layout::Layout;
 use crate::commit::{Commit, CommitLog, DataFile, RowChange};

@@ -20,7 +20,7 @@ const TRIES: u32 = 7;
 const FIRST_WAIT_MS: u64 = 200;
 
 /// The log of the table in a folder.
-pub(super) fn log_store(folder: &Folder) -> Result<LogStoreRef> {
+pub(crate) fn log_store(folder: &Folder) -> Result<LogStoreRef> {
     let no_url = || Error::failed(format!("`{folder}` cannot be the place of a Delta table"));
     let url = match folder.local() {
         Some(local) => url::Url::from_directory_path(local).map_err(|()| no_url())?,
