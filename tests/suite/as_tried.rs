@@ -4,6 +4,7 @@
 //! rows, a server with a script, and a pipeline in which a test changes a line or two.
 
 mod columns;
+mod lakes;
 mod locks;
 mod refusals;
 mod replies;

@@ -97,7 +97,7 @@ impl Bucket {
     }
 
     pub(crate) fn put(&self, name: &str, bytes: Vec<u8>) {
-        self.runtime.block_on(self.store.put(&Path::from(name), PutPayload::from(bytes))).expect("written");
+        self.runtime.block_on(self.store.put(&Path::parse(name).expect("a key"), PutPayload::from(bytes))).expect("written");
     }
 
     /// The names of all objects.

@@ -17,7 +17,7 @@ use crate::support::{Project, Ran, root};
 const ROWS: u64 = 120;
 
 /// Whether there is a reader of Delta tables on this machine.
-fn has_reader() -> bool {
+pub(crate) fn has_reader() -> bool {
     has("deltalake", "import deltalake, pyarrow", "deltalake pyarrow")
 }
 
@@ -35,7 +35,7 @@ fn has(name: &str, import: &str, install: &str) -> bool {
     has
 }
 
-fn python() -> String {
+pub(crate) fn python() -> String {
     std::env::var("PROMPTMILL_TEST_PYTHON").unwrap_or_else(|_| "python3".to_owned())
 }
 
