@@ -109,6 +109,12 @@ impl SourceSummary {
 /// Opens the source as the files that are there now. What is wrong with it is a mistake in one of its settings.
 pub(crate) async fn open(session: &SessionContext, spec: &SourceSpec) -> Result<(Arc<dyn TableProvider>, SourceFiles), Mistake> {
     let paths = spec.path.all();
+    for pair in paths.windows(2) {
+        if place::store_of(&pair[0])? != place::store_of(&pair[1])? {
+            let message = format!("`{}` and `{}` lie in different stores", pair[0], pair[1]);
+            return Err(Mistake::new("path", message).hint(Some("all of one source lies on this machine, or in one bucket")));
+        }
+    }
     let mut places = Vec::with_capacity(paths.len());
     for path in paths {
         places.push(Place::of(path).await?);
@@ -116,10 +122,6 @@ pub(crate) async fn open(session: &SessionContext, spec: &SourceSpec) -> Result<
     let Some(first) = places.first() else {
         return Err(Mistake::new("path", "the source names no path").hint(Some("give a file, a folder, a glob or a list of them")));
     };
-    if let Some(other) = places.iter().find(|place| place.folder.store_url() != first.folder.store_url()) {
-        let message = format!("`{}` and `{}` lie in different stores", first.written, other.written);
-        return Err(Mistake::new("path", message).hint(Some("all of one source lies on this machine, or in one bucket")));
-    }
     let folder = first.folder.clone();
     folder.register(session);
     let mut found = Vec::with_capacity(places.len());

@@ -52,7 +52,7 @@ fn bytes(id: &str, more: &[(&str, ArrayRef)]) -> Vec<u8> {
 fn put(project: &Project, name: &str, more: &[(&str, ArrayRef)]) {
     let path = project.path(name);
     std::fs::create_dir_all(path.parent().expect("a folder")).expect("a folder");
-    std::fs::write(path, bytes(name.rsplit_once("in/").map_or(name, |(_, id)| id), more)).expect("a file");
+    std::fs::write(path, bytes(name.strip_prefix("in/").unwrap_or(name), more)).expect("a file");
 }
 
 /// The keys that a source of these lines has.
@@ -229,6 +229,7 @@ fn files_are_known_by_what_is_in_them_and_what_is_left_out_is_said() {
     let record = std::fs::read(project.path(&format!("out/_promptmill/job/runs/{}.json", summary["run_id"].as_str().expect("an id"))));
     let record: Value = serde_json::from_slice(&record.expect("a record")).expect("JSON");
     assert_eq!(record["source"]["left_out"].as_array().map(Vec::len), Some(3), "{}", record["source"]);
+    std::fs::create_dir(project.path("csv")).expect("a folder");
     project.write("csv/notes.csv", "id,text\na,b\n");
     project.write("pipeline.toml", &pipeline("path = \"csv\"", ""));
     assert!(refused(&project).contains("holds no Parquet file, but CSV files (`notes.csv`)"));

@@ -109,18 +109,28 @@ impl Place {
             Err(object_store::Error::NotFound { .. }) if self.folder.local().is_some() => Vec::new(),
             Err(error) => return Err(self.folder.failed(Action::List, "", error)),
         };
-        let found = listed.into_iter().filter_map(|mut meta| {
+        let (mut found, mut logs) = (Vec::new(), Vec::new());
+        for mut meta in listed {
             // Nobody asks for these, and of a hundred thousand files they are a third of the list.
             (meta.e_tag, meta.version) = (None, None);
-            let inside: Vec<String> = below(&meta.location, &root)?.map(|part| part.as_ref().to_owned()).collect();
+            let Some(inside) = below(&meta.location, &root) else { continue };
+            let inside: Vec<String> = inside.map(|part| part.as_ref().to_owned()).collect();
             let names: Vec<&str> = inside.iter().map(String::as_str).collect();
             let is_meant = match &self.kind {
                 Kind::Pattern(pattern) => pattern.matches(&names),
                 Kind::File | Kind::Folder => !names.is_empty(),
             };
-            is_meant.then_some(Found { meta, inside })
-        });
-        Ok(found.collect())
+            match table_above(&names) {
+                _ if is_meant => found.push(Found { meta, inside }),
+                Some(depth) => logs.push((depth, Found { meta, inside })),
+                None => {}
+            }
+        }
+        // A pattern for files means no log, but what is read of a table has one all the same.
+        logs.dedup_by(|(depth, one), (other_depth, other)| depth == other_depth && one.inside[..*depth] == other.inside[..*depth]);
+        logs.retain(|(depth, log)| found.iter().any(|file: &Found| file.inside.starts_with(&log.inside[..*depth])));
+        found.extend(logs.into_iter().map(|(_, log)| log));
+        Ok(found)
     }
 
     /// Whether part of a path is hidden, as writers of folders leave `_SUCCESS`, `.crc` files and folders of their own behind.
@@ -155,6 +165,19 @@ impl Place {
             Kind::File | Kind::Folder => true,
         }
     }
+}
+
+/// How many folders stand above a table, if this is a file of its log.
+fn table_above(names: &[&str]) -> Option<usize> {
+    let of_log = names.iter().position(|name| ["_delta_log", ".hoodie"].contains(name));
+    let is_iceberg = names.len() > 1 && names[names.len() - 2] == "metadata" && names[names.len() - 1].ends_with(".metadata.json");
+    of_log.or(is_iceberg.then(|| names.len() - 2))
+}
+
+/// The store that a path is in: its bucket, or nothing for this machine.
+pub(super) fn store_of(written: &str) -> Result<String, Mistake> {
+    let text = with_known_scheme(written)?;
+    Ok(text.strip_prefix("s3://").and_then(|rest| rest.split('/').next()).unwrap_or_default().to_owned())
 }
 
 fn below<'p>(path: &'p Path, root: &Path) -> Option<Box<dyn Iterator<Item = PathPart<'p>> + 'p>> {
