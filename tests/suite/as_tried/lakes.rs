@@ -287,6 +287,10 @@ lines = [json.loads(line) for line in open(first)]
 for line in lines:
     if "metaData" in line:
         line["metaData"]["configuration"]["delta.columnMapping.mode"] = "name"
+        schema = json.loads(line["metaData"]["schemaString"])
+        for number, field in enumerate(schema["fields"]):
+            field["metadata"] = {"delta.columnMapping.id": number + 1, "delta.columnMapping.physicalName": field["name"]}
+        line["metaData"]["schemaString"] = json.dumps(schema)
     if "protocol" in line:
         line["protocol"] = {"minReaderVersion": 2, "minWriterVersion": 5}
 open(first, "w").write("".join(json.dumps(line) + "\n" for line in lines))

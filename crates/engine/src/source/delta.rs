@@ -117,8 +117,7 @@ fn moment(text: &str) -> Result<DateTime<Utc>, Mistake> {
 }
 
 fn unread(folder: &Folder, spec: &SourceSpec, error: &DeltaTableError) -> Mistake {
-    let chain = std::iter::successors(Some(error as &dyn std::error::Error), |error| error.source());
-    let words = chain.map(ToString::to_string).collect::<Vec<_>>().join(": ");
+    let words = error.to_string();
     match spec.version {
         Some(version) => Mistake::new("version", format!("the Delta table `{folder}` has no version {version} that can be read: {words}"))
             .hint(Some("leave `version` out for the newest; older ones may have been cleaned up")),

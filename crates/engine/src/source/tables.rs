@@ -33,13 +33,13 @@ pub(super) async fn delta(places: &[Place], found: &[Vec<Found>], format: Option
         });
         if let Some((inside, log)) = deeper {
             let kind = if log == "_delta_log" { "Delta" } else { "Hudi" };
-            let table = format!("{}/{inside}", place.written.trim_end_matches('/'));
+            let table = format!("{}/{inside}", place.folder);
             return Err(refused(&table, kind, "give the folder of one table"));
         }
         let deeper = found.iter().find(|file| is_iceberg(file) && file.inside.iter().rev().nth(1).is_some_and(|name| name == "metadata"));
         if let Some(file) = deeper {
             let inside = file.inside[..file.inside.len() - 2].join("/");
-            return Err(iceberg(&format!("{}/{inside}", place.written.trim_end_matches('/'))));
+            return Err(iceberg(&format!("{}/{inside}", place.folder)));
         }
         above(place).await?;
     }
