@@ -25,7 +25,10 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
 
-pub use config::{MaxDeadLetters, MaxTokensField, ModelSpec, Paths, Period, PriceSpec, ProviderSpec, SinkFormat, SinkSpec, SourceFormat, SourceSpec, StateSpec, Structured};
+pub use config::{
+    MaxDeadLetters, MaxTokensField, ModelSpec, Paths, Period, PriceSpec, ProviderSpec, SinkFormat, SinkSpec, SourceFormat, SourceSpec,
+    StateSpec, Structured,
+};
 pub use edit::with_value;
 pub use schema::{json_schema, schema_generator};
 
