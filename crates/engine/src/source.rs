@@ -40,6 +40,15 @@ const NAMED: usize = 3;
 /// Whole numbers up to here are fractions without loss.
 const EXACT: i128 = 1 << 53;
 
+/// Lets a session read the store that a source is in.
+pub(crate) fn register(session: &SessionContext, spec: &SourceSpec) -> Result<()> {
+    let path = spec.path.all().first().map(String::as_str).unwrap_or_default();
+    let bucket = place::store_of(path).map_err(|mistake| Error::failed(mistake.message))?;
+    let store = if bucket.is_empty() { ".".to_owned() } else { format!("s3://{bucket}") };
+    Folder::open(&store)?.register(session);
+    Ok(())
+}
+
 /// What a source is made of, as `check`, `plan` and the run record say it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SourceSummary {

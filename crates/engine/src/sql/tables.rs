@@ -105,7 +105,11 @@ impl Tables {
     }
 
     async fn open_source(&self) -> Result<Arc<dyn TableProvider>, Mistake> {
-        source::open(&session(None), &self.spec).await.map(|(table, _)| table)
+        // A thread of its own: what opens a source borrows across its waits, and may not move from one to another.
+        let spec = self.spec.clone();
+        let opening = move || tokio::runtime::Handle::current().block_on(async { source::open(&session(None), &spec).await });
+        let opened = tokio::task::spawn_blocking(opening).await;
+        opened.map_err(|error| Mistake::new("path", format!("the source cannot be opened: {error}")))?.map(|(table, _)| table)
     }
 }
 
