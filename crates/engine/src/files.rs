@@ -15,7 +15,7 @@ use datafusion::datasource::listing::PartitionedFile;
 use datafusion::datasource::physical_plan::{FileGroup, FileScanConfigBuilder, FileSource, ParquetSource};
 use datafusion::datasource::source::DataSourceExec;
 use datafusion::datasource::table_schema::TableSchema;
-use datafusion::error::{DataFusionError, Result as DataFusionResult};
+use datafusion::error::Result as DataFusionResult;
 use datafusion::logical_expr::{Expr, TableProviderFilterPushDown, TableType};
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::empty::EmptyExec;
@@ -75,19 +75,6 @@ impl Files {
     fn are_whole(&self) -> bool {
         let bytes: u64 = self.files.iter().map(|(meta, _)| meta.size).sum();
         self.folder.local().is_none() && bytes < SMALL_BYTES * self.files.len() as u64
-    }
-}
-
-/// The columns that these files have together.
-pub(crate) async fn columns_of(_: &dyn Session, folder: &Folder, files: &[ObjectMeta]) -> DataFusionResult<SchemaRef> {
-    let footers = footers::read(folder, files).await.map_err(|unreadable| DataFusionError::ParquetError(Box::new(unreadable.error)))?;
-    let merged = footers.shapes.merge(|_| false);
-    match merged.conflicts.first() {
-        None => Ok(merged.schema),
-        Some(merge::Conflict { column, types: [(one, at), (other, other_at)] }) => {
-            let (file, other_file) = (&files[*at].location, &files[*other_at].location);
-            Err(DataFusionError::Plan(format!("column `{column}` is {one} in `{file}` and {other} in `{other_file}`")))
-        }
     }
 }
 
