@@ -683,6 +683,10 @@ fn models() -> Vec<Case> {
         Case::new("models.*.structured", &["models.m.structured=text"], |base, changed| {
             base.body().get("response_format").is_some() && changed.body().get("response_format").is_none()
         }),
+        Case::new("models.*.max_tokens_field", &["models.m.max_tokens_field=max_completion_tokens"], |base, changed| {
+            let sent = |seen: &Seen| ["max_tokens", "max_completion_tokens"].map(|field| seen.body().get(field).is_some());
+            sent(base) == [true, false] && sent(changed) == [false, true]
+        }),
         Case::new("models.*.extra_body.*", &["models.m.extra_body={ seed = 5 }"], |base, changed| {
             base.body().get("seed").is_none() && changed.body()["seed"] == 5
         }),
