@@ -316,9 +316,11 @@ impl Checker<'_> {
         let results = self.through_stages(&schema).and_then(|output| self.results(&schema, &output));
         let Some(results) = results.filter(|_| self.list.is_empty()) else { return Ok(None) };
         let wanted = self.wanted(&schema, &results);
-        let carried = |name: &&str| match names::among_stages(name) {
-            aside if aside != **name => ident(*name).alias(aside),
-            _ => ident(*name),
+        let carried = |name: &&str| {
+            let given = schema.field_with_name(name).map_or(DataType::Null, |field| field.data_type().clone());
+            let (aside, plain) = (names::among_stages(name), names::plain(&given));
+            let column = if plain == given { ident(*name) } else { cast(ident(*name), plain).alias(*name) };
+            if aside == **name { column } else { column.alias(aside) }
         };
         let projection = wanted.iter().map(carried).chain([cast(ident(key.as_str()), DataType::Utf8).alias(columns::KEY)]);
         let rows = builder.project(projection.collect::<Vec<Expr>>()).and_then(LogicalPlanBuilder::build).map_err(from_datafusion)?;
@@ -398,7 +400,7 @@ impl Checker<'_> {
     fn through_stages(&mut self, source: &SchemaRef) -> Option<SchemaRef> {
         let carried = source.fields().iter().filter(|field| self.travels(field.name()));
         let mut fields: Vec<_> =
-            carried.map(|field| Arc::new(field.as_ref().clone().with_name(names::among_stages(field.name())))).collect();
+            carried.map(|field| Arc::new(names::plain_field(field).with_name(names::among_stages(field.name())))).collect();
         fields.push(Arc::new(Field::new(columns::KEY, DataType::Utf8, true)));
         let mut schema = Arc::new(Schema::new(fields));
         for (index, stage) in self.pipeline.stages.iter().enumerate() {

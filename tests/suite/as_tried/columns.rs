@@ -4,8 +4,8 @@
 use std::sync::Arc;
 
 use arrow::array::{
-    ArrayRef, BinaryArray, BooleanArray, Date32Array, FixedSizeBinaryArray, Float64Array, Int64Array, ListBuilder, StringBuilder,
-    StructArray,
+    ArrayRef, BinaryArray, BooleanArray, Date32Array, DictionaryArray, FixedSizeBinaryArray, Float64Array, Int8Array, Int64Array,
+    ListArray, ListBuilder, StringArray, StringBuilder, StructArray,
 };
 use arrow::datatypes::{DataType, Field};
 use serde_json::{Value, json};
@@ -139,4 +139,38 @@ fn partitions_and_keys_that_no_text_can_hold_are_refused_by_check() {
         project.run_pipeline(&[]).expect(0);
         assert_eq!(project.query("SELECT v FROM results"), [json!({"v": value})]);
     }
+}
+
+#[test]
+fn dictionaries_of_many_files_with_few_codes_come_out_as_they_went_in() {
+    let spy = server();
+    let mut job = Job::new(&spy.url);
+    job.source = "path = \"in\"\nkey = \"id\"".to_owned();
+    (job.rows, job.llm) = ("40".to_owned(), "concurrency = 4".to_owned());
+    job.item = "{{ id }} {{ city }}".to_owned();
+    let project = Project::new();
+    std::fs::create_dir(project.path("in")).expect("a folder");
+    // Each file has a hundred words of its own, and a code of eight bits for each.
+    for file in 0..3 {
+        let words = StringArray::from_iter_values((0..100).map(|word| format!("{file}-{word}")));
+        let codes: Int8Array = (0..100_i32).map(|row| (row % 10 != 3).then_some(i8::try_from(row * 7 % 100).expect("a code"))).collect();
+        let cities = DictionaryArray::new(codes, Arc::new(words));
+        let item = Arc::new(Field::new("item", arrow::array::Array::data_type(&cities).clone(), true));
+        let offsets = arrow::buffer::OffsetBuffer::from_lengths([1; 100]);
+        let lists = ListArray::new(item, offsets, Arc::new(cities.clone()), None);
+        let ids = Int64Array::from_iter_values((0..100).map(|row| file * 100 + row));
+        write(
+            &project,
+            &format!("in/{file}.parquet"),
+            vec![("id", Arc::new(ids)), ("city", Arc::new(cities)), ("cities", Arc::new(lists))],
+        );
+    }
+    project.write("pipeline.toml", &job.toml());
+    project.run_pipeline(&[]).expect(0);
+    let all = project.query("SELECT count(*) AS n, count(city) AS cities, count(DISTINCT city) AS kinds FROM results");
+    assert_eq!(all[0]["n"], 300);
+    let wrong = "SELECT count(*) AS n FROM results r JOIN source s USING (id) \
+                 WHERE (CAST(r.city AS VARCHAR) IS DISTINCT FROM CAST(s.city AS VARCHAR)) OR (r.cities[1] IS DISTINCT FROM s.cities[1])";
+    assert_eq!(project.query(wrong), [json!({"n": 0})]);
+    assert_eq!(all[0]["cities"], 270);
 }

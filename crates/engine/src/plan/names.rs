@@ -29,6 +29,25 @@ pub(super) fn among_stages(name: &str) -> String {
     if is_put_aside { format!("{ASIDE}{name}") } else { name.to_owned() }
 }
 
+/// The type of a column among the stages: dictionaries, which are of one file, as their values. Rows of many files meet there,
+/// and the codes of a small dictionary would not suffice.
+pub(super) fn plain(data_type: &DataType) -> DataType {
+    let inside = |field: &Arc<Field>| Arc::new(plain_field(field));
+    match data_type {
+        DataType::Dictionary(_, values) => plain(values),
+        DataType::List(field) => DataType::List(inside(field)),
+        DataType::LargeList(field) => DataType::LargeList(inside(field)),
+        DataType::FixedSizeList(field, length) => DataType::FixedSizeList(inside(field), *length),
+        DataType::Struct(fields) => DataType::Struct(fields.iter().map(inside).collect()),
+        other => other.clone(),
+    }
+}
+
+/// The same for a field.
+pub(super) fn plain_field(field: &Field) -> Field {
+    Field::new(field.name(), plain(field.data_type()), field.is_nullable()).with_metadata(field.metadata().clone())
+}
+
 /// What a column behind the last stage is called in the results; `None` if it does not get there.
 fn in_results(name: &str, prefix: &str) -> Option<String> {
     match name.strip_prefix(ASIDE) {
