@@ -6,9 +6,11 @@
 mod columns;
 mod lakes;
 mod locks;
+mod money;
 mod refusals;
 mod replies;
 mod rows;
+mod security;
 mod store;
 mod templates;
 mod values;

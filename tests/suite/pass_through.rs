@@ -24,6 +24,7 @@ use crate::support::Project;
 const WITHOUT_EFFECT: &[(&str, &str)] = &[
     ("state.flush", "says how long a journal on S3 may wait; a local journal is durable at once, and there is no other yet"),
     ("providers.*.kind", "has one value"),
+    ("state.access", "is no part of what files say: see `as_tried::security`"),
 ];
 
 /// What every case starts from. Twelve rows in packs of five, one request at a time.
@@ -113,6 +114,11 @@ impl Case {
 
     fn says(mut self, says: &'static str) -> Self {
         self.manner.says = says;
+        self
+    }
+
+    fn usage(mut self, usage: Value) -> Self {
+        self.manner.usage = usage.as_object().expect("an object").clone();
         self
     }
 
@@ -672,6 +678,13 @@ fn models() -> Vec<Case> {
         price("models.m.price.input=3", 180_000 + 20_000 + 20_000, "models.*.price.input"),
         price("models.m.price.cached_input=0.1", 60_000 + 4_000 + 20_000, "models.*.price.cached_input"),
         price("models.m.price.output=7", 60_000 + 20_000 + 70_000, "models.*.price.output"),
+        price("models.m.price.cache_write=3", 40_000 + 60_000 + 20_000 + 20_000, "models.*.price.cache_write")
+            .usage(json!({"prompt_tokens_details": {"cached_tokens": 40, "cache_write_tokens": 20}})),
+        price("models.m.price.request=0.001", 100_000 + 1_000_000, "models.*.price.request"),
+        price("models.m.price.above=[{ tokens = 99, input = 2, output = 3 }]", 120_000 + 40_000 + 30_000, "models.*.price.above"),
+        price("models.m.price.tiers={ flex = 0.5 }", 50_000, "models.*.price.tiers.flex").usage(json!({"service_tier": "flex"})),
+        price("models.m.price.tiers={ priority = 2 }", 200_000, "models.*.price.tiers.priority").usage(json!({"service_tier": "priority"})),
+        price("models.m.price.tiers={ batch = 0.5 }", 50_000, "models.*.price.tiers.batch").usage(json!({"service_tier": "batch"})),
         Case::new("models.*.context", &["models.m.context=1500"], |base, changed| {
             base.packs() == [12] && changed.largest_pack() < 12 && changed.accepts()
         })

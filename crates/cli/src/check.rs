@@ -20,6 +20,11 @@ impl Check {
     pub(crate) async fn execute(&self, registry: &Registry) -> Result<ExitCode> {
         let pipeline = self.pipeline.read(registry).await?;
         let plan = promptmill_engine::check(&pipeline, registry).await?;
+        for (name, spec) in &pipeline.models {
+            if let Some(day) = promptmill_llm::leaving(spec, pipeline.providers.get(&spec.provider)) {
+                output::error(&format!("warning: model `{name}` (`{}`) is switched off on {day}: choose another one before", spec.model));
+            }
+        }
         let columns: Vec<&str> = plan.results.fields().iter().map(|field| field.name().as_str()).collect();
         output::line(&format!(
             "{}: ok, {} stages; results: {}",

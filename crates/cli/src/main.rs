@@ -5,6 +5,7 @@ mod compare;
 mod init;
 mod output;
 mod page;
+mod plain;
 mod plan;
 mod progress;
 mod reference;
@@ -22,7 +23,9 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use clap::{Args, CommandFactory, Parser, Subcommand};
+use promptmill_core::pipeline::Access;
 use promptmill_core::{Error, Pipeline, Registry, Result};
+use rustix::fs::Mode;
 
 // Millions of small texts come and go in several threads; the system's allocator spends a fifth of a run on it.
 #[global_allocator]
@@ -95,7 +98,13 @@ struct PipelineArgs {
 
 impl PipelineArgs {
     async fn read(&self, registry: &Registry) -> Result<Pipeline> {
-        promptmill_engine::read(&self.pipeline, &self.settings, registry).await
+        let pipeline = promptmill_engine::read(&self.pipeline, &self.settings, registry).await?;
+        // Before any file is made. It holds for the whole process, which has this one pipeline.
+        if pipeline.state.access == Access::Owner {
+            let usual = rustix::process::umask(Mode::RWXG | Mode::RWXO);
+            rustix::process::umask(usual | Mode::RWXG | Mode::RWXO);
+        }
+        Ok(pipeline)
     }
 }
 

@@ -197,6 +197,9 @@ fn text(summary: &Summary, pruned: u64, canaries: Option<&CanaryRows>) -> String
         lines.push(format!("cost      ${}{budget}", summary.cost_usd));
         lines.push(format!("speed     {:.1} rows a second", summary.rows_per_second));
     }
+    if let Some(unassigned) = summary.unassigned_usd.filter(|unassigned| *unassigned != Money::ZERO) {
+        lines.push(format!("no row's  ${unassigned} of all that was spent is in no row: see the table `unassigned_costs`"));
+    }
     if rows.from_journal > 0 {
         lines.push(format!("journal   {} answers were there already and cost nothing", rows.from_journal));
     }

@@ -11,6 +11,7 @@ use promptmill_core::{Error, Pipeline, Registry, Result};
 use rustyline::DefaultEditor;
 use rustyline::error::ReadlineError;
 
+use crate::plain::Escaping;
 use crate::{PipelineArgs, output, render};
 use rows::{RowFormat, Rows};
 
@@ -43,6 +44,16 @@ impl Tables<'_> {
         let rows = promptmill_engine::sql::reading(self.pipeline, self.registry, async |session| Rows::of(session, query).await).await?;
         rows.write(format, to).await
     }
+
+    /// Writes them to standard output; on a terminal as text that cannot steer it.
+    async fn print(&self, query: &str, format: RowFormat) -> Result<()> {
+        let output = std::io::stdout();
+        if output.is_terminal() {
+            self.answer(query, format, Escaping::new(output)).await
+        } else {
+            self.answer(query, format, output).await
+        }
+    }
 }
 
 impl Sql {
@@ -71,7 +82,7 @@ impl Sql {
             if self.output == RowFormat::Parquet && std::io::stdout().is_terminal() {
                 return Err(Error::failed("Parquet is not for a terminal").hint("add `--to FILE`, or `> FILE`"));
             }
-            return tables.answer(query, self.output, std::io::stdout()).await;
+            return tables.print(query, self.output).await;
         };
         // A name of its own until it is whole, so that a query that fails leaves what was there.
         let mut part = path.clone().into_os_string();
@@ -92,7 +103,7 @@ impl Sql {
     async fn prompt(&self, tables: &Tables<'_>) -> Result<()> {
         let failed = |error| Error::failed("the prompt cannot be shown").because(error);
         let mut editor = DefaultEditor::new().map_err(failed)?;
-        output::error("tables: source, results, dead_letters, attempts, runs; end a query with `;`, leave with Ctrl-D");
+        output::error("tables: source, results, dead_letters, attempts, runs, unassigned_costs; end a query with `;`, leave with Ctrl-D");
         let mut query = String::new();
         loop {
             match editor.readline(if query.is_empty() { "promptmill> " } else { "        ... " }) {
@@ -104,7 +115,7 @@ impl Sql {
                     query.clear();
                     // A history that cannot be kept is no reason to stop.
                     let _ = editor.add_history_entry(format!("{whole};"));
-                    if let Err(error) = tables.answer(&whole, self.output, std::io::stdout()).await {
+                    if let Err(error) = tables.print(&whole, self.output).await {
                         output::error(&render::error(&error, true));
                     }
                 }

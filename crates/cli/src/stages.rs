@@ -138,9 +138,11 @@ pub(crate) fn models() -> String {
     let _ = writeln!(text, "{:<35} {:>7} {:>7} {:>7}   in this process, free", "builtin/extractive", 0, 0, 0);
     for price in listed_prices() {
         let host = price.host.as_ref().map(|host| format!(" at {host}")).unwrap_or_default();
+        let until = price.until.map(|until| format!(", until {until}")).unwrap_or_default();
+        let leaves = price.leaves.map(|leaves| format!(", switched off on {leaves}")).unwrap_or_default();
         let _ = writeln!(
             text,
-            "{:<35} {:>7} {:>7} {:>7}   {}{host}, {}, {}",
+            "{:<35} {:>7} {:>7} {:>7}   {}{host}, {}, {}{until}{leaves}",
             price.model,
             price.input,
             price.cached_input.unwrap_or(price.input),

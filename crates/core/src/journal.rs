@@ -106,6 +106,61 @@ pub trait Journal: Debug + Send + Sync + 'static {
 
     /// What all attempts of earlier runs cost, with those of unknown outcome at the most they can have cost.
     fn spent(&self) -> Money;
+
+    /// What each model has billed in earlier runs, by its name in the pipeline file.
+    fn experience(&self) -> Vec<(String, Experience)> {
+        Vec::new()
+    }
+}
+
+/// What a model has billed, beside what had been set aside for it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Experience {
+    /// Bills.
+    pub bills: u64,
+    /// In thousandths of what was set aside the most that a bill has come to; 0 if none was higher.
+    pub excess: u64,
+    /// The most by which a bill was higher: a fee, or thinking, does not grow with the rows.
+    pub over: Money,
+    /// The most that a row has cost in such a bill: what is known where nothing had been set aside.
+    pub per_row: Money,
+}
+
+impl Experience {
+    /// Takes note of a bill for so many rows.
+    pub fn note(&mut self, reserved: Money, cost: Money, rows: usize) {
+        self.bills += 1;
+        if cost <= reserved {
+            return;
+        }
+        self.over = self.over.max(cost - reserved);
+        let up = |part: i128, whole: i128| (part + whole - 1) / whole;
+        if reserved > Money::ZERO {
+            let times = up(i128::from(cost.nano()) * 1_000, i128::from(reserved.nano()));
+            self.excess = self.excess.max(u64::try_from(times).unwrap_or(u64::MAX));
+        }
+        let a_row = up(i128::from(cost.nano()), rows.max(1) as i128);
+        self.per_row = self.per_row.max(Money::from_nano(i64::try_from(a_row).unwrap_or(i64::MAX)));
+    }
+
+    /// The most that a request about so many rows is to be expected to cost, where its price says `bound`.
+    pub fn bound(&self, bound: Money, rows: usize) -> Money {
+        let saturated = |amount: i128| Money::from_nano(i64::try_from(amount).unwrap_or(i64::MAX));
+        // What the price says is scaled; where it says nothing, rows are counted.
+        let grown = match bound > Money::ZERO {
+            true => saturated((i128::from(bound.nano()) * i128::from(self.excess) + 999) / 1_000),
+            false => saturated(i128::from(self.per_row.nano()) * rows as i128),
+        };
+        grown.max(bound + self.over)
+    }
+
+    /// Adds what was seen elsewhere.
+    pub fn merge(&mut self, other: Self) {
+        self.bills += other.bills;
+        self.excess = self.excess.max(other.excess);
+        self.over = self.over.max(other.over);
+        self.per_row = self.per_row.max(other.per_row);
+    }
 }
 
 /// Says which rows are already in the results or in the dead letters.

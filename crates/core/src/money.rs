@@ -191,28 +191,121 @@ impl AddAssign for Usage {
 }
 
 /// What a model's tokens cost.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Price {
     /// Nano-dollars per million prompt tokens.
     pub input: Money,
     /// Nano-dollars per million prompt tokens that came from the provider's cache.
     pub cached_input: Money,
+    /// Nano-dollars per million prompt tokens that were written to the provider's cache.
+    pub cache_write: Money,
     /// Nano-dollars per million answer tokens.
     pub output: Money,
+    /// A fee for each request.
+    pub request: Money,
+    /// Other prices for requests with longer prompts.
+    pub above: Vec<Above>,
+    /// What each tier is billed at.
+    pub tiers: Tiers,
+}
+
+/// Prices of a whole request whose prompt has more than so many tokens.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Above {
+    /// So many are not yet enough.
+    pub tokens: u64,
+    /// As in [`Price`].
+    pub input: Money,
+    /// As in [`Price`].
+    pub cached_input: Money,
+    /// As in [`Price`].
+    pub cache_write: Money,
+    /// As in [`Price`].
+    pub output: Money,
+}
+
+/// What tiers are billed at, in thousandths of the price.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "named and described as the variants of `Tier`")]
+pub struct Tiers {
+    pub flex: u32,
+    pub priority: u32,
+    pub batch: u32,
+}
+
+impl Default for Tiers {
+    fn default() -> Self {
+        Self { flex: 1_000, priority: 1_000, batch: 1_000 }
+    }
+}
+
+impl Tiers {
+    fn of(self, tier: Tier) -> u32 {
+        match tier {
+            Tier::Standard => 1_000,
+            Tier::Flex => self.flex,
+            Tier::Priority => self.priority,
+            Tier::Batch => self.batch,
+        }
+    }
 }
 
 impl Price {
     /// The price of a model that costs nothing.
-    pub const FREE: Self = Self { input: Money::ZERO, cached_input: Money::ZERO, output: Money::ZERO };
+    pub const FREE: Self = Self {
+        input: Money::ZERO,
+        cached_input: Money::ZERO,
+        cache_write: Money::ZERO,
+        output: Money::ZERO,
+        request: Money::ZERO,
+        above: Vec::new(),
+        tiers: Tiers { flex: 1_000, priority: 1_000, batch: 1_000 },
+    };
+
+    /// A price per million tokens that knows no other rules.
+    pub fn per_million(input: Money, output: Money) -> Self {
+        Self { input, cached_input: input, cache_write: input, output, ..Self::FREE }
+    }
 
     /// What `usage` costs, rounded up to the nano-dollar once.
     pub fn cost(&self, usage: Usage) -> Money {
         let cached = usage.cached_input_tokens.min(usage.input_tokens);
-        let uncached = usage.input_tokens - cached;
-        let part = |tokens: u64, per_million: Money| i128::from(tokens) * i128::from(per_million.nano());
-        let millionths = part(uncached, self.input) + part(cached, self.cached_input) + part(usage.output_tokens, self.output);
-        let nano = millionths.div_euclid(1_000_000) + i128::from(millionths.rem_euclid(1_000_000) != 0);
-        Money(i64::try_from(nano).unwrap_or(i64::MAX))
+        let written = usage.cache_write_tokens.min(usage.input_tokens - cached);
+        let rates = self.rates(usage.input_tokens);
+        let parts = [
+            (usage.input_tokens - cached - written, rates.input),
+            (cached, rates.cached_input),
+            (written, rates.cache_write),
+            (usage.output_tokens, rates.output),
+        ];
+        self.sum(parts, self.tiers.of(usage.tier))
+    }
+
+    /// The most that so many tokens cost, whatever a cache does, at the tier asked for or the usual one.
+    pub fn most(&self, usage: Usage) -> Money {
+        let tier = self.tiers.of(usage.tier).max(1_000);
+        // Fewer tokens than the bound may cost more each.
+        let steps = self.above.iter().filter(|above| usage.input_tokens > above.tokens).copied();
+        let dearest = steps.chain([self.rates(0)]).map(|rates| {
+            let input = rates.input.max(rates.cached_input).max(rates.cache_write);
+            self.sum([(usage.input_tokens, input), (usage.output_tokens, rates.output), (0, Money::ZERO), (0, Money::ZERO)], tier)
+        });
+        dearest.max().unwrap_or(Money::ZERO)
+    }
+
+    fn rates(&self, input_tokens: u64) -> Above {
+        let Self { input, cached_input, cache_write, output, .. } = *self;
+        let base = Above { tokens: 0, input, cached_input, cache_write, output };
+        let steps = self.above.iter().filter(|above| input_tokens > above.tokens);
+        steps.max_by_key(|above| above.tokens).copied().unwrap_or(base)
+    }
+
+    fn sum(&self, parts: [(u64, Money); 4], tier: u32) -> Money {
+        let part = |(tokens, rate): (u64, Money)| i128::from(tokens).saturating_mul(i128::from(rate.nano()));
+        let millionths = parts.into_iter().map(part).fold(0, i128::saturating_add);
+        let billionths = millionths.saturating_mul(i128::from(tier));
+        let nano = billionths.div_euclid(1_000_000_000) + i128::from(billionths.rem_euclid(1_000_000_000) != 0);
+        Money(i64::try_from(nano).unwrap_or(i64::MAX)).saturating_add(self.request)
     }
 }
 
@@ -264,10 +357,38 @@ mod tests {
 
     #[test]
     fn cached_tokens_have_their_own_price() {
-        let price = Price { input: Money(150_000_000), cached_input: Money(15_000_000), output: Money(600_000_000) };
+        let price = Price { cached_input: Money(15_000_000), ..Price::per_million(Money(150_000_000), Money(600_000_000)) };
         let usage = Usage { input_tokens: 1_410, cached_input_tokens: 1_152, output_tokens: 96, ..Usage::default() };
         // 258 · 150 + 1152 · 15 + 96 · 600 nano-dollars
         assert_eq!(price.cost(usage), Money(258 * 150 + 1152 * 15 + 96 * 600));
+        let written = Price { cache_write: Money(200_000_000), ..price };
+        let usage = Usage { cache_write_tokens: 200, ..usage };
+        assert_eq!(written.cost(usage), Money(58 * 150 + 1152 * 15 + 200 * 200 + 96 * 600));
+    }
+
+    #[test]
+    fn long_prompts_tiers_and_fees_have_their_prices() {
+        let above =
+            |tokens, rate| Above { tokens, input: Money(rate), cached_input: Money(rate), cache_write: Money(rate), output: Money(rate) };
+        let price = Price {
+            request: Money(5),
+            above: vec![above(1_000, 2_000_000), above(2_000, 3_000_000)],
+            tiers: Tiers { flex: 500, priority: 1_800, batch: 500 },
+            ..Price::per_million(Money(1_000_000), Money(1_000_000))
+        };
+        let of = |input_tokens, tier| price.cost(Usage { input_tokens, output_tokens: 1, tier, ..Usage::default() }).nano();
+        assert_eq!((of(1_000, Tier::Standard), of(1_001, Tier::Standard), of(2_001, Tier::Standard)), (1_006, 2_009, 6_011));
+        assert_eq!((of(999, Tier::Flex), of(999, Tier::Priority), of(999, Tier::Batch)), (505, 1_805, 505));
+        let most = |input_tokens, tier| price.most(Usage { input_tokens, output_tokens: 1, tier, ..Usage::default() }).nano();
+        assert_eq!((most(1_000, Tier::Standard), most(3_000, Tier::Flex), most(999, Tier::Priority)), (1_006, 9_008, 1_805));
+    }
+
+    #[test]
+    fn sums_end_at_the_largest_amount() {
+        let (mut sum, dear) = (Money::MAX, Price::per_million(Money::MAX, Money::MAX));
+        sum += Money(1);
+        assert_eq!((sum, [Money::MAX, Money::MAX].into_iter().sum::<Money>()), (Money::MAX, Money::MAX));
+        assert_eq!(dear.cost(Usage { input_tokens: u64::MAX, output_tokens: u64::MAX, ..Usage::default() }), Money::MAX);
     }
 
     proptest! {

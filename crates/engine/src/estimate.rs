@@ -5,21 +5,16 @@
 //! long as they may be. Rows that have to be asked again come on top, and only the budget bounds those.
 
 use promptmill_core::{Money, Price, Usage};
+use promptmill_llm::Tokens;
+use promptmill_llm::cost_bound::{AROUND_ITEM, AROUND_ITEMS, ENVELOPE_TOKENS, Grant};
 use serde_json::Value;
 
 /// Bytes per token where no run has shown them.
 const BYTES_PER_TOKEN: f64 = 3.3;
 /// Bytes of an answer where no run has shown them: two or three sentences.
 const ANSWER_BYTES: f64 = 300.0;
-/// What stands around an item and around all of them, as `llm` counts it when it sets money aside.
-const BYTES_AROUND_ITEM: u64 = 80;
-const BYTES_AROUND_ITEMS: u64 = 400;
-/// Tokens that a provider may add around a request, and answer tokens that it is granted beyond its rows'.
-const TOKENS_AROUND_PROMPT: u64 = 96;
-const TOKENS_AROUND_ANSWERS: u64 = 64;
-
 /// What there is to do.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Work {
     pub(crate) rows: u64,
     /// Bytes of all items.
@@ -30,6 +25,8 @@ pub(crate) struct Work {
     pub(crate) max_tokens_per_row: u64,
     /// The share of the rows that are asked once more alone.
     pub(crate) canary: f64,
+    /// What the requests grant beside that.
+    pub(crate) grant: Grant,
     pub(crate) price: Option<Price>,
     /// Limits that the pipeline file states, a minute.
     pub(crate) rpm: Option<u32>,
@@ -81,7 +78,7 @@ pub(crate) fn estimate(work: &Work, shown: &Shown) -> Estimate {
     let alone = (work.rows as f64 * canary).round() as u64;
     let (requests, rows) = (packs + alone, work.rows + alone);
     let item_bytes = work.item_bytes + (work.item_bytes as f64 * canary) as u64;
-    let bytes = item_bytes + rows * BYTES_AROUND_ITEM + requests * (work.shared_bytes + BYTES_AROUND_ITEMS);
+    let bytes = item_bytes + rows * AROUND_ITEM as u64 + requests * (work.shared_bytes + AROUND_ITEMS as u64);
     let bytes_per_token = shown.bytes_per_token.unwrap_or(BYTES_PER_TOKEN);
     let of_answer = shown.output_tokens_per_row.unwrap_or(ANSWER_BYTES / BYTES_PER_TOKEN).min(work.max_tokens_per_row as f64);
     let usual = Usage {
@@ -90,8 +87,8 @@ pub(crate) fn estimate(work: &Work, shown: &Shown) -> Estimate {
         ..Usage::default()
     };
     let most = Usage {
-        input_tokens: bytes + requests * TOKENS_AROUND_PROMPT,
-        output_tokens: rows * work.max_tokens_per_row + requests * TOKENS_AROUND_ANSWERS,
+        input_tokens: bytes + requests * Tokens::bound(0, 2),
+        output_tokens: work.grant.tokens(rows * work.max_tokens_per_row + requests * ENVELOPE_TOKENS as u64, requests),
         ..Usage::default()
     };
     let by_latency = shown.latency_ms.zip(shown.concurrency).map(|(latency, concurrency)| {
@@ -103,20 +100,34 @@ pub(crate) fn estimate(work: &Work, shown: &Shown) -> Estimate {
     Estimate {
         requests,
         tokens: (usual, most),
-        cost: work.price.map(|price| (price.cost(usual), price.cost(most))),
+        cost: work.price.as_ref().map(|price| (costs(price, usual, requests, Price::cost), costs(price, most, requests, Price::most))),
         seconds: [by_latency, by_requests, by_tokens].into_iter().flatten().reduce(f64::max),
         is_from_a_run: *shown != Shown::default(),
     }
 }
 
+/// What so many tokens cost in so many requests of about the same size.
+fn costs(price: &Price, usage: Usage, requests: u64, cost: impl Fn(&Price, Usage) -> Money) -> Money {
+    if requests == 0 {
+        return Money::ZERO;
+    }
+    // A fee and a price by length are each request's own; without them the sum is exact.
+    if price.request == Money::ZERO && price.above.is_empty() {
+        return cost(price, usage);
+    }
+    let each = |tokens: u64| tokens.div_ceil(requests);
+    let one = cost(price, Usage { input_tokens: each(usage.input_tokens), output_tokens: each(usage.output_tokens), ..usage });
+    Money::from_nano(one.nano().saturating_mul(i64::try_from(requests).unwrap_or(i64::MAX)))
+}
+
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
+    use serde_json::{Map, json};
 
     use super::*;
 
     fn work() -> Work {
-        let price = Price { input: Money::from_nano(1_000_000_000), cached_input: Money::ZERO, output: Money::from_nano(2_000_000_000) };
+        let price = Price::per_million(Money::from_nano(1_000_000_000), Money::from_nano(2_000_000_000));
         Work {
             rows: 100,
             item_bytes: 25_000,
@@ -124,6 +135,7 @@ mod tests {
             rows_per_request: 10.0,
             max_tokens_per_row: 200,
             canary: 0.0,
+            grant: Grant::of(&Map::new(), None).expect("a bound"),
             price: Some(price),
             rpm: None,
             tpm: None,
@@ -169,7 +181,21 @@ mod tests {
         assert_eq!(estimate.tokens.1.input_tokens, 27_500 + 110 * 80 + 20 * 1_000 + 20 * 96);
         assert_eq!(estimate.tokens.1.output_tokens, 110 * 200 + 20 * 64);
         let alone = Work { rows_per_request: 1.0, ..work() };
-        assert_eq!(super::estimate(&Work { canary: 0.1, ..alone }, &Shown::default()), super::estimate(&alone, &Shown::default()));
+        assert_eq!(super::estimate(&Work { canary: 0.1, ..alone.clone() }, &Shown::default()), super::estimate(&alone, &Shown::default()));
+    }
+
+    #[test]
+    fn what_extra_body_grants_and_what_a_request_costs_by_itself_are_in_the_high_end() {
+        let with = |extra: Value| {
+            let grant = Grant::of(extra.as_object().expect("an object"), None).expect("a bound");
+            estimate(&Work { grant, ..work() }, &Shown::default()).tokens.1.output_tokens
+        };
+        assert_eq!((with(json!({"max_tokens": 4_000})), with(json!({"n": 3}))), (40_000, 3 * 20_640));
+        let plain = work().price.expect("a price");
+        let fee = Work { price: Some(Price { request: Money::from_nano(1_000), ..plain }), ..work() };
+        let (usual, _) = estimate(&fee, &Shown::default()).cost.expect("a price");
+        // A token more for each request at the most: what does not divide.
+        assert!((0..10 * 3_000).contains(&(usual.nano() - 31_213_000 - 10 * 1_000)), "{usual}");
     }
 
     #[test]

@@ -8,18 +8,21 @@ use datafusion::arrow::array::{Array, AsArray};
 use datafusion::physical_plan::execute_stream;
 use futures::TryStreamExt;
 use promptmill_core::{
-    AnswerShape, Attempt, Begun, Extensions, Fingerprint, Journal, Meter, Money, NothingAnswered, Past, Pipeline, Price, Registry, Result,
-    StageContext, Stop, columns,
+    AnswerShape, Attempt, Begun, Error, Extensions, Fingerprint, Journal, Meter, Money, NothingAnswered, Past, Pipeline, Price, Registry,
+    Result, StageContext, Stop, columns,
 };
+use promptmill_llm::cost_bound::{Grant, escapes, words_of};
+use serde_json::Map;
 
 use crate::commit::CommitLog;
 use crate::estimate::{Estimate, Shown, Work, estimate};
 use crate::fresh::Unfinished;
+use crate::identity::{Order, identify, salted};
 use crate::node::from_datafusion;
 use crate::owner::Owner;
 use crate::plan::{Plan, Purpose, session};
 use crate::record::RunRecord;
-use crate::run::{count_rows, state_folder};
+use crate::run::{count_rows, nothing_was_asked, state_folder};
 use crate::sorted::Sorted;
 use crate::source::SourceSummary;
 use crate::storage::Folder;
@@ -70,6 +73,7 @@ pub async fn forecast(pipeline: Arc<Pipeline>, registry: &Registry) -> Result<Fo
     let sink = Folder::open(&pipeline.sink.path)?;
     let owner = Owner::find(&state, &sink).await.map_err(|error| error.of(&pipeline))?;
     let has_table = owner.is_some_and(|owner| owner.has_table());
+    let is_new = nothing_was_asked(&state).await?;
     let committed = CommitLog::reading(&state, async |log| {
         let settled = log.settled(true).await?;
         if settled.keys_known() > log.rows() {
@@ -82,7 +86,8 @@ pub async fn forecast(pipeline: Arc<Pipeline>, registry: &Registry) -> Result<Fo
             plan.shape_behind(&pipeline, log, &state, &sink, has_table).await?;
         }
         let salt = unfinished.as_ref().map_or(log.salt(), |unfinished| Some(unfinished.salt.as_str()));
-        Ok((settled, failed_before, plan.question(&pipeline, salt), unfinished.is_some(), log.question()))
+        let question = salted(identify(&plan, &pipeline, &state, log, is_new, false).await?, salt);
+        Ok((settled, failed_before, question, unfinished.is_some(), log.question()))
     });
     let (settled, failed_before, question, is_unfinished, question_before) = committed.await?;
     let settled = Arc::new(settled);
@@ -105,7 +110,7 @@ pub async fn forecast(pipeline: Arc<Pipeline>, registry: &Registry) -> Result<Fo
     let session_state = session.state();
     let physical = session_state.create_physical_plan(&plan.asked).await.map_err(from_datafusion)?;
     let mut stream = execute_stream(physical, session_state.task_ctx()).map_err(from_datafusion)?;
-    let mut escapes = 0;
+    let mut escaped = 0;
     let mut forecast = Forecast {
         files: plan.source_summary().clone(),
         failed_before,
@@ -132,7 +137,7 @@ pub async fn forecast(pipeline: Arc<Pipeline>, registry: &Registry) -> Result<Fo
         }
         if let Some(items) = batch.column_by_name(columns::ITEM).and_then(|items| items.as_string_opt::<i32>()) {
             forecast.item_bytes += (0..items.len()).map(|row| items.value_length(row) as u64).sum::<u64>();
-            escapes += items.iter().flatten().map(escapes_in_json).sum::<u64>();
+            escaped += items.iter().flatten().map(|item| escapes(item) as u64).sum::<u64>();
         }
     }
     let all = questions.len();
@@ -141,7 +146,7 @@ pub async fn forecast(pipeline: Arc<Pipeline>, registry: &Registry) -> Result<Fo
     forecast.filtered_out = meter.filtered_out.load(Relaxed);
     forecast.unchanged = meter.unchanged.load(Relaxed);
     forecast.budget = plan.budget();
-    forecast.estimate = estimated(&forecast, escapes, &pipeline, registry, &plan, &state).await?;
+    forecast.estimate = estimated(&forecast, escaped, &pipeline, registry, &plan, &state).await?;
     Ok(forecast)
 }
 
@@ -160,15 +165,10 @@ fn without(these: impl Iterator<Item = Result<u64>>, those: impl Iterator<Item =
     Ok(count)
 }
 
-/// Bytes that a text gains when it is written as JSON, or a few more.
-fn escapes_in_json(text: &str) -> u64 {
-    text.bytes().map(|byte| u64::from(byte == b'"' || byte == b'\\') + 5 * u64::from(byte < 32)).sum()
-}
-
 /// What asking the first model of the chain would take; the others have only what it leaves.
 async fn estimated(
     forecast: &Forecast,
-    escapes: u64,
+    escaped: u64,
     pipeline: &Pipeline,
     registry: &Registry,
     plan: &Plan,
@@ -194,13 +194,19 @@ async fn estimated(
             AnswerShape::Fields(_) => shape.schema().to_string().len(),
         })
         .sum();
+    // What has no bound is refused under a budget; without one the range is that of the settings.
+    let nothing = Map::new();
+    let grant = Grant::of(spec.map_or(&nothing, |spec| &spec.extra_body), spec.and_then(|spec| spec.context));
+    let grant = grant.or_else(|_| Grant::of(&nothing, None)).map_err(Error::failed)?;
     let work = Work {
         rows: forecast.to_ask - forecast.shared,
-        item_bytes: forecast.item_bytes + escapes + forecast.to_ask * schema_bytes as u64,
-        shared_bytes: (plan.question(pipeline, None).len() + schema_bytes) as u64,
+        item_bytes: forecast.item_bytes + escaped + forecast.to_ask * schema_bytes as u64,
+        shared_bytes: (plan.question(pipeline, &Order::ByName).len() + schema_bytes + spec.map_or(0, |spec| words_of(&spec.extra_body)))
+            as u64,
         rows_per_request: setting("rows_per_request/start") as f64,
         max_tokens_per_row: setting("max_tokens_per_row"),
         canary: declares.iter().find_map(|declares| declares.of_requests.get("canary")?.as_f64()).unwrap_or(0.0),
+        grant,
         price: match spec {
             Some(spec) => (registry.price)(spec, provider).map(|quote| quote.price),
             None => Some(Price::FREE),

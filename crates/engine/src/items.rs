@@ -11,6 +11,7 @@ use futures::TryStreamExt;
 use promptmill_core::{AnswerShape, Extensions, Meter, NothingAnswered, Pipeline, Registry, Result, StageContext, Stop, columns};
 
 use crate::forecast::NoJournal;
+use crate::identity::Order;
 use crate::node::from_datafusion;
 use crate::plan::{Plan, Purpose, session};
 
@@ -26,7 +27,7 @@ pub async fn items(pipeline: Arc<Pipeline>, registry: &Registry, keys: &[String]
         Ok(if node == plan.rows { Transformed::new(only.clone(), true, TreeNodeRecursion::Stop) } else { Transformed::no(node) })
     });
     let context = StageContext {
-        question: plan.question(&pipeline, None).into(),
+        question: plan.question(&pipeline, &Order::ByName).into(),
         pipeline: Arc::clone(&pipeline),
         run_id: "items".into(),
         answered: Arc::new(NothingAnswered),

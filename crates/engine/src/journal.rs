@@ -40,7 +40,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use promptmill_core::{Attempt, Begun, Fingerprint, Journal, Money, Past, Result};
+use promptmill_core::{Attempt, Begun, Experience, Fingerprint, Journal, Money, Past, Result};
 use tokio::sync::RwLock;
 
 use crate::storage::Folder as Store;
@@ -92,6 +92,7 @@ enum Log {
 pub struct RunJournal {
     log: Log,
     spent: Money,
+    experience: Vec<(String, Experience)>,
     history: RwLock<History>,
     recent: Mutex<Recent>,
 }
@@ -129,7 +130,8 @@ impl RunJournal {
         let names = folder.list().await?;
         let contents = Contents::of(names.iter().map(String::as_str));
         let history = History::read(folder, contents.segments).await?;
-        Ok(Self { log, spent: history.spent(), history: RwLock::new(history), recent: Mutex::default() })
+        let (spent, experience) = (history.spent(), history.experience().collect());
+        Ok(Self { log, spent, experience, history: RwLock::new(history), recent: Mutex::default() })
     }
 
     /// Writes out what is waiting, seals the log and lets the next run in. Attempts that have begun and not ended
@@ -226,5 +228,9 @@ impl Journal for RunJournal {
 
     fn spent(&self) -> Money {
         self.spent
+    }
+
+    fn experience(&self) -> Vec<(String, Experience)> {
+        self.experience.clone()
     }
 }

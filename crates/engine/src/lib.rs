@@ -8,6 +8,7 @@ mod estimate;
 mod files;
 mod forecast;
 mod fresh;
+mod identity;
 mod items;
 pub mod journal;
 mod node;

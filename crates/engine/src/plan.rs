@@ -21,9 +21,11 @@ use datafusion::prelude::{SessionConfig, SessionContext};
 use promptmill_core::pipeline::{Draft, SinkFormat};
 use promptmill_core::{Declares, Diagnostic, Mistake, Pipeline, Registry, Result, StageContext, columns, nearest};
 
+use promptmill_llm::cost_bound::not_under_budget;
 use promptmill_llm::goes_out_in_clear;
 
 use crate::commit::CommitLog;
+use crate::identity::Order;
 use crate::node::{StageNode, StageQueryPlanner, from_datafusion};
 use crate::shape::{Found, Shape};
 use crate::sink::{storable, storable_as_partition};
@@ -119,9 +121,16 @@ impl Plan {
         self.declares.iter().filter_map(|declares| declares.budget).min()
     }
 
-    /// Everything that is part of the question, as one text: a change of it asks every row anew.
-    /// So does another salt, which is how everything is asked anew on purpose.
-    pub(crate) fn question(&self, pipeline: &Pipeline, salt: Option<&str>) -> String {
+    /// What is merged into the requests of each model that the stages name, in their order.
+    pub(crate) fn bodies<'p>(&'p self, pipeline: &'p Pipeline) -> impl Iterator<Item = &'p serde_json::Map<String, serde_json::Value>> {
+        let names = self.declares.iter().flat_map(|declares| &declares.models);
+        names.filter_map(|(_, name)| Some(&pipeline.models.get(name)?.extra_body))
+    }
+
+    /// Everything that is part of the question, as one text: a change of it asks every row anew. The tests of this file
+    /// hold it fast.
+    pub(crate) fn question(&self, pipeline: &Pipeline, order: &Order<'_>) -> String {
+        let mut bodies = 0..;
         let parts: Vec<serde_json::Value> = self
             .declares
             .iter()
@@ -132,17 +141,16 @@ impl Plan {
                     .models
                     .iter()
                     .map(|(_, name)| {
-                        pipeline
-                            .models
-                            .get(name)
-                            .map_or_else(|| serde_json::json!(name), |spec| serde_json::json!([spec.model, spec.extra_body]))
+                        pipeline.models.get(name).map_or_else(
+                            || serde_json::json!(name),
+                            |spec| serde_json::json!([spec.model, order.of(bodies.next().unwrap_or(0), &spec.extra_body)]),
+                        )
                     })
                     .collect();
                 serde_json::json!([declares.question, models])
             })
             .collect();
-        let question = serde_json::Value::Array(parts).to_string();
-        salt.map_or_else(|| question.clone(), |salt| format!("{question} {salt}"))
+        serde_json::Value::Array(parts).to_string()
     }
 
     /// What the results would look like if there were none yet.
@@ -254,10 +262,17 @@ impl Checker<'_> {
         let mut checked = BTreeSet::new();
         for name in used {
             let Some(spec) = self.pipeline.models.get(name) else { continue };
-            if has_budget && (registry.price)(spec, self.pipeline.providers.get(&spec.provider)).is_none() {
-                let mistake = Mistake::new("", format!("model `{name}` has no known price, and a budget cannot be kept without one"))
-                    .hint(Some("add `price = { input = …, output = … }`, in US dollars per million tokens"));
-                self.wrong(&["models", name], mistake);
+            if has_budget {
+                let quote = (registry.price)(spec, self.pipeline.providers.get(&spec.provider));
+                if quote.is_none() {
+                    let mistake = Mistake::new("", format!("model `{name}` has no known price, and a budget cannot be kept without one"))
+                        .hint(Some("add `price = { input = …, output = … }`, in US dollars per million tokens"));
+                    self.wrong(&["models", name], mistake);
+                } else if let Some(why) = not_under_budget(quote.as_ref().map(|quote| &quote.price), &spec.extra_body, spec.context) {
+                    let mistake = Mistake::new("extra_body", format!("model `{name}` cannot be asked under a budget: {why}"))
+                        .hint(Some("write a limit that is a number, or a price that has the fee (`request = …`); or run without a budget"));
+                    self.wrong(&["models", name], mistake);
+                }
             }
             let Some(provider) = self.pipeline.providers.get(&spec.provider) else { continue };
             if !checked.insert(&spec.provider) {

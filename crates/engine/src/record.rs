@@ -100,9 +100,13 @@ pub struct Summary {
     pub rejections: BTreeMap<String, u64>,
     /// Where the results are.
     pub results: String,
+    /// What attempts of this and of earlier runs have cost that no row bears: a prompt that was taken back, rows that have
+    /// left, rows that are not settled yet. Rows and this together are all attempts. `None` where it could not be counted.
+    #[serde(default, serialize_with = "maybe_usd", deserialize_with = "read_maybe_usd")]
+    pub unassigned_usd: Option<Money>,
 }
 
-/// Money as a JSON number with all its digits: parsed from its own decimal text.
+/// Money as a JSON number: the shortest that is read back as the same amount, up to four million dollars.
 fn number<E: serde::ser::Error>(money: Money) -> Result<serde_json::Number, E> {
     serde_json::Number::from_f64(money.usd()).ok_or_else(|| E::custom("not a number"))
 }
@@ -117,7 +121,8 @@ fn maybe_usd<S: Serializer>(money: &Option<Money>, serializer: S) -> Result<S::O
 
 fn read_usd<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Money, D::Error> {
     let usd = f64::deserialize(deserializer)?;
-    Money::from_usd(usd).ok_or_else(|| serde::de::Error::custom("not an amount of dollars"))
+    // Earlier versions could write amounts out of all bounds; a summary that has one is still a summary.
+    Ok(Money::from_usd(usd).unwrap_or(if usd < 0.0 { Money::ZERO } else { Money::MAX }))
 }
 
 fn read_maybe_usd<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<Money>, D::Error> {
@@ -166,6 +171,7 @@ impl Summary {
             },
             rejections: reading.rejections.clone(),
             results: results.to_owned(),
+            unassigned_usd: None,
         }
     }
 }
@@ -338,7 +344,8 @@ mod tests {
                 "rows_per_second",
                 "throughput",
                 "rejections",
-                "results"
+                "results",
+                "unassigned_usd"
             ]
         );
         assert_eq!((json["status"].as_str(), json["budget_usd"].to_string().as_str()), (Some("budget_exhausted"), "1.500000001"));

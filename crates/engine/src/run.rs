@@ -13,13 +13,15 @@ use datafusion::physical_plan::execute_stream;
 use datafusion::prelude::SessionContext;
 use futures::{StreamExt, TryStreamExt};
 use promptmill_core::{
-    Acceptance, Error, Extensions, Fingerprint, Journal, Meter, Mistake, Money, NothingAnswered, Pipeline, Registry, Result, StageContext,
-    Stop, StopReason, columns,
+    Acceptance, Error, Extensions, Fingerprint, Journal, Meter, Mistake, ModelSpec, Money, NothingAnswered, Pipeline, ProviderSpec, Quote,
+    Registry, Result, StageContext, Stop, StopReason, columns,
 };
+use promptmill_llm::{Models, without_query};
 
 use crate::canary::CanaryRows;
 use crate::commit::{CommitLog, key_hash};
 use crate::fresh::Unfinished;
+use crate::identity::{identify, salted};
 use crate::journal::RunJournal;
 use crate::node::from_datafusion;
 use crate::owner::Owner;
@@ -28,6 +30,7 @@ use crate::record::{RunRecord, Status, Summary, Timeline};
 use crate::settings;
 use crate::sink::{Layout, Mode, Opening, Sink};
 use crate::sorted::Sorted;
+use crate::sql;
 use crate::storage::Folder;
 
 /// Wrong keys that an error names …
@@ -101,10 +104,12 @@ pub async fn run(pipeline: Arc<Pipeline>, registry: &Registry, options: RunOptio
     let state = state_folder(&pipeline)?;
     let results = Folder::open(&pipeline.sink.path)?;
     Owner::find(&state, &results).await.map_err(|error| error.of(&pipeline))?;
+    let is_new = nothing_was_asked(&state).await?;
     let journal = Arc::new(RunJournal::open(&state, &run_id, pipeline.state.flush.0).await?);
     let spent_before = journal.spent();
     let budget = options.budget.or_else(|| plan.budget());
-    let job = Job { pipeline: &pipeline, plan: &plan, options: &options, state: &state, run_id: &run_id, budget };
+    let job =
+        Job { pipeline: &pipeline, plan: &plan, options: &options, state: &state, run_id: &run_id, budget, is_new, prices: registry.price };
     let mut timeline = Timeline::new();
     let worked = job.work(results, keys, Arc::clone(&journal), &meter, &stop, &mut timeline).await;
     // Whatever went wrong, the next run is let in.
@@ -119,7 +124,14 @@ pub async fn run(pipeline: Arc<Pipeline>, registry: &Registry, options: RunOptio
         (Ok(()), Some(_)) => Status::Interrupted,
         (Ok(()), None) => Status::Completed,
     };
-    let summary = Summary::new(&run_id, status, &meter.read(), budget, started.elapsed(), &pipeline.sink.path);
+    let mut summary = Summary::new(&run_id, status, &meter.read(), budget, started.elapsed(), &pipeline.sink.path);
+    summary.unassigned_usd = match sql::unassigned(&pipeline, registry).await {
+        Ok(unassigned) => Some(unassigned),
+        Err(error) => {
+            tracing::warn!("what no row bears of the cost could not be counted: {error}");
+            None
+        }
+    };
     let error = outcome.err();
     let canaries = CanaryRows::of(&meter.canaries());
     let record = RunRecord {
@@ -127,7 +139,7 @@ pub async fn run(pipeline: Arc<Pipeline>, registry: &Registry, options: RunOptio
         started_at,
         ended_at: now(),
         versions: versions(),
-        configuration: without_header_values(pipeline.config().clone()),
+        configuration: without_secrets(pipeline.config().clone()),
         source: plan.source_summary().clone(),
         models: settings::of_models(&pipeline, &plan.declares, registry, &meter),
         budget: settings::of_budget(plan.budget(), options.budget, spent_before, summary.cost_usd),
@@ -152,6 +164,9 @@ struct Job<'r> {
     state: &'r Folder,
     run_id: &'r str,
     budget: Option<Money>,
+    /// Whether nothing has been asked here before.
+    is_new: bool,
+    prices: fn(&ModelSpec, Option<&ProviderSpec>) -> Option<Quote>,
 }
 
 /// What came of it.
@@ -171,7 +186,7 @@ impl Job<'_> {
         stop: &Stop,
         timeline: &mut Timeline,
     ) -> Result<Worked> {
-        let Self { pipeline, plan, options, state, run_id, budget } = *self;
+        let Self { pipeline, plan, options, state, run_id, budget, is_new, prices } = *self;
         let log = CommitLog::open(state).await?;
         Unfinished::remove_unreadable(state).await?;
         let unfinished = Unfinished::find(state, &log).await?;
@@ -185,7 +200,7 @@ impl Job<'_> {
             Mode::Fresh(salt) => Some(salt.as_str()),
             Mode::Add | Mode::Replay => log.salt(),
         };
-        let question = plan.question(pipeline, salt);
+        let question = salted(identify(plan, pipeline, state, &log, is_new, options.scope != Scope::Journalled).await?, salt);
         let owner = Owner::claim(state, &results).await.map_err(|error| error.of(pipeline))?;
         let shape = match mode {
             // Nothing of what is there stays.
@@ -206,6 +221,8 @@ impl Job<'_> {
         };
         let mut sink = Sink::open(state, opening).await?;
         let acceptance: Vec<Arc<dyn Acceptance>> = plan.declares.iter().filter_map(|declares| declares.acceptance.clone()).collect();
+        let extensions = Extensions::default();
+        extensions.insert(Models::default().with_prices(prices));
         let context = StageContext {
             pipeline: Arc::clone(pipeline),
             run_id: run_id.into(),
@@ -217,7 +234,7 @@ impl Job<'_> {
             budget,
             meter: Arc::clone(meter),
             stop: stop.clone(),
-            extensions: Arc::new(Extensions::default()),
+            extensions: Arc::new(extensions),
         };
         let flowed = flow(plan, context, options, &mut sink, timeline, meter, pipeline.sink.commit_every.0).await;
         let flowed = match flowed {
@@ -417,6 +434,11 @@ async fn each_key(session: &SessionContext, keys: &LogicalPlan, mut each: impl F
     Ok(())
 }
 
+/// Whether nothing has been journalled or committed in a state folder.
+pub(crate) async fn nothing_was_asked(state: &Folder) -> Result<bool> {
+    Ok(state.folder("journal").list().await?.is_empty() && state.folder("commits").list().await?.is_empty())
+}
+
 /// Where a pipeline keeps its state: as configured, else beside the sink.
 ///
 /// # Errors
@@ -450,11 +472,16 @@ fn versions() -> BTreeMap<String, String> {
         .into()
 }
 
-/// Headers are where a secret from the environment may stand, so their values stay out of the record.
-fn without_header_values(mut config: serde_json::Value) -> serde_json::Value {
+/// Headers, and the query of a URL, are where a secret from the environment may stand, so they stay out of the record.
+fn without_secrets(mut config: serde_json::Value) -> serde_json::Value {
     let providers = config.get_mut("providers").and_then(serde_json::Value::as_object_mut);
-    for headers in providers.into_iter().flat_map(|providers| providers.values_mut()).filter_map(|provider| provider.get_mut("headers")) {
-        headers.as_object_mut().into_iter().flat_map(|headers| headers.values_mut()).for_each(|value| *value = "…".into());
+    for provider in providers.into_iter().flat_map(|providers| providers.values_mut()) {
+        let headers = provider.get_mut("headers").and_then(serde_json::Value::as_object_mut);
+        headers.into_iter().flat_map(|headers| headers.values_mut()).for_each(|value| *value = "…".into());
+        if let Some(url) = provider.get_mut("base_url") {
+            let shown = url.as_str().map(without_query);
+            *url = shown.into();
+        }
     }
     config
 }

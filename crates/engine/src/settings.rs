@@ -71,14 +71,15 @@ fn of_model(name: &str, pipeline: &Pipeline, registry: &Registry, configured: &M
             "observed": traffic.tpm().map(round),
         },
         "price": {
-            "configured": spec.and_then(|spec| spec.price),
-            "in_force": last.and_then(|last| last.price).map(dollars),
+            "configured": spec.and_then(|spec| spec.price.clone()),
+            "in_force": last.and_then(|last| last.price.as_ref()).map(dollars),
             "source": if spec.is_none() { Some("in this process".to_owned()) } else { quote.map(|quote| quote.source) },
             "observed": {"stated_by_provider": traffic.costs_by_provider, "counted_from_tokens": traffic.costs_by_price},
         },
         "tokens": {
             "input": tokens.input_tokens,
             "cached_input": tokens.cached_input_tokens,
+            "cache_write": tokens.cache_write_tokens,
             "cached_share": share(tokens.cached_input_tokens as f64, tokens.input_tokens as f64),
             "output": tokens.output_tokens,
             "bytes_per_input_token": share(traffic.counted_bytes as f64, traffic.counted_tokens as f64),
@@ -98,8 +99,28 @@ pub(crate) fn of_budget(configured: Option<Money>, flag: Option<Money>, spent_be
 }
 
 /// US dollars per million tokens, as the pipeline file writes them.
-fn dollars(price: Price) -> Value {
-    json!({"input": price.input.usd(), "cached_input": price.cached_input.usd(), "output": price.output.usd()})
+fn dollars(price: &Price) -> Value {
+    let mut dollars = json!({"input": price.input.usd(), "cached_input": price.cached_input.usd(), "output": price.output.usd()});
+    // Rules that not every price has.
+    if price.cache_write != price.input {
+        dollars["cache_write"] = price.cache_write.usd().into();
+    }
+    if price.request > Money::ZERO {
+        dollars["request"] = price.request.usd().into();
+    }
+    if !price.above.is_empty() {
+        let above = price.above.iter().map(|above| {
+            json!({
+                "tokens": above.tokens,
+                "input": above.input.usd(),
+                "cached_input": above.cached_input.usd(),
+                "cache_write": above.cache_write.usd(),
+                "output": above.output.usd(),
+            })
+        });
+        dollars["above"] = above.collect();
+    }
+    dollars
 }
 
 fn share(part: f64, whole: f64) -> Option<f64> {

@@ -1,4 +1,4 @@
-//! SQL over what a pipeline reads and writes: `source`, `results`, `dead_letters`, `attempts`, `runs`.
+//! SQL over what a pipeline reads and writes: `source`, `results`, `dead_letters`, `attempts`, `runs`, `unassigned_costs`.
 //!
 //! The tables show whole commits: a file counts when a commit names it, wherever else it may lie.
 
@@ -8,14 +8,14 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
-use datafusion::arrow::array::{ArrayRef, Float64Array, RecordBatch, StringArray, UInt64Array};
+use datafusion::arrow::array::{Array, ArrayRef, Decimal128Array, Float64Array, RecordBatch, StringArray, UInt64Array};
 use datafusion::arrow::compute::cast;
 use datafusion::arrow::datatypes::{DataType, Field, Schema, TimeUnit};
 use datafusion::catalog::TableProvider;
 use datafusion::datasource::MemTable;
 use datafusion::prelude::{DataFrame, SessionContext};
 use object_store::ObjectMeta;
-use promptmill_core::{Error, Pipeline, Registry, Result};
+use promptmill_core::{Error, Money, Pipeline, Registry, Result};
 
 use self::tables::{Tables, Trouble};
 use crate::commit::{CommitLog, DataFile};
@@ -30,7 +30,7 @@ use crate::shape::{Found, Shape, union_of};
 use crate::sink::{columns_of_each, dead_letters_of, in_table};
 use crate::storage::Folder;
 
-/// A session with the five tables of a pipeline, as they are now.
+/// A session with the tables of a pipeline, as they are now.
 ///
 /// A run that ends may replace files that the session names: who reads while runs go on uses [`reading`].
 ///
@@ -40,7 +40,7 @@ pub async fn open(pipeline: &Pipeline, registry: &Registry) -> Result<SessionCon
     reading(pipeline, registry, async |session| Ok(session.clone())).await
 }
 
-/// Reads from the five tables; and anew from a new session, if that failed and a run has meanwhile committed: it may have
+/// Reads from the tables; and anew from a new session, if that failed and a run has meanwhile committed: it may have
 /// replaced the files that were being read.
 ///
 /// # Errors
@@ -83,6 +83,7 @@ impl Reading<'_> {
             // Nothing has been written yet: the columns are those that a run would write.
             None => Plan::new(&session, pipeline, registry, Purpose::Looking).await.map(|plan| plan.shape(pipeline)),
         };
+        let shape_key = shape.as_ref().ok().map(|shape: &Shape| shape.key.clone());
         let (letters, files) = (state.folder("dead_letters"), log.dead_letters());
         let dead = match (&shape, files) {
             (Ok(shape), []) => Some(dead_letters_of(shape)?),
@@ -101,8 +102,58 @@ impl Reading<'_> {
         tables.add("attempts", attempts(&session, state).await?)?;
         tables.add("runs", runs(state).await?)?;
         tables.register(&session)?;
+        // Where one of the tables beneath cannot be opened, neither can this one.
+        if let Some(key) = shape_key {
+            let unassigned = session.sql(&unassigned_costs(&key)).await.map_err(from_datafusion)?;
+            session.register_table("unassigned_costs", unassigned.into_view()).map_err(from_datafusion)?;
+        }
         Ok(session)
     }
+}
+
+/// What attempts have cost that no row of results or dead letters bears, by key: rows + this = attempts, to the
+/// nano-dollar, whatever was changed, killed or removed in between. A row's share of an attempt is the one that
+/// [`promptmill_core::share`] gives it.
+fn unassigned_costs(key: &str) -> String {
+    let key = format!("\"{}\"", key.replace('"', "\"\""));
+    format!(
+        "WITH shares AS (
+            SELECT unnest(keys) AS key, unnest(range(0, CAST(cardinality(keys) AS BIGINT))) AS place, CAST(cardinality(keys) AS BIGINT) AS count,
+                CAST(cost_usd AS DECIMAL(38, 9)) * 1000000000 AS nano, status
+            FROM attempts WHERE cost_usd IS NOT NULL
+        ), asked AS (
+            SELECT key, sum(CAST(CAST(nano AS BIGINT) * (place + 1) / count - CAST(nano AS BIGINT) * place / count AS BIGINT)) AS nano, count(*) AS attempts
+            FROM shares GROUP BY key
+        ), borne AS (
+            SELECT key, sum(nano) AS nano FROM (
+                SELECT CAST({key} AS VARCHAR) AS key, CAST(CAST(cost_usd AS DECIMAL(38, 9)) * 1000000000 AS BIGINT) AS nano FROM results
+                UNION ALL
+                SELECT CAST({key} AS VARCHAR) AS key, CAST(CAST(cost_usd AS DECIMAL(38, 9)) * 1000000000 AS BIGINT) AS nano FROM dead_letters
+            ) GROUP BY key
+        )
+        SELECT coalesce(asked.key, borne.key) AS key,
+            CASE WHEN borne.key IS NULL THEN 'no row' ELSE 'another question' END AS reason,
+            coalesce(asked.attempts, 0) AS attempts,
+            CAST(CAST(coalesce(asked.nano, 0) - coalesce(borne.nano, 0) AS DECIMAL(28, 0)) / 1000000000 AS DECIMAL(18, 9)) AS cost_usd
+        FROM asked FULL OUTER JOIN borne ON asked.key = borne.key
+        WHERE coalesce(asked.nano, 0) <> coalesce(borne.nano, 0)"
+    )
+}
+
+/// What no row bears of what all attempts have cost; see [`unassigned_costs`].
+///
+/// # Errors
+/// If the pipeline is wrong or its state cannot be read.
+pub(crate) async fn unassigned(pipeline: &Pipeline, registry: &Registry) -> Result<Money> {
+    reading(pipeline, registry, async |session| {
+        let sum = "SELECT (SELECT coalesce(sum(cost_usd), 0) FROM attempts) - (SELECT coalesce(sum(cost_usd), 0) FROM results)
+            - (SELECT coalesce(sum(cost_usd), 0) FROM dead_letters) AS nano";
+        let batches = session.sql(sum).await.map_err(from_datafusion)?.collect().await.map_err(from_datafusion)?;
+        let sums = batches.first().map(|batch| cast(batch.column(0), &DataType::Decimal128(38, 9))).transpose()?;
+        let nano = sums.and_then(|sums| sums.as_any().downcast_ref::<Decimal128Array>().map(|sums| sums.value(0)));
+        Ok(Money::from_nano(i64::try_from(nano.unwrap_or_default()).unwrap_or(i64::MAX)))
+    })
+    .await
 }
 
 /// The files that a commit names, as a table. Those from before the partitions changed lie in others.

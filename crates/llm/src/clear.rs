@@ -36,3 +36,15 @@ mod tests {
         }
     }
 }
+
+/// A base URL as it may be shown: what stands in its query, or before an `@`, may be a secret.
+pub fn without_query(base_url: &str) -> String {
+    let shown = base_url.split(['?', '#']).next().unwrap_or_default();
+    let hidden = if shown.len() < base_url.len() { "?…" } else { "" };
+    match shown.split_once("://") {
+        Some((scheme, rest)) if rest.split('/').next().is_some_and(|host| host.contains('@')) => {
+            format!("{scheme}://…@{}{hidden}", rest.split_once('@').map_or(rest, |(_, rest)| rest))
+        }
+        _ => format!("{shown}{hidden}"),
+    }
+}

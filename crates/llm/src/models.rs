@@ -5,7 +5,7 @@ use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use promptmill_core::pipeline::Structured;
-use promptmill_core::{Error, Pipeline, Price, Result};
+use promptmill_core::{Error, ModelSpec, Pipeline, Price, ProviderSpec, Quote, Result};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use serde_json::{Map, Value};
@@ -39,16 +39,30 @@ pub struct Model {
     pub gate: Arc<Gate>,
 }
 
+impl Model {
+    /// Whether it answers in this process, and sends no bill.
+    pub fn is_in_process(&self) -> bool {
+        &*self.provider_name == BUILTIN
+    }
+}
+
+/// The provider's name of what answers in this process; no table of the file has it.
+const BUILTIN: &str = "builtin";
+
 /// The lanes of this process, by base URL, key and model; and providers of one's own.
 pub struct Models {
     gates: Mutex<HashMap<(String, String, String), Arc<Gate>>>,
     own: HashMap<String, Arc<dyn Provider>>,
+    prices: Prices,
     seeds: Mutex<StdRng>,
 }
 
+/// Who says what a model's tokens cost.
+type Prices = fn(&ModelSpec, Option<&ProviderSpec>) -> Option<Quote>;
+
 impl Default for Models {
     fn default() -> Self {
-        Self { gates: Mutex::default(), own: HashMap::default(), seeds: Mutex::new(rand::make_rng()) }
+        Self { gates: Mutex::default(), own: HashMap::default(), prices: quote, seeds: Mutex::new(rand::make_rng()) }
     }
 }
 
@@ -63,6 +77,13 @@ impl Models {
     #[must_use]
     pub fn with_provider(mut self, name: &str, provider: Arc<dyn Provider>) -> Self {
         self.own.insert(name.to_owned(), provider);
+        self
+    }
+
+    /// Asks `prices` what models cost, and not the shipped list: who checks a pipeline and who runs it ask the same.
+    #[must_use]
+    pub fn with_prices(mut self, prices: fn(&ModelSpec, Option<&ProviderSpec>) -> Option<Quote>) -> Self {
+        self.prices = prices;
         self
     }
 
@@ -89,7 +110,7 @@ impl Models {
             let settings = Settings { without: Without { knee: true, ..settings.without }, ..settings };
             return Ok(Model {
                 name: name.into(),
-                provider_name: "builtin".into(),
+                provider_name: BUILTIN.into(),
                 model: name.into(),
                 provider: Arc::new(builtin::Extractive),
                 structured: Structured::Text,
@@ -125,7 +146,7 @@ impl Models {
             structured: spec.structured,
             extra_body: Arc::new(spec.extra_body.clone()),
             context: spec.context,
-            price: quote(spec, Some(provider)).map(|quote| quote.price),
+            price: (self.prices)(spec, Some(provider)).map(|quote| quote.price),
             tokens: Tokens::default(),
             gate: self.gate(provider.base_url.clone(), key_name.clone(), spec.model.clone(), open),
         })

@@ -2,10 +2,12 @@
 
 use std::sync::LazyLock;
 
-use promptmill_core::pipeline::{ModelSpec, ProviderSpec};
-use promptmill_core::{Money, Price, Quote};
+use chrono::{NaiveDate, Utc};
+use promptmill_core::pipeline::{AboveSpec, ModelSpec, PriceSpec, ProviderSpec};
+use promptmill_core::{Above, Money, Price, Quote, Tiers};
 use reqwest::Url;
 use serde::Deserialize;
+use serde_json::Value;
 
 /// The list, as it is kept.
 const PRICES: &str = include_str!("../prices.toml");
@@ -24,14 +26,23 @@ pub struct ListedPrice {
     pub input: f64,
     /// Cached prompt tokens; left out: as `input`.
     pub cached_input: Option<f64>,
+    /// Prompt tokens written to a cache; left out: what the family bills.
+    pub cache_write: Option<f64>,
     /// Answer tokens.
     pub output: f64,
+    /// Prices of requests with long prompts.
+    #[serde(default)]
+    pub above: Vec<AboveSpec>,
+    /// The last day on which the price holds, if it is known to change; later it is not known.
+    pub until: Option<NaiveDate>,
+    /// The day on which the model is switched off.
+    pub leaves: Option<NaiveDate>,
     /// Where it was read.
     pub source: String,
     /// The page that the source names.
     pub page: Option<String>,
     /// When it was read.
-    pub date: String,
+    pub date: NaiveDate,
 }
 
 /// The shipped prices.
@@ -47,32 +58,109 @@ pub fn listed_prices() -> &'static [ListedPrice] {
 
 /// What a model's tokens cost, and who says so: the pipeline file, else the shipped list.
 pub fn quote(model: &ModelSpec, provider: Option<&ProviderSpec>) -> Option<Quote> {
-    if let Some(own) = model.price {
-        let price = price(own.input, own.cached_input, own.output)?;
-        return Some(Quote { price, source: "the pipeline file".to_owned() });
+    let name = name_of(model);
+    if let Some(own) = &model.price {
+        return Some(Quote { price: price(&name, own)?, source: "the pipeline file".to_owned() });
     }
-    let name = model.model.rsplit('/').next().unwrap_or_default().to_lowercase();
+    let listed = listed(model, provider)?;
+    if listed.until.is_some_and(|until| until < Utc::now().date_naive()) {
+        return None;
+    }
+    let spec = PriceSpec {
+        input: listed.input,
+        cached_input: listed.cached_input,
+        cache_write: listed.cache_write,
+        output: listed.output,
+        request: None,
+        above: listed.above.clone(),
+        tiers: None,
+    };
+    Some(Quote { price: price(&name, &spec)?, source: format!("{} ({}, {})", listed.by, listed.source, listed.date) })
+}
+
+/// The day on which a model is switched off by whoever is asked for it, if the shipped list knows of one.
+pub fn leaving(model: &ModelSpec, provider: Option<&ProviderSpec>) -> Option<NaiveDate> {
+    listed(model, provider)?.leaves
+}
+
+/// The entry of a model: the host's own comes before the maker's.
+fn listed(model: &ModelSpec, provider: Option<&ProviderSpec>) -> Option<&'static ListedPrice> {
+    let name = name_of(model);
     let url = provider.and_then(|provider| Url::parse(&provider.base_url).ok());
     let host = url.as_ref().and_then(Url::host_str);
     let mut entries = listed_prices().iter().filter(|entry| entry.model == name);
-    // The host's own price comes before the maker's.
-    let listed = entries.clone().find(|entry| entry.host.is_some() && entry.host.as_deref() == host);
-    let listed = listed.or_else(|| entries.find(|entry| entry.host.is_none()))?;
-    let price = price(listed.input, listed.cached_input, listed.output)?;
-    Some(Quote { price, source: format!("{} ({}, {})", listed.by, listed.source, listed.date) })
+    let of_host = entries.clone().find(|entry| entry.host.is_some() && entry.host.as_deref() == host);
+    of_host.or_else(|| entries.find(|entry| entry.host.is_none()))
 }
 
-fn price(input: f64, cached_input: Option<f64>, output: f64) -> Option<Price> {
-    let input = Money::from_usd(input)?;
-    let cached_input = cached_input.map_or(Some(input), Money::from_usd)?;
-    Some(Price { input, cached_input, output: Money::from_usd(output)? })
+/// The name of the model that is really asked, as the list has it.
+fn name_of(model: &ModelSpec) -> String {
+    let asked = model.extra_body.get("model").and_then(Value::as_str).unwrap_or(&model.model);
+    asked.rsplit('/').next().unwrap_or_default().to_lowercase()
+}
+
+fn price(name: &str, spec: &PriceSpec) -> Option<Price> {
+    let input = Money::from_usd(spec.input)?;
+    let cached_input = spec.cached_input.map_or(Some(input), Money::from_usd)?;
+    let cache_write = spec.cache_write.or_else(|| bills_cache_writes(name).then_some(spec.input * 1.25));
+    let cache_write = cache_write.map_or(Some(input), Money::from_usd)?;
+    let output = Money::from_usd(spec.output)?;
+    let above = spec.above.iter().map(|above| {
+        let dearer = |below: f64| if spec.input > 0.0 { below * above.input / spec.input } else { above.input };
+        let part = |stated: Option<f64>, below: Money| Money::from_usd(stated.unwrap_or_else(|| dearer(below.usd())));
+        Some(Above {
+            tokens: above.tokens,
+            input: Money::from_usd(above.input)?,
+            cached_input: part(above.cached_input, cached_input)?,
+            cache_write: part(above.cache_write, cache_write)?,
+            output: above.output.map_or(Some(output), Money::from_usd)?,
+        })
+    });
+    let thousandths = |factor: f64| (factor * 1_000.0).round() as u32;
+    let tiers = spec.tiers.map_or_else(
+        || tiers_of(name),
+        |tiers| Tiers { flex: thousandths(tiers.flex), priority: thousandths(tiers.priority), batch: thousandths(tiers.batch) },
+    );
+    Some(Price {
+        input,
+        cached_input,
+        cache_write,
+        output,
+        request: spec.request.map_or(Some(Money::ZERO), Money::from_usd)?,
+        above: above.collect::<Option<_>>()?,
+        tiers,
+    })
+}
+
+/// Whether what is written to a cache costs more than what is not. The name may have `openai/` in front no more.
+pub(crate) fn bills_cache_writes(name: &str) -> bool {
+    name.starts_with("claude-") || gpt_version(name).is_some_and(|version| version >= (5, 6))
+}
+
+/// `gpt-5.6-luna` is 5.6.
+pub(crate) fn gpt_version(name: &str) -> Option<(u32, u32)> {
+    let version = name.strip_prefix("gpt-")?.split('-').next()?;
+    let (major, minor) = version.split_once('.').unwrap_or((version, "0"));
+    Some((major.parse().ok()?, minor.parse().ok()?))
+}
+
+/// What the makers bill their service tiers at.
+fn tiers_of(name: &str) -> Tiers {
+    let is_openai = ["gpt-", "chatgpt-", "o1", "o3", "o4"].iter().any(|family| name.starts_with(family)) && !name.starts_with("gpt-oss");
+    if is_openai {
+        Tiers { flex: 500, priority: 2_000, batch: 500 }
+    } else if name.starts_with("gemini-") {
+        Tiers { flex: 500, priority: 1_800, batch: 500 }
+    } else {
+        Tiers::default()
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeSet;
 
-    use chrono::NaiveDate;
+    use promptmill_core::{Tier, Usage};
 
     use super::*;
 
@@ -96,7 +184,7 @@ mod tests {
     fn a_shipped_price_is_found_under_a_hosts_prefix_and_an_unknown_one_is_unknown() {
         let shipped = quote(&spec(r#"{"provider": "p", "model": "mistralai/mistral-small-2603"}"#), None).expect("a price");
         assert_eq!(shipped.price.cached_input.nano(), 15_000_000);
-        assert!(shipped.source.starts_with("Mistral (LiteLLM 1.109.1, 2026-"), "{}", shipped.source);
+        assert!(shipped.source.starts_with("Mistral (LiteLLM "), "{}", shipped.source);
         assert_eq!(quote(&spec(r#"{"provider": "p", "model": "nobody/knows"}"#), None), None);
     }
 
@@ -111,14 +199,58 @@ mod tests {
     }
 
     #[test]
+    fn every_rule_of_billing_can_be_written_down() {
+        let own = spec(
+            r#"{"provider": "p", "model": "x", "price": {"input": 1, "cached_input": 0.1, "cache_write": 1.5, "output": 4, "request": 0.005,
+                "above": [{"tokens": 1000, "input": 2, "output": 6}], "tiers": {"flex": 0.5}}}"#,
+        );
+        let price = quote(&own, None).expect("a price").price;
+        let usage = Usage { input_tokens: 1_000, cached_input_tokens: 100, cache_write_tokens: 200, output_tokens: 10, ..Usage::default() };
+        assert_eq!(price.cost(usage).nano(), 700 * 1_000 + 100 * 100 + 200 * 1_500 + 10 * 4_000 + 5_000_000);
+        let long = Usage { input_tokens: 1_001, ..usage };
+        assert_eq!(price.cost(long).nano(), 701 * 2_000 + 100 * 200 + 200 * 3_000 + 10 * 6_000 + 5_000_000);
+        let flex = Usage { tier: Tier::Flex, ..usage };
+        assert_eq!(price.cost(flex).nano(), (700 * 1_000 + 100 * 100 + 200 * 1_500 + 10 * 4_000) / 2 + 5_000_000);
+        assert_eq!(price.cost(Usage { tier: Tier::Priority, ..usage }), price.cost(usage));
+    }
+
+    #[test]
+    fn families_bill_what_they_bill() {
+        let of = |model: &str| {
+            let own = format!(r#"{{"provider": "p", "model": "{model}", "price": {{"input": 2, "output": 10}}}}"#);
+            let price = quote(&spec(&own), None).expect("a price").price;
+            (price.cache_write.nano() / 1_000_000, price.tiers.flex, price.tiers.priority)
+        };
+        assert_eq!(of("openai/gpt-5.6-luna"), (2_500, 500, 2_000));
+        assert_eq!(of("gpt-6"), (2_500, 500, 2_000));
+        assert_eq!(of("gpt-5.4-nano"), (2_000, 500, 2_000));
+        assert_eq!(of("anthropic/claude-sonnet-5"), (2_500, 1_000, 1_000));
+        assert_eq!(of("google/gemini-3.8-flash"), (2_000, 500, 1_800));
+        assert_eq!(of("openai/gpt-oss-20b"), (2_000, 1_000, 1_000));
+        assert_eq!(of("mistral-small-2603"), (2_000, 1_000, 1_000));
+    }
+
+    #[test]
+    fn the_price_is_that_of_the_model_that_the_request_names() {
+        let own = spec(r#"{"provider": "p", "model": "mistral-small-2603", "extra_body": {"model": "nobody/knows"}}"#);
+        assert_eq!(quote(&own, None), None);
+    }
+
+    #[test]
+    fn a_model_that_is_to_be_switched_off_says_when() {
+        let of = |model: &str| leaving(&spec(&format!(r#"{{"provider": "p", "model": "{model}"}}"#)), None).map(|day| day.to_string());
+        assert_eq!(of("openai/gpt-5-nano").as_deref(), Some("2026-12-11"));
+        assert_eq!(of("mistral-small-2603"), None);
+    }
+
+    #[test]
     fn every_entry_is_whole_and_stands_there_once() {
         let mut seen = BTreeSet::new();
         for entry in listed_prices() {
             assert!(seen.insert((&entry.model, &entry.host)), "`{}` stands there twice", entry.model);
             assert!(!entry.source.is_empty() && !entry.by.is_empty(), "{entry:?}");
-            NaiveDate::parse_from_str(&entry.date, "%Y-%m-%d").unwrap_or_else(|error| panic!("{entry:?}: {error}"));
             assert_eq!((entry.model.to_lowercase(), entry.model.contains('/')), (entry.model.clone(), false), "it would not be found");
-            let prices = [Some(entry.input), entry.cached_input, Some(entry.output)];
+            let prices = [Some(entry.input), entry.cached_input, entry.cache_write, Some(entry.output)];
             assert!(prices.iter().flatten().all(|price| (0.001..1_000.0).contains(price)), "not dollars per million: {entry:?}");
             assert!(entry.cached_input.is_none_or(|cached| cached <= entry.input), "{entry:?}");
         }

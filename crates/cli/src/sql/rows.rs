@@ -21,6 +21,8 @@ use datafusion::prelude::SessionContext;
 use futures::StreamExt;
 use promptmill_core::{Error, Result};
 
+use crate::plain::escaped;
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum RowFormat {
     /// A table for people
@@ -47,7 +49,9 @@ impl Rows {
     /// Asks a query. Only queries: nothing here changes what is stored.
     pub(crate) async fn of(session: &SessionContext, query: &str) -> Result<Self> {
         let failed = |error: DataFusionError| {
-            Error::failed("the query failed").hint("tables: source, results, dead_letters, attempts, runs").because(error.strip_backtrace())
+            Error::failed("the query failed")
+                .hint("tables: source, results, dead_letters, attempts, runs, unassigned_costs")
+                .because(error.strip_backtrace())
         };
         let read_only = SQLOptions::new().with_allow_ddl(false).with_allow_dml(false);
         let frame = session.sql_with_options(query.trim().trim_end_matches(';'), read_only).await.map_err(failed)?;
@@ -142,7 +146,8 @@ impl<W: Write + Send> Writer<W> {
         match self {
             Self::Table { batches, mut to } => {
                 let table = pretty_format_batches(&batches)?;
-                writeln!(to, "{table}")?;
+                // A table is for people, wherever it goes.
+                writeln!(to, "{}", escaped(&table.to_string()))?;
                 to.flush()?;
             }
             Self::Json(mut writer, any) => {

@@ -200,6 +200,20 @@ pub struct StateSpec {
     /// On S3: the longest that a received response waits to be durable. A local journal is durable at once.
     #[serde(default = "two_seconds")]
     pub flush: Period,
+    /// Who may read the local files of journal, state and results that the command line makes.
+    #[serde(default)]
+    pub access: Access,
+}
+
+/// Who may read files.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Access {
+    /// Their owner alone: rows and answers may be confidential.
+    #[default]
+    Owner,
+    /// Whoever the umask of the process lets.
+    Umask,
 }
 
 /// A model, as stages name it.
@@ -230,19 +244,81 @@ pub struct ModelSpec {
 }
 
 /// Prices in US dollars per million tokens.
-#[derive(Clone, Copy, Debug, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct PriceSpec {
     /// Prompt tokens.
     #[schemars(range(min = 0))]
     pub input: f64,
     /// Prompt tokens that came from the provider's cache; left out: as `input`.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0))]
     pub cached_input: Option<f64>,
+    /// Prompt tokens that the provider wrote to its cache; left out: 1.25 times `input` for the families that bill it
+    /// (Claude, and GPT from 5.6 on), else as `input`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0))]
+    pub cache_write: Option<f64>,
     /// Answer tokens.
     #[schemars(range(min = 0))]
     pub output: f64,
+    /// A fee for each request, in US dollars; left out: none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0))]
+    pub request: Option<f64>,
+    /// Other prices for the whole of a request whose prompt has more than so many tokens.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub above: Vec<AboveSpec>,
+    /// What a service tier is billed at, as a factor of the price, by the name that responses give it; left out: what the
+    /// makers of GPT and Gemini bill, for their models.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tiers: Option<TierSpec>,
+}
+
+/// Prices of requests with long prompts, in US dollars per million tokens.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct AboveSpec {
+    /// The prompt tokens that a request has to exceed.
+    #[schemars(range(min = 1))]
+    pub tokens: u64,
+    /// Prompt tokens.
+    #[schemars(range(min = 0))]
+    pub input: f64,
+    /// Prompt tokens from the cache; left out: dearer by as much as `input` is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0))]
+    pub cached_input: Option<f64>,
+    /// Prompt tokens written to the cache; left out: dearer by as much as `input` is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0))]
+    pub cache_write: Option<f64>,
+    /// Answer tokens; left out: as below.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0))]
+    pub output: Option<f64>,
+}
+
+/// Factors of the price by service tier.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct TierSpec {
+    /// Of the tier `flex`.
+    #[serde(default = "one")]
+    #[schemars(range(min = 0, max = 100))]
+    pub flex: f64,
+    /// Of the tier `priority`.
+    #[serde(default = "one")]
+    #[schemars(range(min = 0, max = 100))]
+    pub priority: f64,
+    /// Of the tier `batch`.
+    #[serde(default = "one")]
+    #[schemars(range(min = 0, max = 100))]
+    pub batch: f64,
+}
+
+fn one() -> f64 {
+    1.0
 }
 
 /// How the answer's shape is asked for.

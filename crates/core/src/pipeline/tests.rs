@@ -308,7 +308,7 @@ fn the_short_file_and_the_contracts_file_are_right() {
     let contract = parse(&whole, &[]).expect("is right");
     assert_eq!(contract.max_dead_letters, MaxDeadLetters::Rows(500));
     assert_eq!(contract.providers["openrouter"].tpm, Some(2_000_000));
-    assert_eq!(contract.models["mistral-small"].price.expect("has a price").cached_input, Some(0.015));
+    assert_eq!(contract.models["mistral-small"].price.as_ref().expect("has a price").cached_input, Some(0.015));
     assert_eq!(contract.stages.len(), 5);
     assert_eq!(contract.stages[3].config["steps"][3]["pattern"], r"\(\d+-\d+\)");
 }
@@ -362,7 +362,9 @@ fn unknown_keys_name_the_nearest_or_all() {
         (
             "provider = \"local\"",
             "provider = \"local\"\nprice = { input = 1, output = 1, \"z\\nz\" = 2 }",
-            &["21:34: unknown key `z\\nz` in `price` of model `small` | known keys: `cached_input`"],
+            &[
+                "21:34: unknown key `z\\nz` in `price` of model `small` | known keys: `cached_input`, `cache_write`, `request`, `above` and `tiers`",
+            ],
         ),
         (
             "kind = \"openai\"",
@@ -781,7 +783,7 @@ headers = { X-Title = "t", X-Api-Key = "k3y", Cookie = "a=${TOKEN}" }"#;
         json!({
             "name": "motions",
             "max_dead_letters": "50%",
-            "state": {"flush": "2s"},
+            "state": {"flush": "2s", "access": "owner"},
             "source": {"path": "s3://lake/in", "key": "id"},
             "stages": [pack, llm],
             "sink": {"path": "out", "partition_by": [], "commit_every": "30s", "format": "parquet", "target_file_mb": 128},

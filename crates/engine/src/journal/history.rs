@@ -9,7 +9,7 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use futures::{StreamExt, TryStreamExt};
-use promptmill_core::{Attempt, Error, Fingerprint, Money, Past, Result};
+use promptmill_core::{Attempt, Error, Experience, Fingerprint, Money, Past, Result};
 use promptmill_llm::Class;
 
 use super::names::Segment;
@@ -32,6 +32,8 @@ pub(super) struct History {
     /// The journal's folder.
     folder: Folder,
     spent: Money,
+    /// What each model has billed.
+    experience: BTreeMap<String, Experience>,
     /// The segments with the number of their first attempt, in order.
     segments: Vec<(u32, Segment)>,
     attempts: u32,
@@ -47,6 +49,7 @@ pub(super) struct History {
 #[derive(Default)]
 struct Scanned {
     spent: Money,
+    experience: BTreeMap<String, Experience>,
     attempts: u32,
     /// Question, key, attempt; no question where nothing was said.
     rows: Vec<(Option<u32>, u32, u32)>,
@@ -56,7 +59,9 @@ impl History {
     /// Reads what these segments are about.
     pub(super) async fn read(folder: Folder, segments: Vec<Segment>) -> Result<Self> {
         let (by_question, by_key) = (Sorted::default(), Sorted::default());
-        let mut history = Self { folder, spent: Money::ZERO, segments: Vec::new(), attempts: 0, by_question, by_key, has_holes: false };
+        let experience = BTreeMap::new();
+        let mut history =
+            Self { folder, spent: Money::ZERO, experience, segments: Vec::new(), attempts: 0, by_question, by_key, has_holes: false };
         history.add(segments).await?;
         Ok(history)
     }
@@ -72,6 +77,9 @@ impl History {
         while let Some((segment, scanned)) = scans.try_next().await? {
             let first = self.attempts;
             self.spent = self.spent.saturating_add(scanned.spent);
+            for (model, experience) in scanned.experience {
+                self.experience.entry(model).or_default().merge(experience);
+            }
             self.attempts += scanned.attempts;
             self.segments.push((first, segment));
             for (question, key, attempt) in scanned.rows {
@@ -90,6 +98,11 @@ impl History {
     /// What all attempts cost.
     pub(super) fn spent(&self) -> Money {
         self.spent
+    }
+
+    /// What each model has billed.
+    pub(super) fn experience(&self) -> impl Iterator<Item = (String, Experience)> + '_ {
+        self.experience.iter().map(|(model, experience)| (model.clone(), *experience))
     }
 
     /// How many attempts there are.
@@ -199,7 +212,7 @@ pub(super) fn bearing_of(attempt: &Arc<Attempt>, row: (&str, Fingerprint)) -> Ve
 }
 
 async fn scan(folder: &Folder, segment: &Segment) -> Result<Scanned> {
-    let columns = ["cost_usd", "status", "keys", "questions"];
+    let columns = ["model", "cost_usd", "reserved", "answered", "status", "keys", "questions"];
     let limits = [Class::RateLimited.name(), Class::NoCapacity.name()];
     let mut scanned = Scanned::default();
     let mut batches = Box::pin(segment::read(folder, &segment.name(), Some(&columns), None).await?);
@@ -211,6 +224,18 @@ async fn scan(folder: &Folder, segment: &Segment) -> Result<Scanned> {
             let attempt = scanned.attempts;
             scanned.attempts += 1;
             let status = segment::status(&batch, row)?;
+            let reserved = segment::amount(&batch, "reserved", row)?.unwrap_or_default();
+            // What is not known is never taken to be more than was set aside.
+            if cost > reserved || segment::answered(&batch, row)? > 0 {
+                let model = segment::model(&batch, row)?;
+                if !scanned.experience.contains_key(model) {
+                    scanned.experience.insert(model.to_owned(), Experience::default());
+                }
+                let rows = asked.in_row(row).count();
+                if let Some(experience) = scanned.experience.get_mut(model) {
+                    experience.note(reserved, cost, rows);
+                }
+            }
             // A refusal by a limit says nothing about the rows.
             if cost == Money::ZERO && limits.contains(&status) {
                 continue;

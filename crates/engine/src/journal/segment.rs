@@ -301,6 +301,16 @@ impl<'b> Asked<'b> {
     }
 }
 
+/// Which model the attempt in a row asked.
+pub(super) fn model(batch: &RecordBatch, row: usize) -> Result<&str> {
+    Ok(column::<StringArray>(batch, "model")?.value(row))
+}
+
+/// How many rows it answered.
+pub(super) fn answered(batch: &RecordBatch, row: usize) -> Result<i32> {
+    Ok(column::<Int32Array>(batch, "answered")?.value(row))
+}
+
 /// How the attempt in a row ended.
 pub(super) fn status(batch: &RecordBatch, row: usize) -> Result<&str> {
     Ok(column::<StringArray>(batch, "status")?.value(row))

@@ -6,18 +6,17 @@ use std::time::Duration;
 
 use chrono::Utc;
 use promptmill_core::{
-    About, Acceptance, AnswerShape, Attempt, Begun, CostSource, Departure, Journal, Meter, Money, Price, Result, Returned, Tally, Usage,
+    About, Acceptance, AnswerShape, Attempt, Begun, CostSource, Departure, Journal, Meter, Money, Result, Returned, Tally, Usage,
 };
+use promptmill_llm::cost_bound::{CostBound, ENVELOPE_TOKENS, granted};
 use promptmill_llm::lane::{Named, Outcome, Pass};
 use promptmill_llm::{
-    CallError, Charge, Class, Dimension, Finish, LimitHint, Model, Per, RateLimits, Request, Reservation, Response, RowAnswer, Tokens,
-    pack_schema, read_answers, rejections, user_message,
+    CallError, Charge, Class, Dimension, Finish, LimitHint, Model, Per, RateLimits, Request, Reservation, Response, RowAnswer, read_answers,
 };
 use serde_json::Value;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-use super::packer::ENVELOPE_TOKENS;
 use super::row::{Answer, Fault};
 
 /// Everything that one request needs.
@@ -88,6 +87,8 @@ pub(super) struct Asked {
     pub(super) bad_rows: usize,
     /// Set aside for it, for the budget to replace by the real cost; released when it is dropped.
     pub(super) spent: Money,
+    /// Whether the response says what it cost, in dollars or in tokens.
+    is_billed: bool,
 }
 
 /// Asks, judges, settles.
@@ -120,7 +121,7 @@ pub(super) async fn ask(question: Question) -> Result<Asked> {
     let judging = if is_canary { &uncounted } else { &*meter };
     let mut asked = match result {
         Ok(response) => answered(&model, judging, &request, prompt_bytes, response, begun, &acceptance),
-        Err(error) => failed(&model, &request, error, begun),
+        Err(error) => failed(&model, &request, prompt_bytes, error, begun),
     };
     if is_canary {
         asked.attempt.answered = 0;
@@ -129,7 +130,7 @@ pub(super) async fn ask(question: Question) -> Result<Asked> {
     meter.returned(&model.name, returned(&asked.attempt, &limits, is_reported.then_some(prompt_bytes)));
     journal.end(&asked.attempt).await?;
     asked.spent = asked.attempt.cost.unwrap_or_default();
-    reservation.settle(asked.spent);
+    reservation.settle(asked.spent, asked.is_billed);
     Ok(asked)
 }
 
@@ -138,11 +139,9 @@ pub(super) async fn ask(question: Question) -> Result<Asked> {
 fn departure(model: &Model, request: &Request, rows_in_force: usize, tries: u32) -> Departure {
     let rows = request.items.len() as u64;
     let extra = |name| request.extra_body.get(name);
-    let granted = request.max_tokens.map(|most| u64::from(most).saturating_sub(ENVELOPE_TOKENS as u64));
-    let granted = match extra("max_tokens").or(extra("max_completion_tokens")) {
-        Some(most) => most.as_u64(),
-        None => granted,
-    };
+    // Our own limit has room for the JSON around the answers; another one is what somebody has written.
+    let is_own = |most: u64| request.max_tokens.is_some_and(|own| u64::from(own) == most);
+    let granted = granted(request, model.context).map(|most| if is_own(most) { most.saturating_sub(ENVELOPE_TOKENS as u64) } else { most });
     Departure {
         rows,
         rows_in_force: rows_in_force as u64,
@@ -151,7 +150,7 @@ fn departure(model: &Model, request: &Request, rows_in_force: usize, tries: u32)
         max_tokens_per_row: granted.map(|most| most / rows.max(1)),
         temperature: extra("temperature").map_or(request.temperature, Value::as_f64),
         timeout: request.timeout,
-        price: model.price,
+        price: model.price.clone(),
     }
 }
 
@@ -209,19 +208,23 @@ fn answered(
     begun: Begun,
     acceptance: &[Arc<dyn Acceptance>],
 ) -> Asked {
-    let usage = response.usage.unwrap_or_else(|| Usage {
+    let bound = CostBound::by_bytes(model.price.as_ref(), request, model.context, prompt_bytes);
+    // Counts out of all proportion are a mistake of the server, and as good as none.
+    let reported = response.usage.filter(|usage| bound.allows(*usage));
+    let usage = reported.unwrap_or_else(|| Usage {
         input_tokens: model.tokens.of_prompt(prompt_bytes),
         cached_input_tokens: 0,
         output_tokens: model.tokens.of_output(response.content.len()),
         ..Usage::default()
     });
-    if let Some(usage) = response.usage {
+    if let Some(usage) = reported {
         model.tokens.observe(prompt_bytes, usage.input_tokens, response.content.len(), usage.output_tokens);
         if response.finish != Finish::Truncated {
             model.tokens.observe_rows(request.items.len(), usage.output_tokens);
         }
     }
-    let (cost, cost_source) = cost(model, usage, response.cost);
+    let (cost, cost_source) = cost(model, reported, response.cost, begun.reserved);
+    let is_billed = reported.is_some() || response.cost.is_some();
     let reply = read_answers(&response.content, request.items.len(), &request.shape);
     let truncated = response.finish == Finish::Truncated;
     let is_cut = truncated || response.finish == Finish::Broken;
@@ -261,22 +264,26 @@ fn answered(
         cut_off_at,
         bad_rows,
         spent: Money::ZERO,
+        is_billed,
     }
 }
 
-fn failed(model: &Model, request: &Request, error: CallError, begun: Begun) -> Asked {
+fn failed(model: &Model, request: &Request, prompt_bytes: usize, error: CallError, begun: Begun) -> Asked {
     let (usage, cost, cost_source) = match error.charge {
         Charge::Nothing => (None, Some(Money::ZERO), None),
         // A timeout is an unknown charge: it counts as the most that it can have been.
-        Charge::Unknown => (None, model.price.map(|_| begun.reserved), model.price.map(|_| CostSource::Price)),
-        Charge::Known { usage, cost: reported } => {
-            let (cost, source) = match usage {
-                Some(usage) => self::cost(model, usage, reported),
-                None => (reported.or(model.price.map(|_| begun.reserved)), reported.map(|_| CostSource::Provider)),
-            };
+        Charge::Unknown => {
+            let (cost, source) = cost(model, None, None, begun.reserved);
+            (None, cost, source)
+        }
+        Charge::Known { usage, cost: stated } => {
+            let bound = CostBound::by_bytes(model.price.as_ref(), request, model.context, prompt_bytes);
+            let usage = usage.filter(|usage| bound.allows(*usage));
+            let (cost, source) = cost(model, usage, stated, begun.reserved);
             (usage, cost, source)
         }
     };
+    let is_billed = usage.is_some() || cost_source == Some(CostSource::Provider);
     let fault = Fault { reason: error.class.name().to_owned(), detail: error.message.clone(), text: None, retry: true };
     let rows = request.items.len();
     let attempt = Attempt {
@@ -303,14 +310,18 @@ fn failed(model: &Model, request: &Request, error: CallError, begun: Begun) -> A
         cut_off_at: None,
         bad_rows: if error.class == Class::Malformed { rows } else { 0 },
         spent: Money::ZERO,
+        is_billed,
     }
 }
 
-fn cost(model: &Model, usage: Usage, reported: Option<Money>) -> (Option<Money>, Option<CostSource>) {
-    match (reported, model.price) {
-        (Some(reported), _) => (Some(reported), Some(CostSource::Provider)),
-        (None, Some(price)) => (Some(price.cost(usage)), Some(CostSource::Price)),
-        (None, None) => (None, None),
+/// What an attempt cost, and who says so: the provider in dollars, else its tokens, else nobody, and then it counts as
+/// the most that was set aside for it. Nothing is known of a model without a price that states nothing.
+fn cost(model: &Model, reported: Option<Usage>, stated: Option<Money>, reserved: Money) -> (Option<Money>, Option<CostSource>) {
+    match (stated, reported, &model.price) {
+        (Some(stated), ..) => (Some(stated), Some(CostSource::Provider)),
+        (None, Some(usage), Some(price)) => (Some(price.cost(usage)), Some(CostSource::Price)),
+        (None, None, Some(_)) => (Some(reserved), Some(CostSource::Price)),
+        (None, _, None) => (None, None),
     }
 }
 
@@ -430,90 +441,7 @@ fn others(rows: &[RowAnswer], position: usize, column: usize) -> impl Iterator<I
     })
 }
 
-/// Bytes of everything that the model reads.
-pub(super) fn prompt_bytes(request: &Request) -> usize {
-    // Around each item stand its id, its quotes and, in the instruction and the schema, its id again.
-    const AROUND_ITEM: usize = 80;
-    const INSTRUCTION: usize = 400;
-    let items: usize = request.items.iter().map(|item| escaped_len(&item.text) + AROUND_ITEM).sum();
-    let shape = match &*request.shape {
-        AnswerShape::Text(_) => 0,
-        AnswerShape::Fields(_) => request.shape.schema().to_string().len() * (request.items.len() + 1),
-    };
-    let system = request.system.as_ref().map_or(0, |system| system.len());
-    system + request.prompt.len() + INSTRUCTION + shape + items + rejections(request).len()
-}
-
-/// The length of a text inside JSON quotes, or a little more: without branches and in sums that are one byte wide,
-/// since it looks at every byte that is asked about.
-fn escaped_len(text: &str) -> usize {
-    let extra = |byte: u8| u8::from(byte == b'"') + u8::from(byte == b'\\') + 5 * u8::from(byte < 32);
-    // 32 bytes that take 5 more each are 160: no sum overflows.
-    text.len() + text.as_bytes().chunks(32).map(|chunk| usize::from(chunk.iter().map(|byte| extra(*byte)).sum::<u8>())).sum::<usize>()
-}
-
-/// The most that a request can cost.
-pub(super) fn worst_case(price: Option<Price>, request: &Request, prompt_bytes: usize) -> Money {
-    let usage = Usage {
-        input_tokens: Tokens::bound(prompt_bytes, 2),
-        cached_input_tokens: 0,
-        output_tokens: u64::from(request.max_tokens.unwrap_or(u32::MAX)),
-        ..Usage::default()
-    };
-    price.map_or(Money::ZERO, |price| price.cost(usage))
-}
-
-/// The same by a real tokenizer, for models whose tokenizer is known: slow, for where the budget is near its end.
-pub(super) fn counted_worst_case(price: Option<Price>, request: &Request) -> Option<Money> {
-    let user = user_message(request);
-    // How a schema is put before the model is the provider's secret: its bytes are more than its tokens.
-    let schema = pack_schema(request).to_string().len();
-    let texts = [request.system.as_deref().unwrap_or_default(), user.as_str()];
-    let input_tokens = Tokens::exact_bound(&request.model, &texts, schema)?;
-    let usage = Usage { input_tokens, output_tokens: u64::from(request.max_tokens?), ..Usage::default() };
-    Some(price?.cost(usage))
-}
-
 /// Now, in microseconds since 1970.
 pub(super) fn now_micros() -> i64 {
     Utc::now().timestamp_micros()
-}
-
-#[cfg(test)]
-mod tests {
-    use std::time::Duration;
-
-    use promptmill_core::pipeline::Structured;
-    use promptmill_llm::{Item, row_id};
-
-    use super::*;
-
-    #[test]
-    fn what_is_set_aside_covers_every_byte_also_of_what_a_row_is_told_when_asked_again() {
-        let item = |row: usize| {
-            let rejected = row.is_multiple_of(2).then(|| "pattern: `\"\n\u{1}`; ".repeat(20 * row).into());
-            Item { rejected, ..Item::new(row_id(row), "een \"motie\"\n\u{1}".repeat(row)) }
-        };
-        for rows in [1, 2, 15, 120] {
-            let request = Request {
-                model: "gpt-4o-mini".into(),
-                system: Some("Je legt moties uit.".into()),
-                prompt: "Leg uit.".into(),
-                items: (0..rows).map(item).collect(),
-                shape: Arc::new(AnswerShape::Text("summary".into())),
-                structured: Structured::Text,
-                max_tokens: Some(100),
-                temperature: None,
-                extra_body: Arc::default(),
-                timeout: Duration::from_secs(1),
-            };
-            let read =
-                user_message(&request).len() + request.system.as_deref().map_or(0, str::len) + pack_schema(&request).to_string().len();
-            assert!(read <= prompt_bytes(&request), "{rows} rows: {read} bytes, of which {} are known", prompt_bytes(&request));
-            let told = rejections(&request).len();
-            let untold =
-                Request { items: request.items.iter().map(|item| Item { rejected: None, ..item.clone() }).collect(), ..request.clone() };
-            assert_eq!(prompt_bytes(&untold) + told, prompt_bytes(&request));
-        }
-    }
 }

@@ -8,9 +8,10 @@ use std::sync::Arc;
 
 use promptmill_core::{AnswerShape, Canaries, Fingerprint, Result};
 use promptmill_llm::Class;
+use promptmill_llm::cost_bound::prompt_bytes;
 use serde_json::Value;
 
-use super::ask::{Asked, prompt_bytes};
+use super::ask::Asked;
 use super::desk::Desk;
 use super::retry::Met;
 use super::row::{Answer, Fault, Row};
@@ -64,8 +65,8 @@ impl Desk {
         };
         let bytes = prompt_bytes(&request);
         match self.reserve(model, &request, bytes) {
-            Some(reservation) => self.send(model, 0, pack, Some(canary), request, bytes, reservation, pass),
-            None => {
+            Ok(reservation) => self.send(model, 0, pack, Some(canary), request, bytes, reservation, pass),
+            Err(_) => {
                 pass.withdraw();
                 self.let_go(canary);
             }

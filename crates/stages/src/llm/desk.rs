@@ -12,6 +12,7 @@ use arrow::array::RecordBatch;
 use futures::stream::{self, BoxStream};
 use futures::{StreamExt, TryStreamExt};
 use promptmill_core::{BatchStream, Error, Fingerprint, Result, StageContext, StopReason, Trouble};
+use promptmill_llm::cost_bound::{BUDGET_HINT, not_under_budget};
 use promptmill_llm::lane::Bounds;
 use promptmill_llm::lane::rows::{PackResult, Rows};
 use promptmill_llm::{Budget, Class, Model, Models};
@@ -117,12 +118,21 @@ impl Desk {
             .chain(&stage.fallback)
             .map(|name| shared.open(&context.pipeline, name, bounds).map(Arc::new))
             .collect::<Result<Vec<_>>>()?;
-        let spent = context.journal.spent();
+        // Whoever comes this way without a check: a budget that cannot be kept is none.
+        if context.budget.is_some() && context.asks {
+            let unkept = |model: &Arc<Model>| {
+                Some((Arc::clone(&model.name), not_under_budget(model.price.as_ref(), &model.extra_body, model.context)?))
+            };
+            if let Some((name, why)) = models.iter().find_map(unkept) {
+                return Err(Error::failed(format!("model `{name}` cannot be asked under a budget: {why}")).hint(BUDGET_HINT));
+            }
+        }
+        let (spent, experience) = (context.journal.spent(), context.journal.experience());
         Ok(Self {
             queues: models.iter().map(|_| Queue::default()).collect(),
             standings: models.iter().map(|_| Standing::default()).collect(),
             sizes: Vec::new(),
-            budget: context.extensions.get_or_init(|| Budget::new(context.budget, spent)),
+            budget: context.extensions.get_or_init(|| Budget::new(context.budget, spent).with_experience(experience)),
             counter: context.extensions.get_or_init(Counter::default),
             models,
             dice: StdRng::seed_from_u64(shared.seed()),

@@ -5,11 +5,12 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use promptmill_core::{Begun, Error, StopReason};
+use promptmill_llm::cost_bound::{CostBound, prompt_bytes};
 use promptmill_llm::lane::{Load, Pass};
-use promptmill_llm::{Request, Reservation};
+use promptmill_llm::{NotReserved, Request, Reservation};
 use tokio::time::Instant;
 
-use super::ask::{Progress, Question, ask, counted_worst_case, now_micros, prompt_bytes, worst_case};
+use super::ask::{Progress, Question, ask, now_micros};
 use super::canary::Canary;
 use super::desk::{Desk, Landing};
 use super::intake::TEMPLATE;
@@ -18,6 +19,8 @@ use super::row::{Fault, Row};
 
 /// Between two questions whether a request may leave, at the least: what timers can tell apart.
 const SHORTEST_WAIT: Duration = Duration::from_millis(1);
+/// Between two looks whether a request of another partition has made room in the budget.
+const OTHERS_WAIT: Duration = Duration::from_millis(50);
 /// Requests that have left and are not yet written down: so many for each that may be in flight, and some.
 const TASKS_PER_PLACE: usize = 2;
 /// See [`TASKS_PER_PLACE`].
@@ -94,19 +97,25 @@ impl Desk {
                 }
             };
             let bytes = prompt_bytes(&request);
-            let Some(reservation) = self.reserve(model, &request, bytes) else {
-                let rows = pack.len();
-                self.queues[model].put_back(pack);
-                // What is in flight will free the surplus of its reservation.
-                if self.in_flight.is_empty() && rows > 1 {
-                    size = rows / 2;
-                    continue;
+            let reservation = match self.reserve(model, &request, bytes) {
+                Ok(reservation) => reservation,
+                Err(why) => {
+                    let rows = pack.len();
+                    self.queues[model].put_back(pack);
+                    // What is in flight will free the surplus of its reservation.
+                    match why {
+                        NotReserved::Ever if self.in_flight.is_empty() && rows > 1 => {
+                            size = rows / 2;
+                            continue;
+                        }
+                        NotReserved::Ever if self.in_flight.is_empty() => self.context.stop.request(StopReason::Budget),
+                        // It is another partition's, and nobody tells when it ends.
+                        NotReserved::Yet if self.in_flight.is_empty() => self.look_again_at(Instant::now() + OTHERS_WAIT),
+                        NotReserved::Ever | NotReserved::Yet => {}
+                    }
+                    pass.withdraw();
+                    return false;
                 }
-                if self.in_flight.is_empty() {
-                    self.context.stop.request(StopReason::Budget);
-                }
-                pass.withdraw();
-                return false;
             };
             let usual = pack[0].tried.cap == usize::MAX && 2 * pack.len() >= size;
             self.send(model, if usual { size } else { 0 }, pack, None, request, bytes, reservation, pass);
@@ -116,10 +125,17 @@ impl Desk {
 
     /// Sets aside the most that a request can cost. Its bytes bound its tokens; where that is too much for what is
     /// left of the budget, and the model's tokenizer is known, its tokens are counted.
-    pub(super) fn reserve(&self, model: usize, request: &Request, bytes: usize) -> Option<Reservation> {
-        let price = self.models[model].price;
-        let by_bytes = self.budget.reserve(worst_case(price, request, bytes));
-        by_bytes.or_else(|| self.budget.reserve(counted_worst_case(price, request)?))
+    pub(super) fn reserve(&self, model: usize, request: &Request, bytes: usize) -> Result<Reservation, NotReserved> {
+        let model = &self.models[model];
+        if model.is_in_process() {
+            return Ok(self.budget.nothing());
+        }
+        let price = model.price.as_ref();
+        let reserve = |bound: CostBound| self.budget.reserve(&model.name, request.items.len(), bound.cost);
+        reserve(CostBound::by_bytes(price, request, model.context, bytes)).or_else(|why| {
+            let counted = CostBound::counted(price, request, model.context);
+            counted.map_or(Err(why), reserve)
+        })
     }
 
     /// A place in the model's lane; if there is none now, takes note of when to ask again.

@@ -6,6 +6,7 @@ use std::time::Duration;
 use minijinja::value::Value;
 use minijinja::{Environment, context};
 use promptmill_core::{Error, Result};
+use promptmill_llm::cost_bound::{AROUND_ITEM, ENVELOPE_TOKENS};
 use promptmill_llm::lane::Load;
 use promptmill_llm::{Item, Request, Tokens, row_id};
 use tokio::time::Instant;
@@ -15,12 +16,8 @@ use super::queue::Order;
 use super::row::Row;
 use crate::prompt_pack::environment;
 
-/// A request may take this much more than its rows' tokens, for the JSON around them.
-pub(super) const ENVELOPE_TOKENS: usize = 64;
 /// Of a prompt without its items, for estimates.
 const PROMPT_BYTES: usize = 1024;
-/// Around each item stand its id and its quotes.
-const AROUND_ITEM: usize = 80;
 /// The share of the context that is used: estimates are not exact.
 const USE_OF_CONTEXT: f64 = 0.9;
 /// From this share of the context on, tokens are counted and not estimated.

@@ -9,9 +9,9 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use promptmill_core::{Attempt, Result, RowId};
+use promptmill_llm::cost_bound::prompt_bytes;
 use tokio::time::Instant;
 
-use super::ask::prompt_bytes;
 use super::desk::Desk;
 use super::queue::Queue;
 use super::row::{Answer, Bill, Fault, Row};
@@ -151,7 +151,7 @@ impl Desk {
                 break;
             };
             let bytes = prompt_bytes(&request);
-            let Some(reservation) = self.reserve(model, &request, bytes) else {
+            let Ok(reservation) = self.reserve(model, &request, bytes) else {
                 pass.withdraw();
                 break;
             };

@@ -49,9 +49,8 @@ pub(super) struct Bill {
     attempts: i32,
     input_tokens: i64,
     output_tokens: i64,
-    nano_usd: i64,
-    /// Whether some attempt has no known price.
-    unpriced: bool,
+    /// The sum of what is known; `None` while nothing is.
+    nano_usd: Option<i64>,
 }
 
 impl Bill {
@@ -66,12 +65,12 @@ impl Bill {
         let count = attempt.begun.keys.len();
         self.attempts += i32::from(!is_limit);
         if let Some(usage) = attempt.usage {
-            self.input_tokens += share(usage.input_tokens as i64, position, count);
-            self.output_tokens += share(usage.output_tokens as i64, position, count);
+            let tokens = |tokens: u64| share(i64::try_from(tokens).unwrap_or(i64::MAX), position, count);
+            self.input_tokens = self.input_tokens.saturating_add(tokens(usage.input_tokens));
+            self.output_tokens = self.output_tokens.saturating_add(tokens(usage.output_tokens));
         }
-        match attempt.cost {
-            Some(cost) => self.nano_usd += share(cost.nano(), position, count),
-            None => self.unpriced = true,
+        if let Some(cost) = attempt.cost {
+            self.nano_usd = Some(self.nano_usd.unwrap_or(0).saturating_add(share(cost.nano(), position, count)));
         }
     }
 }
@@ -183,7 +182,7 @@ pub(super) fn to_batch(done: &[Done], shape: &AnswerShape, schema: &SchemaRef) -
         attempts.append_value(bill.attempts);
         input_tokens.append_value(bill.input_tokens);
         output_tokens.append_value(bill.output_tokens);
-        cost.append_option((!bill.unpriced).then_some(i128::from(bill.nano_usd)));
+        cost.append_option(bill.nano_usd.map(i128::from));
         let fault = done.result.as_ref().err();
         reason.append_option(fault.map(|fault| &fault.reason));
         detail.append_option(fault.map(|fault| &fault.detail));

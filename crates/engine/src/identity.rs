@@ -1,0 +1,199 @@
+//! What makes two questions the same: the text that all rows share, canonical.
+//!
+//! A cosmetic change of the file is to ask nothing anew, so keys of `extra_body` count in the order of their names, in
+//! whatever order they are written. Earlier versions took the order of the file. A state that they left has its rows
+//! settled under that order, and keeps it: which order a question of a state is known by stands in `question.json`.
+
+use promptmill_core::{Error, Fingerprint, Pipeline, Result};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value, json};
+
+use crate::commit::CommitLog;
+use crate::plan::Plan;
+use crate::storage::Folder;
+
+/// The file in the state folder.
+const FILE: &str = "question.json";
+/// The version of its format.
+const VERSION: u32 = 1;
+/// Questions that are remembered: the last ones.
+const REMEMBERED: usize = 100;
+
+/// The questions of a state, oldest first.
+#[derive(Debug, Serialize, Deserialize)]
+struct Known {
+    v: u32,
+    questions: Vec<Entry>,
+}
+
+/// One of them.
+#[derive(Debug, Serialize, Deserialize)]
+struct Entry {
+    /// The fingerprint of its canonical text.
+    question: Fingerprint,
+    /// The order of the keys in each model's `extra_body`, where it is not that of their names. Keys alone: a value may be
+    /// a secret.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    order: Option<Vec<Value>>,
+}
+
+/// The text of the question as this state knows it, without a salt. What is chosen for a question for the first time is
+/// written down if `notes` says so; `is_new` if nothing has been asked or settled there.
+pub(crate) async fn identify(
+    plan: &Plan,
+    pipeline: &Pipeline,
+    state: &Folder,
+    log: &CommitLog,
+    is_new: bool,
+    notes: bool,
+) -> Result<String> {
+    let canonical = plan.question(pipeline, &Order::ByName);
+    let question = fingerprint(&canonical, None);
+    let mut known = read(state).await?;
+    if let Some(entry) = known.questions.iter().rev().find(|entry| entry.question == question) {
+        return Ok(match &entry.order {
+            Some(order) => plan.question(pipeline, &Order::Known(order)),
+            None => canonical,
+        });
+    }
+    let written = plan.question(pipeline, &Order::AsWritten);
+    let is_canonical = is_new || canonical == written || log.question() == Some(fingerprint(&canonical, log.salt()));
+    if notes {
+        let order = (!is_canonical).then(|| plan.bodies(pipeline).map(order_of).collect());
+        known.questions.push(Entry { question, order });
+        let surplus = known.questions.len().saturating_sub(REMEMBERED);
+        known.questions.drain(..surplus);
+        let json = serde_json::to_vec(&known).map_err(|error| Error::failed("a question cannot be written as JSON").because(error))?;
+        state.put(FILE, json).await?;
+    }
+    Ok(if is_canonical { canonical } else { written })
+}
+
+/// The question that rows are asked: a salt makes it another one.
+pub(crate) fn salted(question: String, salt: Option<&str>) -> String {
+    salt.map_or_else(|| question.clone(), |salt| format!("{question} {salt}"))
+}
+
+fn fingerprint(question: &str, salt: Option<&str>) -> Fingerprint {
+    Fingerprint::of([salted(question.to_owned(), salt).as_bytes()])
+}
+
+async fn read(state: &Folder) -> Result<Known> {
+    let nothing = Known { v: VERSION, questions: Vec::new() };
+    let Some(bytes) = state.get(FILE).await? else { return Ok(nothing) };
+    // A file that a power cut emptied was never told to be written.
+    if bytes.is_empty() {
+        return Ok(nothing);
+    }
+    let failed = || Error::failed(format!("`{state}/{FILE}` cannot be read"));
+    let known: Known = serde_json::from_slice(&bytes).map_err(|error| failed().hint("restore it from a backup").because(error))?;
+    if known.v > VERSION {
+        return Err(failed().hint("run the version of promptmill that wrote it"));
+    }
+    Ok(known)
+}
+
+/// The order in which keys of `extra_body` are part of a question.
+#[derive(Debug)]
+pub(crate) enum Order<'o> {
+    /// That of their names.
+    ByName,
+    /// That of the file.
+    AsWritten,
+    /// A known one, for each model.
+    Known(&'o [Value]),
+}
+
+impl Order<'_> {
+    /// The body of the model at this place, in this order.
+    pub(crate) fn of(&self, model: usize, body: &Map<String, Value>) -> Value {
+        let body = Value::Object(body.clone());
+        match self {
+            Self::ByName => by_name(body),
+            Self::AsWritten => body,
+            Self::Known(orders) => orders.get(model).map_or_else(|| by_name(body.clone()), |order| arranged(body.clone(), order)),
+        }
+    }
+}
+
+fn by_name(value: Value) -> Value {
+    match value {
+        Value::Object(fields) => {
+            let mut fields: Vec<(String, Value)> = fields.into_iter().map(|(name, value)| (name, by_name(value))).collect();
+            fields.sort_by(|a, b| a.0.cmp(&b.0));
+            Value::Object(fields.into_iter().collect())
+        }
+        Value::Array(values) => values.into_iter().map(by_name).collect(),
+        other => other,
+    }
+}
+
+/// The keys of a body, as a list of pairs: a key, and the keys below it.
+fn order_of(body: &Map<String, Value>) -> Value {
+    fn of(value: &Value) -> Value {
+        match value {
+            Value::Object(fields) => fields.iter().map(|(name, value)| json!([name, of(value)])).collect(),
+            Value::Array(values) => json!({"items": values.iter().map(of).collect::<Vec<_>>()}),
+            _ => Value::Null,
+        }
+    }
+    body.iter().map(|(name, value)| json!([name, of(value)])).collect()
+}
+
+/// A value with its keys in a known order. Both have the same keys: their canonical texts are one.
+fn arranged(value: Value, order: &Value) -> Value {
+    match (value, order) {
+        (Value::Object(mut fields), Value::Array(order)) => {
+            let mut arranged_fields = Map::new();
+            for pair in order {
+                let Some((name, value)) = pair.get(0).and_then(Value::as_str).and_then(|name| fields.remove_entry(name)) else { continue };
+                arranged_fields.insert(name, arranged(value, pair.get(1).unwrap_or(&Value::Null)));
+            }
+            arranged_fields.extend(fields);
+            Value::Object(arranged_fields)
+        }
+        (Value::Array(values), order) => {
+            let below = |index: usize| order.pointer(&format!("/items/{index}")).unwrap_or(&Value::Null);
+            values.into_iter().enumerate().map(|(index, value)| arranged(value, below(index))).collect()
+        }
+        (value, _) => value,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn body(json: &str) -> Map<String, Value> {
+        serde_json::from_str(json).expect("an object")
+    }
+
+    #[test]
+    fn the_order_of_keys_is_forgotten_or_kept() {
+        let one = body(r#"{"top_p": 0.9, "seed": 1, "provider": {"sort": "price", "only": [{"b": 1, "a": 2}]}}"#);
+        let other = body(r#"{"provider": {"only": [{"a": 2, "b": 1}], "sort": "price"}, "seed": 1, "top_p": 0.9}"#);
+        let text = |order: &Order<'_>, body: &Map<String, Value>| order.of(0, body).to_string();
+        assert_eq!(text(&Order::ByName, &one), text(&Order::ByName, &other));
+        assert_eq!(text(&Order::ByName, &one), r#"{"provider":{"only":[{"a":2,"b":1}],"sort":"price"},"seed":1,"top_p":0.9}"#);
+        assert_ne!(text(&Order::AsWritten, &one), text(&Order::AsWritten, &other));
+        let known = [order_of(&one)];
+        assert_eq!(text(&Order::Known(&known), &other), text(&Order::AsWritten, &one));
+        assert!(!known[0].to_string().contains("price\"") && !known[0].to_string().contains("0.9"), "keys alone: {}", known[0]);
+    }
+
+    /// The file's format. A change of it needs another version.
+    #[test]
+    fn the_file_is_what_it_was() {
+        let entry = |order| Entry { question: Fingerprint::of([b"q".as_slice()]), order };
+        let known = Known { v: VERSION, questions: vec![entry(None), entry(Some(vec![order_of(&body(r#"{"b": {"c": 1}, "a": 1}"#))]))] };
+        let text = serde_json::to_string(&known).expect("JSON");
+        let shown = format!("{:?}", Fingerprint::of([b"q".as_slice()]));
+        assert_eq!(
+            text,
+            format!(
+                r#"{{"v":1,"questions":[{{"question":"{shown}"}},{{"question":"{shown}","order":[[["b",[["c",null]]],["a",null]]]}}]}}"#
+            )
+        );
+        assert_eq!(serde_json::from_str::<Known>(&text).expect("reads").questions.len(), 2);
+    }
+}
