@@ -134,7 +134,7 @@ fn unassigned_costs(key: &str) -> String {
         SELECT coalesce(asked.key, borne.key) AS key,
             CASE WHEN borne.key IS NULL THEN 'no row' ELSE 'another question' END AS reason,
             coalesce(asked.attempts, 0) AS attempts,
-            CAST(CAST(coalesce(asked.nano, 0) - coalesce(borne.nano, 0) AS DECIMAL(28, 0)) / 1000000000 AS DECIMAL(18, 9)) AS cost_usd
+            CAST(CAST(coalesce(asked.nano, 0) - coalesce(borne.nano, 0) AS DECIMAL(38, 9)) / 1000000000 AS DECIMAL(18, 9)) AS cost_usd
         FROM asked FULL OUTER JOIN borne ON asked.key = borne.key
         WHERE coalesce(asked.nano, 0) <> coalesce(borne.nano, 0)"
     )
