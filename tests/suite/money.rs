@@ -197,6 +197,8 @@ impl Case {
         let billed = project.simulator().ledger().billed_nano_usd as i64;
         let attempts = project.nano("attempts");
         let rows = project.nano("results") + project.nano("dead_letters");
+        // What no row bears has a place of its own, at every moment.
+        assert_eq!(rows + project.nano("unassigned_costs"), attempts, "rows {rows} and what no row bears are not all attempts");
         assert!(billed <= attempts, "billed {billed}, journalled {attempts}");
         seen.dearer.fetch_add(u64::from(billed < attempts), Relaxed);
         if let Some(cap) = budget {

@@ -305,3 +305,20 @@ fn a_model_that_is_to_be_switched_off_says_so_in_check() {
     let checked = project(&job, 1).run(&["check", "pipeline.toml"]).expect(0);
     assert!(checked.stderr.contains("`old`") && checked.stderr.contains("2026-12-11"), "{}", checked.stderr);
 }
+
+/// What is asked is known by this value in every state that there is: another one would ask, and bill, every row anew.
+#[test]
+fn the_identity_of_a_question_is_what_it_was() {
+    let spy = Spy::scripted(|asked, _| billed(asked, &json!({"prompt_tokens": 10, "completion_tokens": 5})));
+    for (extra, question) in
+        [("", "1991db561f63aaacf3903525f7a97bc9"), ("\nextra_body = { b = { d = 3, c = 2 }, a = 1 }", "28bf83f7a7656ef8916a78a24bded3e7")]
+    {
+        let mut job = Job::new(&spy.url);
+        job.model += extra;
+        let project = project(&job, 1);
+        project.run_pipeline(&[]).expect(0);
+        let commit = project.files().into_iter().find(|file| file.contains("/commits/") && file.ends_with(".json")).expect("a commit");
+        let commit: Value = serde_json::from_slice(&std::fs::read(project.path(&commit)).expect("a file")).expect("JSON");
+        assert_eq!(commit["question"], question, "{extra}");
+    }
+}
