@@ -12,6 +12,7 @@
 //! no signal: it grows with the length of answers and with the server's own batching.
 
 mod accidents;
+mod announced;
 pub mod board;
 mod breaker;
 mod cap;
@@ -174,16 +175,16 @@ pub struct Lane {
     /// Requests in flight that seem lost: they hold no place at the server.
     lost: usize,
     cap: Cap,
-    /// Requests and tokens.
-    rates: [Rate; 2],
+    /// By [`Flight::weights`].
+    rates: [Rate; KINDS],
     accidents: Accidents,
     breaker: Breaker,
     knee: Knee,
     latency: Latency,
-    /// What has left and was not refused: requests, tokens.
-    sent: [f64; 2],
+    /// What has left and was not refused, by [`Flight::weights`].
+    sent: [f64; KINDS],
     /// [`Lane::sent`] at the last few window ends.
-    recent: VecDeque<(f64, [f64; 2])>,
+    recent: VecDeque<(f64, [f64; KINDS])>,
     /// Requests a second that leave, in the mean of some seconds.
     speed: f64,
     /// Admitted since the last cut.
@@ -200,6 +201,10 @@ pub struct Lane {
     window_end: f64,
     refused_in_window: bool,
     last_response: f64,
+    last_admitted: f64,
+    /// When a response first said that nothing is left, and until when; and whether such words have been disproved.
+    empty: Option<(f64, f64)>,
+    empty_lies: bool,
     /// Mean time until a failure shows.
     failure_time: f64,
     /// After an outage: what may be in flight, until it meets the former level.
@@ -229,16 +234,28 @@ struct Flight {
     level: usize,
     load: Load,
     /// What had left before it.
-    sent: [f64; 2],
+    sent: [f64; KINDS],
     /// Whether it tests the cap.
     test: bool,
     admitted: bool,
     lost: bool,
 }
 
+/// Kinds of work that a provider may limit: requests, tokens, tokens of prompts, tokens of answers. The last two are paced
+/// only while headers announce a limit of their own for them.
+const KINDS: usize = 4;
+/// How many of them are measured by refusals, too.
+const MEASURED_KINDS: usize = 2;
+
+impl Load {
+    fn weights(&self) -> [f64; KINDS] {
+        [1.0, self.tokens as f64, self.tokens.saturating_sub(self.output) as f64, self.output as f64]
+    }
+}
+
 impl Flight {
-    fn weights(&self) -> [f64; 2] {
-        [1.0, self.load.tokens as f64]
+    fn weights(&self) -> [f64; KINDS] {
+        self.load.weights()
     }
 }
 
@@ -251,13 +268,13 @@ impl Lane {
             next: 0,
             lost: 0,
             cap: Cap::new(settings.bounds),
-            rates: [settings.rpm.map(f64::from), settings.tpm.map(|tpm| tpm as f64)]
+            rates: [settings.rpm.map(f64::from), settings.tpm.map(|tpm| tpm as f64), None, None]
                 .map(|stated| Rate::new(stated.map(|stated| stated / 60.0), settings.without)),
             accidents: Accidents::default(),
             breaker: Breaker::default(),
             knee: Knee::new(),
             latency: Latency::default(),
-            sent: [0.0; 2],
+            sent: [0.0; KINDS],
             recent: VecDeque::new(),
             speed: 0.0,
             good: 0,
@@ -270,6 +287,9 @@ impl Lane {
             window_end: 0.0,
             refused_in_window: false,
             last_response: f64::NEG_INFINITY,
+            last_admitted: f64::NEG_INFINITY,
+            empty: None,
+            empty_lies: false,
             failure_time: 0.1,
             comeback: None,
             refused: 0,
@@ -330,7 +350,7 @@ impl Lane {
         self.cut = now;
         self.good = 0;
         if self.is_paced() && !self.cap.is_held() {
-            self.cut_rates(now, &flight, [true, true], None, 0.0);
+            self.cut_rates(now, &flight, [true; KINDS], None, 0.0);
         } else if self.cap.is_held() {
             self.cap.lower((self.cap.limit - 1.0 / self.share) as usize);
         } else {
@@ -381,7 +401,7 @@ impl Lane {
         }
         let dares = self.accidents.dares().is_some();
         let load = self.scaled(load);
-        let weights = [1.0, load.tokens as f64];
+        let weights = load.weights();
         let (share, mut rates) = (self.share, self.rates.iter_mut().zip(weights));
         let ready = self
             .accidents
@@ -425,10 +445,11 @@ impl Lane {
     pub fn amend(&mut self, ticket: Ticket, load: Load) {
         let load = self.scaled(load);
         let Some(flight) = self.flights.get_mut(&ticket.0) else { return };
-        let more = load.tokens as f64 - flight.load.tokens as f64;
-        flight.load = load;
-        self.sent[1] += more / self.share;
-        self.rates[1].take_more(more);
+        let before = std::mem::replace(&mut flight.load, load).weights();
+        for (which, (now, before)) in load.weights().into_iter().zip(before).enumerate() {
+            self.sent[which] += (now - before) / self.share;
+            self.rates[which].take_more(now - before);
+        }
     }
 
     /// The request did not leave after all.
@@ -489,7 +510,9 @@ impl Lane {
                 if !flight.admitted {
                     self.admitted(now, &flight);
                 }
+                let flight = Flight { admitted: true, ..flight };
                 self.answered(now, &flight, output);
+                self.hear_of_empty(now, &flight, limits);
                 self.read_limits(now, &flight, limits);
             }
             Outcome::Limited { retry_after, named } => {
@@ -497,15 +520,14 @@ impl Lane {
                 self.read_limits(now, &flight, limits);
                 let wait = retry_after.map_or(0.0, |wait| wait.as_secs_f64());
                 let reset = limits.exhausted().map_or(0.0, |reset| reset.as_secs_f64());
-                // A window longer than a minute is used up: nothing will be admitted before its end.
-                let pause = if wait >= LANE_PAUSE {
-                    wait
-                } else if wait == 0.0 && reset > 120.0 {
-                    reset
-                } else {
-                    0.0
-                };
-                self.refuse(now, &flight, named, pause);
+                self.hear_of_empty(now, &flight, limits);
+                if wait == 0.0 && reset > LANE_PAUSE && !self.empty_lies {
+                    // Nothing is left until a reset that is far. It may be the end of a window, or when all of it is there
+                    // again; so it is tried once in a while, each time after twice as long.
+                    self.paused = self.paused.max(now + (now - self.last_admitted).clamp(LANE_PAUSE, reset));
+                    self.scout = Scout::Wanted;
+                }
+                self.refuse(now, &flight, named, if wait >= LANE_PAUSE { wait } else { 0.0 });
             }
             Outcome::GivenUp => {
                 if flight.test {
@@ -552,6 +574,7 @@ impl Lane {
 
     fn admitted(&mut self, now: f64, flight: &Flight) {
         self.good += 1;
+        self.last_admitted = now;
         if let Some(before) = self.accidents.admitted(flight.at) {
             self.unlearn(now, *before);
         }
@@ -571,13 +594,30 @@ impl Lane {
         self.knee.observe(flight.level as f64 + 1.0, seconds);
     }
 
+    /// Nothing is left, a response says, until a moment: true only if nothing that leaves meanwhile is admitted.
+    fn hear_of_empty(&mut self, now: f64, flight: &Flight, limits: &RateLimits) {
+        if let Some((said, until)) = self.empty {
+            self.empty_lies |= flight.admitted && flight.at > said && flight.at < until - LANE_PAUSE;
+        }
+        self.empty = self.empty.filter(|(_, until)| now < *until);
+        if let Some(reset) = limits.exhausted().map(|reset| reset.as_secs_f64()).filter(|reset| *reset > LANE_PAUSE)
+            && self.empty.is_none()
+        {
+            self.empty = Some((now, now + reset));
+        }
+    }
+
     fn read_limits(&mut self, now: f64, flight: &Flight, limits: &RateLimits) {
         // Headers were written when the response began; what left since is not in them.
         let since: f64 = 0.5 * (now - flight.at).min(2.0);
-        let later = self.flights.values().rev().take_while(|other| other.at > now - since);
-        let (count, tokens) = later.fold((0.0, 0.0), |(count, tokens), other| (count + 1.0, tokens + other.load.tokens as f64));
-        self.rates[0].announced(now, &limits.requests, count);
-        self.rates[1].announced(now, &limits.tokens, tokens);
+        let mut later = [0.0; KINDS];
+        for other in self.flights.values().rev().take_while(|other| other.at > now - since) {
+            later.iter_mut().zip(other.weights()).for_each(|(later, weight)| *later += weight);
+        }
+        let windows = [limits.requests, limits.tokens, limits.input_tokens, limits.output_tokens];
+        for (which, rate) in self.rates.iter_mut().enumerate() {
+            rate.announced(now, &windows[which], later[which], self.sent[which]);
+        }
     }
 
     fn refuse(&mut self, now: f64, flight: &Flight, named: Option<Named>, pause: f64) {
@@ -616,10 +656,10 @@ impl Lane {
         let same = flight.level.abs_diff(self.last_level) as f64 <= (0.03 * flight.level as f64).max(1.0);
         self.last_level = flight.level;
         match named {
-            Some(Named::Requests(limit)) => self.cut_rates(now, flight, [true, false], limit, pause),
-            Some(Named::Tokens(limit, _)) => self.cut_rates(now, flight, [false, true], limit, pause),
+            Some(Named::Requests(limit)) => self.cut_rates(now, flight, [true, false, false, false], limit, pause),
+            Some(Named::Tokens(limit, _)) => self.cut_rates(now, flight, [false, true, true, true], limit, pause),
             Some(Named::InFlight) if !self.cap.is_fixed() => self.blame_cap(now, flight, pause),
-            _ if self.cap.is_fixed() => self.cut_rates(now, flight, [true, true], None, pause),
+            _ if self.cap.is_fixed() => self.cut_rates(now, flight, [true; KINDS], None, pause),
             _ => {
                 let paced = self.is_paced();
                 let stock = self.rates.iter().any(|rate| rate.has_stock(now));
@@ -629,7 +669,7 @@ impl Lane {
                 } else if self.cap.is_topped(flight.level, admitted) || same && rapid && !expected && self.cap.may_suspect(now) {
                     self.cap.suspect(now, flight.level);
                 } else {
-                    self.cut_rates(now, flight, [true, true], None, pause);
+                    self.cut_rates(now, flight, [true; KINDS], None, pause);
                 }
             }
         }
@@ -681,14 +721,15 @@ impl Lane {
                 }
                 for (which, rate) in self.rates.iter_mut().enumerate() {
                     rate.excused(mark(flight, which), confirmed);
-                    if confirmed {
+                    // A cap of one or two cannot be told from a slow rate.
+                    if confirmed && flight.level > 2 {
                         rate.lift(now);
                     }
                 }
             }
             Verdict::Rate => {
                 self.cap.refute(now);
-                self.cut_rates(now, flight, [true, true], None, pause);
+                self.cut_rates(now, flight, [true; KINDS], None, pause);
             }
         }
     }
@@ -700,14 +741,14 @@ impl Lane {
         self.scout = Scout::Wanted;
     }
 
-    fn cut_rates(&mut self, now: f64, flight: &Flight, blamed: [bool; 2], told: Option<u64>, pause: f64) {
+    fn cut_rates(&mut self, now: f64, flight: &Flight, blamed: [bool; KINDS], told: Option<u64>, pause: f64) {
         if flight.test {
             self.cap.test_lost();
         }
         let lately = self.lately(now);
         let jitter = self.jitter();
         for (which, rate) in self.rates.iter_mut().enumerate() {
-            if !blamed[which] {
+            if !blamed[which] || which >= MEASURED_KINDS && !rate.is_set() {
                 continue;
             }
             let refusal = rate::Refusal {
@@ -715,11 +756,14 @@ impl Lane {
                 weight: flight.weights()[which],
                 lately: lately[which],
                 pause,
-                told: told.map(|limit| limit as f64 / 60.0),
+                told: told.filter(|_| which < MEASURED_KINDS).map(|limit| limit as f64 / 60.0),
                 shared: self.settings.shared,
                 jitter,
             };
             rate.refused(now, &refusal);
+            if which >= MEASURED_KINDS && !rate.is_believed(now) {
+                rate.lift(now);
+            }
         }
         if self.rates.iter().any(Rate::is_dry) {
             self.ask_first(now, flight);
@@ -727,9 +771,9 @@ impl Lane {
     }
 
     /// Requests and tokens a second that left in the last two seconds.
-    fn lately(&self, now: f64) -> [f64; 2] {
-        let (then, before) = self.recent.front().copied().unwrap_or((now - 1.0, [0.0; 2]));
-        [0, 1].map(|which| (self.sent[which] - before[which]).max(1.0) / (now - then).max(WINDOW))
+    fn lately(&self, now: f64) -> [f64; KINDS] {
+        let (then, before) = self.recent.front().copied().unwrap_or((now - 1.0, [0.0; KINDS]));
+        std::array::from_fn(|which| (self.sent[which] - before[which]).max(1.0) / (now - then).max(WINDOW))
     }
 
     /// Whether a limited rate is known or suspected.
@@ -835,7 +879,10 @@ impl Lane {
     fn choose_rate(&mut self, now: f64) {
         const ENOUGH: usize = 3;
         const CLEARLY: f64 = 0.8;
-        if self.settings.rpm.is_some() || self.settings.tpm.is_some() || self.rates.iter().any(|rate| rate.samples.len() < ENOUGH) {
+        if self.settings.rpm.is_some()
+            || self.settings.tpm.is_some()
+            || self.rates[..MEASURED_KINDS].iter().any(|rate| rate.samples.len() < ENOUGH)
+        {
             return;
         }
         let [requests, tokens] = [0, 1].map(|which| variation(&self.rates[which].samples));

@@ -19,6 +19,7 @@ mod reject_hard_to_read;
 mod reject_language;
 mod reject_length;
 mod reject_pattern;
+mod reject_refusal;
 mod reject_repetition;
 mod reject_swapped;
 mod reject_unfounded;

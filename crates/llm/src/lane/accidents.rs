@@ -11,6 +11,7 @@
 //! unlearned, and from then on a refusal counts only when refusals come more often than accidents did: a sequential test
 //! (CUSUM) of their share against a clearly higher one.
 
+use super::KINDS;
 use super::cap::Cap;
 use super::constants::{
     ACCIDENT_ALARM, ACCIDENT_LIMIT, ACCIDENT_MEMORY, ACCIDENTS, ACCIDENTS_APART, ACCIDENTS_BELOW, ACCIDENTS_DARED, ACCIDENTS_DARED_AT,
@@ -47,7 +48,7 @@ pub(super) struct Accidents {
 }
 
 /// What the lane has learned from refusals.
-pub(super) type Learned = (Cap, [Rate; 2]);
+pub(super) type Learned = (Cap, [Rate; KINDS]);
 
 /// Refusals, each of them alone, that may be accidents. They are suspect `at_level` if they come although the lane has not
 /// become faster, and `below` if they come although it was faster between two refusals: no limit, whatever it has in

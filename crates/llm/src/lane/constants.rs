@@ -159,6 +159,10 @@ pub(super) const MEMORY: f64 = 150.0;
 pub(super) const WINDOWED: u32 = 4;
 /// While nothing at all is admitted, a request leaves this often all the same: a window may have reset.
 pub(super) const KNOCK: f64 = 3.0;
+/// The same where nothing was admitted for long: this part of that time, or a day's window would be knocked at for a day.
+pub(super) const KNOCKS_APART: f64 = 8.0;
+/// A pace that half a window has shown is tested this often.
+pub(super) const WINDOW_TEST: f64 = 20.0;
 /// What is used of a rate that the pipeline file states, for the difference between two clocks.
 pub(super) const USE_OF_STATED: f64 = 0.998;
 
@@ -183,6 +187,37 @@ pub(super) const LIES: u32 = 1;
 pub(super) const EXCUSES: u32 = 3;
 /// How long announced limits are believed after the last header.
 pub(super) const ANNOUNCED_FOR: f64 = 30.0;
+
+/// Announced limits that differ from the one before, after which none is believed.
+pub(super) const CHANGES: u32 = 3;
+/// Seconds over which what is left is compared with what was sent, at the most and at the least.
+pub(super) const STOCK_OVER: f64 = 12.0;
+/// See [`STOCK_OVER`].
+pub(super) const STOCK_SPAN: f64 = 4.0;
+/// Seconds without a refusal after which what is left is no reason to go slower than announced.
+pub(super) const UNREFUSED: f64 = 20.0;
+/// Seconds between two steps up to what is announced while little is left …
+pub(super) const RISE_AFTER: f64 = 5.0;
+/// … unless a pace of less than this much of it was refused, or what is left fell faster than we sent …
+pub(super) const LOWERED: f64 = 0.9;
+/// … in so many seconds: others use the key, too.
+pub(super) const CROWDED: f64 = 120.0;
+/// A measured rate that is so much of the announced one is the same.
+pub(super) const AGREES: std::ops::Range<f64> = 0.88..1.06;
+/// What is used of an announced rate at the least, where it is refused itself.
+pub(super) const TRUST: f64 = 0.97;
+/// Seconds at one pace, with more that wants to leave, after which more than is announced is tried …
+pub(super) const TRIAL_AFTER: f64 = 4.0;
+/// … and at the least between two such trials, doubled each time.
+pub(super) const TRIAL_EVERY: f64 = 240.0;
+/// Other senses of the same numbers that are tried, and how many times the pace they may be.
+pub(super) const SENSES: u32 = 3;
+/// See [`SENSES`].
+pub(super) const TRIAL_FAR: f64 = 1e4;
+/// An announced pace that is refused, and is so many times what left lately, is not what the limit is.
+pub(super) const FAR_OFF: f64 = 5.0;
+/// A trial that has come so many times the announced rate was no chance.
+pub(super) const TRIAL_WON: f64 = 1.5;
 
 /// Growth of work done, for each doubling of the requests in flight, that makes the doubling worth while.
 pub(super) const WORTH: f64 = 1.2;

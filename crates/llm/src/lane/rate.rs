@@ -8,11 +8,11 @@
 use std::collections::VecDeque;
 
 use super::Without;
+use super::announced::{Announced, Trial};
 use super::constants::{
-    ANNOUNCED_CUT, ANNOUNCED_FOR, ANNOUNCED_START, BURST, CEILING_MOVED, CUTS, DEBT, DEBT_REQUESTS, EXCUSES, GAIN, GAIN_MAX, GAIN_MIN,
-    HOLD, KNOCK, LEFT_HIGH, LEFT_LOW, LEFT_TOPS, LIES, MEASURED, MEMORY, PAUSE_EARNED, PROBE_BACKOFF, PROBE_EVERY, PROBE_EVERY_MAX,
-    PROBE_GATE, SAFE, SHARED_CUT, SHARED_EVERY, SHARED_STEP, STREAK, TEST, TEST_REQUESTS, TEST_REQUESTS_PAUSING, TOLD_GATE, TOLD_TEST,
-    USE_OF_STATED, WINDOWED,
+    ANNOUNCED_START, BURST, CEILING_MOVED, CUTS, DEBT, DEBT_REQUESTS, FAR_OFF, GAIN, GAIN_MAX, GAIN_MIN, HOLD, KNOCK, KNOCKS_APART,
+    MEASURED, MEMORY, PAUSE_EARNED, PROBE_BACKOFF, PROBE_EVERY, PROBE_EVERY_MAX, PROBE_GATE, SAFE, SHARED_CUT, SHARED_EVERY, SHARED_STEP,
+    STREAK, TEST, TEST_REQUESTS, TEST_REQUESTS_PAUSING, TOLD_GATE, TOLD_TEST, TRIAL_WON, USE_OF_STATED, WINDOW_TEST, WINDOWED,
 };
 use crate::Window;
 
@@ -22,6 +22,8 @@ pub(super) struct Rate {
     /// From the pipeline file, a second. Never exceeded.
     stated: Option<f64>,
     announced: Option<Announced>,
+    /// The pace before more than is announced was tried.
+    announced_pace: f64,
     /// What refusals say the limit is, a second.
     told: Option<f64>,
     /// Work a second that may leave; infinite while no limit is known.
@@ -37,10 +39,15 @@ pub(super) struct Rate {
     streak: usize,
     /// Refusals in a row with nothing admitted in between: the limit is used up, whatever it is.
     dry: u32,
+    /// The first of them.
+    dry_since: f64,
+    /// When work was admitted again after such a time, and what had been by then.
+    resumed: Option<Mark>,
     /// What had been admitted at moments of the last minutes.
     history: VecDeque<Mark>,
-    /// The server counts in windows: it admits all and then nothing, so that a test must outlast a window.
-    windowed: bool,
+    /// The server counts in windows: it admits all and then nothing, so that a test must outlast a window: seconds that
+    /// each step of one lasts.
+    windowed: Option<f64>,
     /// A refusal makes the lane pause: tests are longer then, and their steps do not grow.
     pausing: bool,
     /// Refusals in a row at a pace that was thought proved.
@@ -57,17 +64,6 @@ pub(super) struct Rate {
     pub(super) enforced: bool,
     mean_weight: f64,
     without: Without,
-}
-
-#[derive(Clone, Copy, Debug)]
-struct Announced {
-    rate: f64,
-    seen: f64,
-    changed: f64,
-    /// The share of a minute's limit that is left.
-    left: f64,
-    lies: u32,
-    excuses: u32,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -105,6 +101,7 @@ impl Rate {
         Self {
             stated,
             announced: None,
+            announced_pace: 0.0,
             told: None,
             pace: stated.unwrap_or(f64::INFINITY),
             level: 0.0,
@@ -116,9 +113,11 @@ impl Rate {
             wait: PROBE_EVERY,
             streak: 0,
             dry: 0,
+            dry_since: f64::NEG_INFINITY,
+            resumed: None,
             doubts: 0,
             history: VecDeque::new(),
-            windowed: false,
+            windowed: None,
             pausing: false,
             last_refusal: f64::NEG_INFINITY,
             marks: VecDeque::new(),
@@ -202,13 +201,11 @@ impl Rate {
     /// A refusal that a cap explains. If caps explain many that turn out not to be there, while the headers say that
     /// much is left, the headers are wrong.
     pub(super) fn excused(&mut self, mark: Mark, cap_is_confirmed: bool) {
-        if let Some(announced) = &mut self.announced {
-            announced.excuses = if cap_is_confirmed { 0 } else { announced.excuses + 1 };
-            if announced.excuses > EXCUSES && announced.lies < LIES {
-                announced.lies = LIES;
-                self.pace = self.pace.min(announced.rate);
-                self.ceiling = Some(self.pace);
-            }
+        if let Some(announced) = &mut self.announced
+            && announced.excuse(cap_is_confirmed)
+        {
+            self.pace = self.pace.min(announced.rate);
+            self.ceiling = Some(self.pace);
         }
         self.note(mark);
     }
@@ -232,6 +229,9 @@ impl Rate {
         // how long it takes until something is admitted again.
         let last = self.marks.back().map(|mark| mark.count);
         if self.is_set() && last.is_some_and(|count| refusal.mark.count <= count) {
+            if self.dry == 0 {
+                self.dry_since = now;
+            }
             self.dry += 1;
             self.last_refusal = now;
             self.withhold(now);
@@ -275,13 +275,23 @@ impl Rate {
         };
         self.note(refusal.mark);
         let before = self.pace.min(refusal.lately.max(f64::MIN_POSITIVE));
-        if let Some(announced) = self.announced.as_mut().filter(|announced| now - announced.seen < ANNOUNCED_FOR) {
-            if announced.left > LEFT_HIGH {
-                announced.lies += 1;
-            } else if announced.lies < LIES {
+        if let Some(announced) = self.announced.as_mut().filter(|announced| announced.is_believed(now)) {
+            if let Some(test) = self.test.take() {
+                if test.before > TRIAL_WON * announced.rate {
+                    // Far more was admitted than is announced.
+                    announced.disbelieve();
+                    self.test = Some(test);
+                } else {
+                    announced.confirm(now);
+                    self.pace = HOLD * self.announced_pace;
+                    self.withhold(now);
+                    return;
+                }
+            } else if announced.has_stock() || self.pace > FAR_OFF * refusal.lately && !announced.is_crowded(now) {
+                announced.lie();
+            } else {
                 // Refused although the headers are honoured: others use the key too.
-                announced.changed = now;
-                self.pace *= ANNOUNCED_CUT;
+                self.pace = announced.refused(now, self.pace);
                 self.withhold(now);
                 return;
             }
@@ -328,6 +338,11 @@ impl Rate {
         if self.pace.is_finite() {
             pace = pace.min(0.99 * self.pace);
         }
+        if let (Some((proven, _)), Some(announced)) = (self.proven.filter(|_| measured && !refusal.shared), &mut self.announced)
+            && let Some(announced) = announced.vindicate(now, proven)
+        {
+            pace = announced;
+        }
         self.pace = pace.max(self.mean_weight.max(1.0) / KNOCK).min(self.stated.unwrap_or(f64::INFINITY));
         self.withhold(now);
         self.wait = if rapid { (self.wait * PROBE_BACKOFF).min(PROBE_EVERY_MAX) } else { PROBE_EVERY };
@@ -360,10 +375,13 @@ impl Rate {
         if !self.pace.is_finite() {
             return;
         }
-        if self.believed(now).is_some() {
+        let most = self.stated.unwrap_or(f64::INFINITY);
+        if self.is_believed(now) {
+            if binding && leads && !shared {
+                self.try_beyond_announced(now, most);
+            }
             return;
         }
-        let most = self.stated.unwrap_or(f64::INFINITY);
         if shared {
             if binding && now >= self.next_test {
                 self.pace = (self.pace + SHARED_STEP * self.mean_weight).min(most);
@@ -394,11 +412,11 @@ impl Rate {
                 }
                 over
             }
-            Some(test) if self.windowed && now - test.since < 0.6 * MEMORY => false,
+            Some(test) if self.windowed.is_some_and(|span| now - test.since < span) => false,
             Some(test) if now - test.since < self.step_time().max(requests * self.mean_weight / self.pace) => false,
             Some(_) if careful => true,
             Some(_) => {
-                let beyond = !self.windowed && self.ceiling.is_none_or(|ceiling| self.pace > CEILING_MOVED * ceiling);
+                let beyond = self.windowed.is_none() && self.ceiling.is_none_or(|ceiling| self.pace > CEILING_MOVED * ceiling);
                 self.gain = if beyond { (2.0 * self.gain).min(GAIN_MAX) } else { GAIN };
                 true
             }
@@ -411,67 +429,105 @@ impl Rate {
     }
 
     fn remember(&mut self, mark: Mark) {
-        if self.history.back().is_none_or(|last| mark.at - last.at >= 5.0) {
+        if self.history.back().is_none_or(|last| mark.at - last.at >= 1.0) {
             self.history.push_back(mark);
         }
         while self.history.front().is_some_and(|first| mark.at - first.at > MEMORY) {
             self.history.pop_front();
         }
         let Some(last) = self.marks.back().copied() else { return };
-        if self.dry < WINDOWED || mark.count <= last.count {
+        let was_dry = self.dry >= WINDOWED || self.dry > 0 && self.last_refusal - self.dry_since > KNOCK;
+        if !was_dry || mark.count <= last.count {
             return;
         }
-        // It admits again after it had admitted nothing for a while. The pace that lasts is that of the last minutes.
+        // It admits again after it had admitted nothing for a while: a window has ended, and it admitted all that it allows. Over
+        // less than a window there is more of the time without an admission in it, over more of them some are not used up: so the
+        // most that was admitted in any time up to here is the pace that lasts.
         self.dry = 0;
-        let then = self.history.front().filter(|first| mark.at - first.at > 0.3 * MEMORY);
-        if let Some(then) = then {
-            self.windowed = true;
-            let lasting = ((last.work - then.work) / (mark.at - then.at)).max(self.mean_weight.max(1.0) / KNOCK);
-            self.pace = lasting.min(self.stated.unwrap_or(f64::INFINITY));
-            self.proven = Some((self.pace, PROBE_GATE as u64));
-            self.ceiling = Some(self.pace);
-            self.gain = GAIN;
-            self.test = None;
-            self.marks.clear();
+        let before = self.resumed.replace(mark);
+        let since = before.map_or(f64::NEG_INFINITY, |before| before.at);
+        let spans = self.history.iter().chain(&before).filter(|then| then.at >= since && mark.at - then.at > KNOCK);
+        let pace = |then: &Mark| (mark.work - then.work) / (mark.at - then.at);
+        let best = spans.map(|then| (pace(then), mark.count.saturating_sub(then.count))).max_by(|a, b| a.0.total_cmp(&b.0));
+        self.test = None;
+        match best {
+            Some((lasting, admitted)) if admitted >= MEASURED => {
+                self.windowed = Some(if before.is_some() { 0.6 * MEMORY } else { WINDOW_TEST });
+                let lasting = (SAFE * lasting).max(self.mean_weight.max(1.0) / KNOCK);
+                self.pace = lasting.min(self.stated.unwrap_or(f64::INFINITY));
+                self.proven = Some((self.pace, PROBE_GATE as u64));
+                self.ceiling = Some(self.pace);
+                self.gain = GAIN;
+                self.marks.clear();
+            }
+            // Next to nothing was tried: that is no measurement.
+            _ => (self.windowed, self.proven, self.ceiling) = (None, None, None),
         }
     }
 
-    fn believed(&self, now: f64) -> Option<Announced> {
-        self.announced.filter(|announced| announced.lies < LIES && now - announced.seen < ANNOUNCED_FOR)
+    /// Whether headers govern this kind of work.
+    pub(super) fn is_believed(&self, now: f64) -> bool {
+        self.announced.as_ref().is_some_and(|announced| announced.is_believed(now))
     }
 
     /// What a response's headers say about this kind of work; `in_flight` is what left since that they cannot
-    /// know of yet.
-    pub(super) fn announced(&mut self, now: f64, window: &Window, in_flight: f64) {
+    /// know of yet, `sent` all that has left.
+    pub(super) fn announced(&mut self, now: f64, window: &Window, in_flight: f64, sent: f64) {
         let Some(limit) = window.limit.filter(|limit| *limit > 0) else { return };
-        let rate = limit as f64 / 60.0;
         let most = self.stated.unwrap_or(f64::INFINITY);
-        let first = self.announced.is_none_or(|announced| (announced.rate / rate - 1.0).abs() > 0.01);
-        if first {
-            self.announced = Some(Announced { rate, seen: now, changed: now, left: 0.0, lies: 0, excuses: 0 });
+        let Some(announced) = &mut self.announced else {
+            let mut announced = Announced::new(now, limit);
+            announced.hear(now, limit, window, in_flight, sent);
             self.test = None;
-            self.ceiling = Some(rate);
-            self.pace = (ANNOUNCED_START * rate).min(most);
-            return;
-        }
-        let Some(announced) = &mut self.announced else { return };
-        announced.seen = now;
-        if announced.lies >= LIES {
-            return;
-        }
-        let Some(remaining) = window.remaining else {
-            self.pace = rate.min(most);
+            self.ceiling = Some(announced.rate);
+            self.pace = (ANNOUNCED_START * announced.rate).max(self.mean_weight.max(1.0) / KNOCK).min(most);
+            self.announced = Some(announced);
             return;
         };
-        let left = (remaining as f64 - in_flight).max(0.0) / limit as f64;
-        announced.left = left;
-        if left < LEFT_LOW && now - announced.changed > 1.0 {
-            announced.changed = now;
-            self.pace = (0.95 * self.pace).max(0.05 * rate);
-        } else if left > LEFT_HIGH && self.binding && now - announced.changed > 0.5 {
-            announced.changed = now;
-            let top = LEFT_TOPS.iter().find(|(above, _)| left > *above).map_or(1.0, |(_, top)| *top);
-            self.pace = (self.pace + 0.01 * rate).min(top * rate).min(most);
+        let was_believed = announced.is_believed(now);
+        let renewed = announced.hear(now, limit, window, in_flight, sent);
+        if !announced.is_believed(now) {
+            return;
+        }
+        if renewed || !was_believed {
+            self.test = None;
+            self.ceiling = Some(announced.rate);
+            self.pace = (ANNOUNCED_START * announced.rate).max(self.mean_weight.max(1.0) / KNOCK).min(most);
+        } else if self.test.is_none() {
+            self.pace = announced.steer(now, self.pace, self.binding, most);
+        }
+    }
+
+    /// What is announced may be less than is admitted: more is tried now and then, and goes on for as long as nothing
+    /// speaks against it.
+    fn try_beyond_announced(&mut self, now: f64, most: f64) {
+        let Some(announced) = &mut self.announced else { return };
+        let Some(test) = self.test else {
+            match announced.trial(now, self.pace) {
+                Some(Trial::Pace(pace)) => self.pace = pace.min(most),
+                Some(Trial::Steps) if self.pace < most => {
+                    self.announced_pace = self.pace;
+                    self.gain = GAIN;
+                    self.test = Some(Test { before: self.pace, since: now });
+                    self.pace = (self.pace * (1.0 + GAIN)).min(most);
+                }
+                _ => {}
+            }
+            return;
+        };
+        if let Some(pace) = announced.overdrawn(now, self.announced_pace, self.pace) {
+            announced.confirm(now);
+            self.pace = pace.min(self.pace);
+            announced.rate = announced.rate.max(self.pace);
+            self.test = None;
+        } else if now - test.since >= (0.5 * TEST).max(2.0 * self.mean_weight / self.pace) {
+            if self.pace < most {
+                // A pace of a few requests a second is on its way for minutes otherwise.
+                let slow = self.pace < 4.0 * self.mean_weight;
+                self.gain = if slow { 1.0 } else { (2.0 * self.gain).min(GAIN_MAX) };
+                self.test = Some(Test { before: self.pace, since: now });
+                self.pace = (self.pace * (1.0 + self.gain)).min(most);
+            }
         }
     }
 
@@ -491,10 +547,11 @@ impl Rate {
 
     /// Withholds allowance after a refusal, so that the server's bucket refills.
     fn withhold(&mut self, now: f64) {
-        let debt = (DEBT * self.pace).max(DEBT_REQUESTS * self.mean_weight) * f64::from(1 << self.dry.min(6));
+        let debt = (DEBT * self.pace).max(DEBT_REQUESTS * self.mean_weight) * f64::from(1 << self.dry.min(16));
         let debt = if self.without.debt { 0.0 } else { debt };
-        // It never takes longer than a knock, or a low pace would be withheld for minutes.
-        self.level = self.level.min(0.0) - debt.min(self.pace * KNOCK);
+        // It never takes much longer than a knock, or a low pace would be withheld for minutes.
+        let knock = if self.dry > 0 { KNOCK.max((now - self.dry_since) / KNOCKS_APART) } else { KNOCK };
+        self.level = self.level.min(0.0) - debt.min(self.pace * knock);
         self.filled = now;
     }
 
@@ -510,7 +567,7 @@ impl Rate {
 
     /// Whether headers that are believed say that much is left: then something else is to blame.
     pub(super) fn has_stock(&self, now: f64) -> bool {
-        self.believed(now).is_some_and(|announced| announced.left > LEFT_HIGH)
+        self.announced.as_ref().is_some_and(|announced| announced.is_believed(now) && announced.has_stock())
     }
 
     /// Whether a refusal is no surprise: a test is under way, or the pace is at what was measured.
@@ -532,8 +589,9 @@ impl Rate {
 
     /// No limit of this kind after all.
     pub(super) fn lift(&mut self, now: f64) {
-        if self.stated.is_none() && self.believed(now).is_none() {
-            *self = Self { mean_weight: self.mean_weight, ..Self::new(None, self.without) };
+        if self.stated.is_none() && !self.is_believed(now) {
+            let announced = self.announced.take();
+            *self = Self { mean_weight: self.mean_weight, announced, ..Self::new(None, self.without) };
         }
     }
 

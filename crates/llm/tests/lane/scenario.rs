@@ -6,6 +6,7 @@ use std::fmt;
 use std::path::Path;
 use std::time::Duration;
 
+use promptmill_llm::RateLimits;
 use promptmill_llm::lane::board::{BEAT, Board};
 use promptmill_llm::lane::{Bounds, Lane, Load, Named, Outcome, Settings, Ticket, Without};
 use rand::rngs::StdRng;
@@ -15,7 +16,7 @@ use serde::Deserialize;
 use crate::service::{Fate, Limit, Service, ServiceConfig};
 
 /// Seeds that every scenario runs with. With ten, the mean of the noisier ones is off by a hundredth.
-const SEEDS: u64 = 60;
+pub(crate) const SEEDS: u64 = 60;
 /// One way to the provider.
 const WIRE: f64 = 0.01;
 /// From the arrival of a refused request to the refusal's.
@@ -137,6 +138,8 @@ struct Outcomes {
     fair: f64,
     converged: f64,
     in_flight: usize,
+    /// When the lane was first seen to starve.
+    starved: Option<usize>,
 }
 
 /// What all runs of a scenario came to.
@@ -190,14 +193,19 @@ struct Flight {
     output: f64,
     sent: f64,
     holds_a_place: bool,
+    /// What the response will say of limits, if it is written by now.
+    limits: Option<RateLimits>,
 }
 
 impl Scenario {
     pub(crate) fn read(path: &Path) -> Self {
         let text = std::fs::read_to_string(path).expect("a scenario");
-        let mut scenario: Self = toml::from_str(&text).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
-        scenario.name = path.file_stem().expect("a name").to_string_lossy().into_owned();
-        scenario
+        Self::parse(path.file_stem().expect("a name").to_string_lossy().into_owned(), &text)
+    }
+
+    pub(crate) fn parse(name: String, text: &str) -> Self {
+        let scenario = toml::from_str(text).unwrap_or_else(|error| panic!("{name}: {error}\n{text}"));
+        Self { name, ..scenario }
     }
 
     fn service_config(&self, changes: usize) -> ServiceConfig {
@@ -212,8 +220,8 @@ impl Scenario {
         at >= self.warmup && at < self.seconds && !self.skip.iter().any(|(from, until)| (*from..*until).contains(&at))
     }
 
-    pub(crate) fn summary(&self, without: Without) -> Summary {
-        let runs: Vec<Outcomes> = (0..SEEDS).map(|seed| self.run(seed, without)).collect();
+    pub(crate) fn summary(&self, seeds: u64, without: Without) -> Summary {
+        let runs: Vec<Outcomes> = (0..seeds).map(|seed| self.run(seed, without)).collect();
         let mean = |of: fn(&Outcomes) -> f64| runs.iter().map(of).sum::<f64>() / runs.len() as f64;
         let worst = runs.iter().map(|run| run.throughput).fold(f64::INFINITY, f64::min);
         let slowest = runs.iter().map(|run| run.converged).fold(0.0, f64::max);
@@ -223,6 +231,7 @@ impl Scenario {
             fair: mean(|run| run.fair),
             converged: mean(|run| run.converged),
             in_flight: runs.iter().map(|run| run.in_flight).sum::<usize>() / runs.len(),
+            starved: runs.iter().find_map(|run| run.starved),
         };
         let expect = &self.expect;
         let mut missed = Vec::new();
@@ -235,6 +244,9 @@ impl Scenario {
         want(worst >= expect.worst, format!("worst throughput {worst:.3} of the ideal, not {}", expect.worst));
         want(mean.refused <= expect.refused, format!("{:.4} refused, not {}", mean.refused, expect.refused));
         want(mean.fair >= expect.fair, format!("fairness {:.2}, not {}", mean.fair, expect.fair));
+        if let Some(second) = mean.starved {
+            want(false, format!("starves from second {second} on"));
+        }
         if let Some(most) = expect.in_flight {
             want(mean.in_flight <= most, format!("{} in flight, not {most}", mean.in_flight));
         }
@@ -296,10 +308,13 @@ impl Scenario {
         let in_tokens = self.service_config(0).tpm > 0.0;
         let seconds = self.seconds as usize + 2;
         let (mut done, mut refused, mut sent, mut ideal) = (vec![0.0; seconds], vec![0.0; seconds], vec![0.0; seconds], vec![0.0; seconds]);
+        let is_traced = std::env::var("PROMPTMILL_TRACE").is_ok_and(|traced| traced == seed.to_string());
         let mut readings = vec![String::new(); seconds];
+        // Seconds of which the server has said that nothing will be admitted, and those at which something changes.
+        let (mut flying, mut excused) = (vec![0.0; seconds], vec![false; seconds]);
         let mut last = 0.0_f64;
         let (mut in_flight_seconds, mut measured_seconds) = (0.0, 0.0);
-        let mut in_flight = 0;
+        let mut in_flight = 0_usize;
 
         while let Some(Reverse((At(now, _), Boxed(event)))) = events.pop() {
             if now >= self.seconds {
@@ -310,6 +325,7 @@ impl Scenario {
             while from < now {
                 let until = (from.floor() + 1.0).min(now);
                 let possible = service.ideal(mean_tokens, config.output) * (until - from);
+                flying[from as usize] += f64::from(in_flight as u32) * (until - from);
                 ideal[from as usize] += possible * if in_tokens { mean_tokens } else { 1.0 };
                 from = until;
             }
@@ -352,7 +368,13 @@ impl Scenario {
                 }
                 Event::Arrive(id) => {
                     let flight = &flights[&id];
-                    match service.arrive(now, id, flight.tokens, flight.output) {
+                    let fate = service.arrive(now, id, flight.tokens, flight.output);
+                    if service.config.says.is_some_and(|says| says.early) {
+                        let limits = service.headers(now);
+                        flights.get_mut(&id).expect("in flight").limits = Some(limits);
+                    }
+                    let flight = &flights[&id];
+                    match fate {
                         Fate::Answered { after } => {
                             push(&mut events, now + after, Event::Done(id));
                             flights.get_mut(&id).expect("in flight").holds_a_place = true;
@@ -369,7 +391,7 @@ impl Scenario {
                     if let Some((next, after)) = flight.holds_a_place.then(|| service.leave()).flatten() {
                         push(&mut events, now + after, Event::Done(next));
                     }
-                    let limits = service.headers(now);
+                    let limits = flight.limits.unwrap_or_else(|| service.headers(now));
                     let client = &mut clients[flight.client];
                     let work = if in_tokens { flight.tokens } else { 1.0 };
                     done[second] += work;
@@ -387,7 +409,10 @@ impl Scenario {
                         Limit::Tokens => Named::Tokens(Some(service.config.tpm as u64), None),
                         Limit::InFlight => Named::InFlight,
                     });
-                    let limits = service.headers(now);
+                    let limits = flight.limits.unwrap_or_else(|| service.headers(now));
+                    let asked = retry_after.filter(|wait| *wait >= 5.0).or_else(|| limits.exhausted().map(|reset| reset.as_secs_f64()));
+                    let until = (now + asked.unwrap_or_default()).min(self.seconds) as usize;
+                    excused[second..=until].fill(asked.is_some());
                     let outcome = Outcome::Limited { retry_after: retry_after.map(at), named };
                     clients[flight.client].lane.landed(at(now), flight.ticket, outcome, &limits);
                     flight.client
@@ -413,7 +438,8 @@ impl Scenario {
                         let id = next_id;
                         next_id += 1;
                         sent[second] += 1.0;
-                        let flight = Flight { client: index, ticket, tokens, output: config.output, sent: now, holds_a_place: false };
+                        let flight =
+                            Flight { client: index, ticket, tokens, output: config.output, sent: now, holds_a_place: false, limits: None };
                         flights.insert(id, flight);
                         push(&mut events, now + WIRE, Event::Arrive(id));
                     }
@@ -427,7 +453,7 @@ impl Scenario {
                     }
                 }
             }
-            if index == 0 {
+            if index == 0 && is_traced {
                 let reading = clients[0].lane.reading();
                 readings[second] = format!(
                     "limit {} in flight {} rate {:.1} tokens {:.0} proven {:.1} cap {:?}{}",
@@ -451,7 +477,7 @@ impl Scenario {
             last = until;
         }
         let total = |values: &[f64]| (0..seconds).filter(|second| self.measured(*second as f64)).map(|second| values[second]).sum::<f64>();
-        if std::env::var("PROMPTMILL_TRACE").is_ok_and(|traced| traced == seed.to_string()) {
+        if is_traced {
             println!("{}", self.name);
             for second in 0..self.seconds as usize {
                 println!(
@@ -469,7 +495,11 @@ impl Scenario {
         });
         let stayed: Vec<f64> = clients.iter().filter(|client| client.stay.until.is_infinite()).map(|client| client.done).collect();
         let squares = stayed.iter().map(|done| done * done).sum::<f64>() * stayed.len() as f64;
+        for change in &self.changes {
+            excused[change.at as usize] = true;
+        }
         Outcomes {
+            starved: starved(&flying, &done, &ideal, |second| refused[second] > 0.0 || excused[second]),
             throughput: total(&done) / total(&ideal).max(1e-9),
             refused: total(&refused) / total(&sent).max(1.0),
             fair: stayed.iter().sum::<f64>().powi(2) / squares.max(1e-9),
@@ -477,6 +507,20 @@ impl Scenario {
             in_flight: (in_flight_seconds / f64::max(measured_seconds, 1e-9)).round() as usize,
         }
     }
+}
+
+/// The watchdog: nothing was refused for half a minute, less than half of what was once in flight without a refusal is, and
+/// not for want of what the server would do. Whatever the server, this is the lane's failure.
+fn starved(flying: &[f64], done: &[f64], ideal: &[f64], speaks: impl Fn(usize) -> bool) -> Option<usize> {
+    const QUIET: usize = 30;
+    let mut best = 0.0_f64;
+    let spans = (0..flying.len().saturating_sub(QUIET + 2)).map(|first| first..first + QUIET);
+    spans.filter(|span| !span.clone().any(&speaks)).map(|span| (span.start, span)).find_map(|(first, span)| {
+        let sum = |values: &[f64]| values[span.clone()].iter().sum::<f64>();
+        let (in_flight, done, possible) = (sum(flying), sum(done), sum(ideal));
+        best = best.max(in_flight);
+        (in_flight < 0.5 * best && done < 0.5 * possible).then_some(first)
+    })
 }
 
 /// Lets an event stand in a heap: only its time counts.
@@ -508,7 +552,7 @@ impl Summary {
 
 impl fmt::Display for Summary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Outcomes { throughput, refused, fair, converged, in_flight } = self.mean;
+        let Outcomes { throughput, refused, fair, converged, in_flight, .. } = self.mean;
         write!(
             f,
             "{:<34} {:>6.1} % {:>6.1} % {:>7.2} % {fair:>6.2} {converged:>8.1} s ({:>5.1} s) {in_flight:>10}",

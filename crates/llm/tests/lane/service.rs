@@ -1,7 +1,10 @@
 //! A simulated provider on virtual time: limits, latency, outages, and changes of all of them.
 
+mod says;
+
 use std::collections::VecDeque;
 
+use self::says::Says;
 use promptmill_llm::{RateLimits, Window};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
@@ -16,10 +19,17 @@ pub(crate) struct ServiceConfig {
     pub(crate) rpm: f64,
     /// Tokens a minute; 0: no limit.
     pub(crate) tpm: f64,
+    /// Tokens of prompts, and of answers, a minute; 0: no limit.
+    pub(crate) itpm: f64,
+    pub(crate) otpm: f64,
     /// Seconds' worth of a rate that may be used at once.
     pub(crate) burst: f64,
     /// Counts in fixed windows of so many seconds instead of a bucket; 0: a bucket.
     pub(crate) window: f64,
+    /// Counts over the last so many seconds at every moment instead; 0: it does not.
+    pub(crate) sliding: f64,
+    /// Counts, and says so, but refuses nothing.
+    pub(crate) lenient: bool,
     /// Requests in flight; more are refused. 0: no cap.
     pub(crate) cap: usize,
     /// Requests worked on at once; more wait. 0: no bound.
@@ -41,6 +51,8 @@ pub(crate) struct ServiceConfig {
     pub(crate) output_factor: f64,
     /// Whether headers tell the limits: `none`, `right`, `stale`, `wrong`.
     pub(crate) headers: Headers,
+    /// What headers say instead, where it is not what `headers` has a word for.
+    pub(crate) says: Option<Says>,
     /// Whether refusals name the limit.
     pub(crate) named: bool,
     /// Seconds that a refusal asks to wait; 0: it does not say.
@@ -75,8 +87,12 @@ impl Default for ServiceConfig {
         Self {
             rpm: 0.0,
             tpm: 0.0,
+            itpm: 0.0,
+            otpm: 0.0,
             burst: 1.0,
             window: 0.0,
+            sliding: 0.0,
+            lenient: false,
             cap: 0,
             slots: 0,
             base: 1.0,
@@ -89,6 +105,7 @@ impl Default for ServiceConfig {
             failing: 0.0,
             output_factor: 1.0,
             headers: Headers::None,
+            says: None,
             named: false,
             retry_after: 0.0,
             day_limit: 0.0,
@@ -127,7 +144,9 @@ pub(crate) enum Limit {
 pub(crate) struct Service {
     pub(crate) config: ServiceConfig,
     random: StdRng,
-    levels: [f64; 2],
+    levels: [f64; KINDS],
+    /// What was admitted of late, where it counts over a sliding window.
+    admitted: VecDeque<(f64, [f64; KINDS])>,
     at: f64,
     window: f64,
     day: f64,
@@ -135,7 +154,12 @@ pub(crate) struct Service {
     waiting: VecDeque<(u64, f64)>,
     foreign_next: f64,
     stale: Option<RateLimits>,
+    /// What headers said of what is left, and at the response before.
+    said: [[f64; 2]; KINDS],
 }
+
+/// Requests, tokens, tokens of prompts, tokens of answers.
+pub(crate) const KINDS: usize = 4;
 
 /// The days of the simulated provider are short.
 const DAY: f64 = 300.0;
@@ -144,7 +168,9 @@ impl Service {
     pub(crate) fn new(config: ServiceConfig, seed: u64) -> Self {
         let mut service = Self {
             random: StdRng::seed_from_u64(seed),
-            levels: [0.0; 2],
+            levels: [0.0; KINDS],
+            admitted: VecDeque::new(),
+            said: [[f64::INFINITY; 2]; KINDS],
             at: 0.0,
             window: 0.0,
             day: config.day_limit,
@@ -167,12 +193,18 @@ impl Service {
         }
     }
 
-    fn rates(&self) -> [f64; 2] {
-        [self.config.rpm / 60.0, self.config.tpm / 60.0]
+    pub(crate) fn rates(&self) -> [f64; KINDS] {
+        [self.config.rpm, self.config.tpm, self.config.itpm, self.config.otpm].map(|a_minute| a_minute / 60.0)
     }
 
-    fn capacities(&self) -> [f64; 2] {
-        let seconds = if self.config.window > 0.0 { self.config.window } else { self.config.burst };
+    /// Seconds' worth of a rate that may be used at once.
+    pub(crate) fn span(&self) -> f64 {
+        let ServiceConfig { window, sliding, burst, .. } = self.config;
+        [window, sliding].into_iter().find(|span| *span > 0.0).unwrap_or(burst)
+    }
+
+    pub(crate) fn capacities(&self) -> [f64; KINDS] {
+        let seconds = self.span();
         self.rates().map(|rate| (rate * seconds).max(1.0))
     }
 
@@ -183,6 +215,13 @@ impl Service {
             if window > self.window {
                 self.window = window;
                 self.levels = capacities;
+            }
+        } else if self.config.sliding > 0.0 {
+            while self.admitted.front().is_some_and(|(at, _)| *at <= now - self.config.sliding) {
+                let Some((_, weights)) = self.admitted.pop_front() else { break };
+                for (level, weight) in self.levels.iter_mut().zip(weights) {
+                    *level += weight;
+                }
             }
         } else {
             for ((level, rate), capacity) in self.levels.iter_mut().zip(rates).zip(capacities) {
@@ -218,8 +257,9 @@ impl Service {
             return Fate::Failed { after: 0.05 };
         }
         let (capacities, rates) = (self.capacities(), self.rates());
-        for (which, weight) in [1.0, tokens].into_iter().enumerate() {
-            if rates[which] > 0.0 && self.levels[which] < weight.min(capacities[which]) {
+        let weights = [1.0, tokens, tokens - output, output];
+        for (which, weight) in weights.into_iter().enumerate() {
+            if rates[which] > 0.0 && !self.config.lenient && self.levels[which] < weight.min(capacities[which]) {
                 let retry_after = (self.config.retry_after > 0.0).then_some(self.config.retry_after);
                 return Fate::Refused { which: if which == 0 { Limit::Requests } else { Limit::Tokens }, retry_after };
             }
@@ -232,8 +272,12 @@ impl Service {
             return Fate::Refused { which: Limit::InFlight, retry_after };
         }
         self.day -= 1.0;
-        self.levels[0] -= if rates[0] > 0.0 { 1.0 } else { 0.0 };
-        self.levels[1] -= if rates[1] > 0.0 { tokens } else { 0.0 };
+        for ((level, rate), weight) in self.levels.iter_mut().zip(rates).zip(weights) {
+            *level -= if rate > 0.0 { weight } else { 0.0 };
+        }
+        if self.config.sliding > 0.0 {
+            self.admitted.push_back((now, weights));
+        }
         if self.random.random::<f64>() < self.config.stuck {
             return Fate::Lost;
         }
@@ -267,6 +311,10 @@ impl Service {
     }
 
     pub(crate) fn headers(&mut self, now: f64) -> RateLimits {
+        if let Some(says) = self.config.says {
+            self.refill(now);
+            return self.said(now, says);
+        }
         if self.config.headers == Headers::None {
             return RateLimits::default();
         }
@@ -299,10 +347,12 @@ impl Service {
         }
         let tail = 1.0 + self.config.tail * (self.config.tail_factor - 1.0);
         let time = (self.config.base + self.config.per_1k * output * self.config.output_factor / 1e3) * tail;
-        let [requests, by_tokens] = self.rates();
+        let [requests, by_tokens, by_input, by_output] = if self.config.lenient { [0.0; KINDS] } else { self.rates() };
         let limits = [
             (requests > 0.0).then_some(requests * (1.0 - self.config.foreign)),
             (by_tokens > 0.0).then_some(by_tokens / tokens),
+            (by_input > 0.0).then_some(by_input / (tokens - output)),
+            (by_output > 0.0).then_some(by_output / output),
             (self.config.cap > 0).then_some(self.config.cap as f64 / time),
             (self.config.slots > 0).then_some(self.config.slots as f64 / time),
             (self.config.day_limit > 0.0).then_some(self.config.day_limit / DAY),

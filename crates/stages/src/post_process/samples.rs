@@ -249,3 +249,218 @@ pub(super) const FAR_LANGUAGES: &[&str] = &[
     "この動議は、貧しい地域の学校にもっとお金を使うよう政府に求めています。",
     "Η πρόταση ζητά από την κυβέρνηση να διαθέσει περισσότερα χρήματα για τα σχολεία.",
 ];
+
+/// What a model says when it declines: every beginning with every middle and every end.
+pub(super) fn refusals(language: &str) -> Vec<String> {
+    type Parts = &'static [&'static str];
+    let (openings, cores, endings): (Parts, Parts, Parts) = match language {
+        "nl" => (
+            &[
+                "Het spijt me, maar ",
+                "Sorry, ",
+                "Helaas. Het spijt mij dat te zeggen, maar ",
+                "Het spijt me zeer. ",
+                "Mijn excuses, ",
+                "",
+                "Oké. ",
+            ],
+            &[
+                "ik kan niet helpen met dit verzoek",
+                "ik kan je hier niet bij helpen",
+                "ik kan deze motie niet samenvatten",
+                "ik mag deze inhoud niet beschrijven",
+                "ik ben niet in staat om deze vraag te beantwoorden",
+                "ik kan geen uitleg geven over deze tekst",
+                "als AI-taalmodel kan ik daar geen uitspraak over doen",
+                "helaas kan ik niet aan dit verzoek voldoen",
+                "ik moet dit verzoek weigeren",
+                "ik heb geen tekst ontvangen om uit te leggen",
+            ],
+            &[
+                ".",
+                ". Ik help je graag met iets anders.",
+                " omdat het in strijd is met mijn richtlijnen.",
+                ". Probeer het later opnieuw.",
+                "!",
+                ", want het onderwerp is gevoelig.",
+            ],
+        ),
+        "en" => (
+            &["I'm sorry, but ", "Sorry, ", "I apologize, but ", "Unfortunately, ", "I am very sorry. ", "", "Thank you for asking. "],
+            &[
+                "I can't help with that request",
+                "I cannot assist with this task",
+                "I'm unable to provide a summary of this motion",
+                "I won't be able to answer this question",
+                "I am not able to generate this content",
+                "as an AI language model I do not have opinions on this",
+                "I must decline to answer",
+                "I can’t discuss this topic",
+                "I'm not comfortable writing about this",
+                "I don't have access to the text of the motion",
+            ],
+            &[
+                ".",
+                ". Is there anything else I can do?",
+                " because it goes against my guidelines.",
+                ". Please try another question.",
+                "!",
+                ", as the topic is sensitive.",
+            ],
+        ),
+        "de" => (
+            &["Es tut mir leid, aber ", "Entschuldigung, ", "Tut mir leid, ", "Ich bedaure. ", "Es tut mir sehr leid. ", "", "Gut. "],
+            &[
+                "ich kann bei dieser Anfrage nicht helfen",
+                "ich kann Ihnen dabei nicht weiterhelfen",
+                "ich kann diesen Antrag nicht zusammenfassen",
+                "ich darf diese Frage nicht beantworten",
+                "ich bin nicht in der Lage, diesen Text zu erklären",
+                "ich kann keine Erklärung zu diesem Thema geben",
+                "als KI-Sprachmodell kann ich dazu keine Meinung haben",
+                "leider kann ich dieser Bitte nicht nachkommen",
+                "ich muss diese Anfrage ablehnen",
+                "ich habe keinen Text erhalten",
+            ],
+            &[
+                ".",
+                ". Ich helfe gern bei etwas anderem.",
+                ", weil es gegen meine Richtlinien verstößt.",
+                ". Bitte versuchen Sie es später.",
+                "!",
+                ", denn das Thema ist heikel.",
+            ],
+        ),
+        "fr" => (
+            &["Je suis désolé, mais ", "Désolé, ", "Je m'excuse, mais ", "Je regrette. ", "Je suis vraiment désolée. ", "", "Bien. "],
+            &[
+                "je ne peux pas vous aider avec cette demande",
+                "je ne peux pas répondre à cette question",
+                "je ne suis pas en mesure de résumer cette motion",
+                "je ne peux malheureusement pas fournir ce contenu",
+                "je ne suis pas autorisé à traiter cette demande",
+                "en tant que modèle de langage, je n'ai pas d'avis là-dessus",
+                "il m'est impossible de donner une explication",
+                "je ne puis pas accéder à cette requête",
+                "je dois refuser cette demande",
+                "je n'ai pas reçu de texte à expliquer",
+            ],
+            &[
+                ".",
+                ". Puis-je vous aider autrement ?",
+                " car cela est contraire à mes règles.",
+                ". Veuillez réessayer plus tard.",
+                " !",
+                ", car le sujet est sensible.",
+            ],
+        ),
+        _ => (
+            &["Lo siento, pero ", "Perdón, ", "Lo lamento, pero ", "Disculpe. ", "Lo siento mucho. ", "", "Bien. "],
+            &[
+                "no puedo ayudar con esta solicitud",
+                "no puedo ayudarte con eso",
+                "no puedo resumir esta moción",
+                "no me es posible responder a esta pregunta",
+                "no estoy en condiciones de explicar este texto",
+                "no puedo proporcionar información sobre este tema",
+                "como modelo de lenguaje no tengo opiniones sobre esto",
+                "me resulta imposible atender esta petición",
+                "debo rechazar esta solicitud",
+                "no he recibido ningún texto",
+            ],
+            &[
+                ".",
+                ". ¿Puedo ayudarle en otra cosa?",
+                " porque va en contra de mis normas.",
+                ". Inténtelo más tarde.",
+                "!",
+                ", ya que el tema es delicado.",
+            ],
+        ),
+    };
+    let mut texts = Vec::new();
+    for opening in openings {
+        for core in cores {
+            let mut core = (*core).to_owned();
+            if opening.is_empty() || opening.ends_with(". ") {
+                core[..1].make_ascii_uppercase();
+            }
+            texts.extend(endings.iter().map(|ending| format!("{opening}{core}{ending}")));
+        }
+    }
+    texts
+}
+
+/// Answers that talk about refusing, being sorry and not being able to, in Dutch, English, German, French and Spanish.
+pub(super) const REFUSING: [&[&str]; 5] = [
+    &[
+        "De motie vraagt de regering om niet langer hulp te weigeren aan mensen zonder adres.",
+        "De minister weigert de vraag van de Kamer te beantwoorden, en dat vinden de indieners onjuist.",
+        "Het spijt de indieners dat het kabinet niet kan helpen.",
+        "Gemeenten kunnen deze mensen nu niet helpen, omdat er geen geld voor is.",
+        "Wie geen computer heeft, kan dit verzoek niet zelf indienen.",
+        "Artsen mogen een behandeling weigeren, maar moeten dan uitleg geven.",
+        "Een taalmodel of andere AI mag niet beslissen over een uitkering.",
+        "Het kabinet biedt excuses aan, maar een schadevergoeding komt er niet.",
+        "Volgens de motie kan de politie niet op elk verzoek ingaan.",
+        "De Kamer heeft geen informatie gekregen over de kosten.",
+        "Helaas kan de regering dat nu nog niet doen.",
+        "Het verzoek van de gemeente kan volgens de wet worden afgewezen.",
+    ],
+    &[
+        "The motion asks the government to stop refusing help to people without an address.",
+        "The minister declined to answer the question of parliament, and the authors object to that.",
+        "The authors are sorry that the cabinet cannot help.",
+        "Councils can't assist these people now, because there is no money for it.",
+        "People without a computer cannot complete this request themselves.",
+        "Doctors may refuse a treatment, but must provide an explanation.",
+        "An AI or a language model may not decide about a benefit.",
+        "The cabinet apologises, but there will be no compensation.",
+        "According to the motion the police can not respond to every request.",
+        "Parliament does not have any information about the costs.",
+        "Unfortunately the government cannot do so yet.",
+        "A request of the council can be rejected under the law.",
+    ],
+    &[
+        "Der Antrag fordert die Regierung auf, Menschen ohne Adresse nicht länger die Hilfe zu verweigern.",
+        "Die Ministerin lehnt es ab, die Frage des Parlaments zu beantworten, und das kritisieren die Antragsteller.",
+        "Es tut den Antragstellern leid, dass das Kabinett nicht helfen kann.",
+        "Gemeinden können diesen Menschen jetzt nicht helfen, weil das Geld fehlt.",
+        "Wer keinen Computer hat, kann diese Anfrage nicht selbst stellen.",
+        "Ärzte dürfen eine Behandlung ablehnen, müssen aber eine Erklärung geben.",
+        "Eine KI oder ein Sprachmodell darf nicht über Leistungen entscheiden.",
+        "Das Kabinett entschuldigt sich, aber eine Entschädigung gibt es nicht.",
+        "Laut dem Antrag kann die Polizei nicht jeder Bitte nachkommen.",
+        "Das Parlament hat keine Informationen über die Kosten erhalten.",
+        "Leider kann die Regierung das noch nicht tun.",
+        "Die Anfrage der Gemeinde darf nach dem Gesetz abgelehnt werden.",
+    ],
+    &[
+        "La motion demande au gouvernement de ne plus refuser d'aide aux personnes sans adresse.",
+        "La ministre refuse de répondre à la question du Parlement, ce que les auteurs critiquent.",
+        "Les auteurs sont désolés que le cabinet ne puisse pas aider.",
+        "Les communes ne peuvent pas aider ces personnes, faute d'argent.",
+        "Ceux qui n'ont pas d'ordinateur ne peuvent pas faire cette demande eux-mêmes.",
+        "Les médecins peuvent refuser un traitement, mais doivent donner une explication.",
+        "Une IA ou un modèle de langage ne peut pas décider d'une allocation.",
+        "Le cabinet présente ses excuses, mais il n'y aura pas d'indemnité.",
+        "Selon la motion, la police ne peut pas répondre à chaque demande.",
+        "Le Parlement n'a pas reçu d'informations sur les coûts.",
+        "Malheureusement, le gouvernement ne peut pas encore le faire.",
+        "La demande de la commune peut être rejetée selon la loi.",
+    ],
+    &[
+        "La moción pide al gobierno que deje de negar ayuda a las personas sin domicilio.",
+        "La ministra se niega a responder a la pregunta del parlamento, y los autores lo critican.",
+        "Los autores lamentan que el gabinete no pueda ayudar.",
+        "Los municipios no pueden ayudar a estas personas porque no hay dinero.",
+        "Quien no tiene ordenador no puede presentar esta solicitud.",
+        "Los médicos pueden rechazar un tratamiento, pero deben dar una explicación.",
+        "Una IA o un modelo de lenguaje no puede decidir sobre una ayuda.",
+        "El gabinete pide disculpas, pero no habrá indemnización.",
+        "Según la moción, la policía no puede atender cada petición.",
+        "El parlamento no ha recibido información sobre los costes.",
+        "Por desgracia, el gobierno todavía no puede hacerlo.",
+        "La solicitud del municipio puede ser rechazada según la ley.",
+    ],
+];

@@ -12,6 +12,7 @@ use super::reject_hard_to_read::RejectHardToRead;
 use super::reject_language::RejectLanguage;
 use super::reject_length::RejectLength;
 use super::reject_pattern::RejectPattern;
+use super::reject_refusal::RejectRefusal;
 use super::reject_repetition::RejectRepetition;
 use super::reject_swapped::RejectSwapped;
 use super::reject_unfounded::RejectUnfounded;
@@ -40,6 +41,7 @@ pub fn steps() -> &'static [StepKind] {
         StepKind::of::<RejectLanguage>(),
         StepKind::of::<RejectRepetition>(),
         StepKind::of::<RejectHardToRead>(),
+        StepKind::of::<RejectRefusal>(),
         StepKind::of::<RejectEcho>(),
         StepKind::of::<RejectUnfounded>(),
         StepKind::of::<RejectSwapped>(),
