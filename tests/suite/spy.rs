@@ -79,7 +79,8 @@ impl Asked {
 
     /// What it says of earlier answers about the row of this id, if it says anything.
     pub(crate) fn told(&self, id: &str) -> Option<&str> {
-        self.message().lines().find_map(|line| line.strip_prefix(&format!("The answer for \"{id}\" was rejected: ")))
+        let (english, dutch) = (format!("The answer for \"{id}\" was rejected: "), format!("Het antwoord voor \"{id}\" is afgekeurd: "));
+        self.message().lines().find_map(|line| line.strip_prefix(&english).or_else(|| line.strip_prefix(&dutch)))
     }
 
     /// The ids of the rows in it.

@@ -49,6 +49,11 @@ pub trait Acceptance: Debug + Send + Sync + 'static {
     /// The answer's column that is judged.
     fn column(&self) -> &str;
 
+    /// The language that its answers should be in, as `nl`, if it is said: the shape of the answer is asked for in it.
+    fn language(&self) -> Option<&str> {
+        None
+    }
+
     /// Judges a text, and notes in `tally` what each step did about it.
     ///
     /// # Errors

@@ -26,6 +26,6 @@ pub use clear::{goes_out_in_clear, without_query};
 pub use headers::{RateLimits, Window, read_rate_limits, read_retry_after};
 pub use models::{Model, Models};
 pub use price::{ListedPrice, leaving, listed_prices, quote};
-pub use prompt::{pack_schema, rejections, row_id, user_message};
+pub use prompt::{Language, pack_schema, rejections, row_id, user_message};
 pub use provider::{CallError, Charge, Class, Finish, Item, Provider, Request, Response};
 pub use tokens::Tokens;

@@ -9,7 +9,7 @@ use promptmill_core::pipeline::Structured;
 use promptmill_core::{AnswerShape, Money, Usage};
 use serde_json::{Map, Value};
 
-use crate::{LimitHint, RateLimits};
+use crate::{Language, LimitHint, RateLimits};
 
 /// One row of a pack.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -42,6 +42,8 @@ pub struct Request {
     pub items: Vec<Item>,
     /// The shape that the answer about each row has to have.
     pub shape: Arc<AnswerShape>,
+    /// The language in which it is asked for.
+    pub language: Language,
     /// How that shape is asked for.
     pub structured: Structured,
     /// The most tokens that the whole answer may have.

@@ -66,7 +66,8 @@ pub(crate) struct PostProcess {
     /// front: behind one they see what the model was shown.
     #[serde(default)]
     input: Option<String>,
-    /// The language that the answers should be in, as `nl` or `en`; steps that judge language need it.
+    /// The language that the answers should be in, as `nl` or `en`; steps that judge language need it. Behind an `llm` it is
+    /// also the language in which the shape of the answer is asked for: Dutch, German, French and Spanish, else English.
     #[serde(default)]
     language: Option<String>,
     /// The steps, in the order in which they run.
@@ -220,7 +221,7 @@ impl PostProcess {
             }
         }
         if mistakes.is_empty() {
-            Ok(Judge { column: self.column.clone(), steps: compiled, on_reject: self.on_reject })
+            Ok(Judge { column: self.column.clone(), language, steps: compiled, on_reject: self.on_reject })
         } else {
             Err(mistakes)
         }
@@ -294,6 +295,7 @@ const VERDICT: [&str; 3] = [columns::REASON, columns::DETAIL, columns::LAST_TEXT
 #[derive(Debug)]
 struct Judge {
     column: String,
+    language: Option<Language>,
     steps: Vec<Compiled>,
     on_reject: OnReject,
 }
@@ -324,6 +326,10 @@ const NOT_BLANK: &str = "reject-blank";
 impl Acceptance for Judge {
     fn column(&self) -> &str {
         &self.column
+    }
+
+    fn language(&self) -> Option<&str> {
+        self.language.map(Language::code)
     }
 
     fn judge(&self, text: &str, about: &About<'_>, tally: &mut Tally) -> Result<Accepted, Rejected> {

@@ -157,7 +157,7 @@ impl Announced {
 
     /// Whether what is left falls faster than we send: others draw on it.
     fn is_shared(&self, now: f64) -> bool {
-        self.flow(now).is_some_and(|(sent, falls)| falls > 1.5 * sent && falls * STOCK_SPAN > 0.05 * self.capacity)
+        self.flow(now).is_some_and(|(sent, falls)| falls > 1.2 * sent && falls * STOCK_SPAN > 0.05 * self.capacity)
     }
 
     /// Whether others seem to use the key, too.

@@ -193,6 +193,7 @@ mod tests {
             prompt: "Leg elke motie uit.".into(),
             items: texts.iter().enumerate().map(item).collect(),
             shape: Arc::new(shape),
+            language: crate::Language::default(),
             structured: Structured::JsonSchema,
             max_tokens,
             temperature: None,

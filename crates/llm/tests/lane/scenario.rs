@@ -104,6 +104,10 @@ struct Stay {
     killed: bool,
 }
 
+fn always() -> bool {
+    true
+}
+
 fn for_ever() -> f64 {
     f64::INFINITY
 }
@@ -123,6 +127,9 @@ struct Expect {
     /// Requests in flight in the mean, at the most.
     #[serde(default)]
     in_flight: Option<usize>,
+    /// Whether the lane must never be seen to starve.
+    #[serde(default = "always")]
+    never_starves: bool,
     /// Seconds after `recovery_from` until three seconds with 90 % of the ideal and 5 % refused begin.
     #[serde(default)]
     recovery: Option<f64>,
@@ -144,7 +151,7 @@ struct Outcomes {
 
 /// What all runs of a scenario came to.
 pub(crate) struct Summary {
-    name: String,
+    pub(crate) name: String,
     mean: Outcomes,
     worst: f64,
     slowest: f64,
@@ -244,7 +251,7 @@ impl Scenario {
         want(worst >= expect.worst, format!("worst throughput {worst:.3} of the ideal, not {}", expect.worst));
         want(mean.refused <= expect.refused, format!("{:.4} refused, not {}", mean.refused, expect.refused));
         want(mean.fair >= expect.fair, format!("fairness {:.2}, not {}", mean.fair, expect.fair));
-        if let Some(second) = mean.starved {
+        if let Some(second) = mean.starved.filter(|_| expect.never_starves) {
             want(false, format!("starves from second {second} on"));
         }
         if let Some(most) = expect.in_flight {
@@ -547,6 +554,11 @@ fn at(seconds: f64) -> Duration {
 }
 
 impl Summary {
+    /// The share of the ideal and of refusals in the mean.
+    pub(crate) fn means(&self) -> [f64; 2] {
+        [self.mean.throughput, self.mean.refused]
+    }
+
     pub(crate) const HEAD: &str = "scenario                          of ideal   worst   refused   fair   converged (slowest)  in flight";
 }
 

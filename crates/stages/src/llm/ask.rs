@@ -445,3 +445,46 @@ fn others(rows: &[RowAnswer], position: usize, column: usize) -> impl Iterator<I
 pub(super) fn now_micros() -> i64 {
     Utc::now().timestamp_micros()
 }
+<<<<<<< HEAD
+=======
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use promptmill_core::pipeline::Structured;
+    use promptmill_llm::{Item, row_id};
+
+    use super::*;
+
+    #[test]
+    fn what_is_set_aside_covers_every_byte_also_of_what_a_row_is_told_when_asked_again() {
+        let item = |row: usize| {
+            let rejected = row.is_multiple_of(2).then(|| "pattern: `\"\n\u{1}`; ".repeat(20 * row).into());
+            Item { rejected, ..Item::new(row_id(row), "een \"motie\"\n\u{1}".repeat(row)) }
+        };
+        for rows in [1, 2, 15, 120] {
+            let request = Request {
+                model: "gpt-4o-mini".into(),
+                system: Some("Je legt moties uit.".into()),
+                prompt: "Leg uit.".into(),
+                items: (0..rows).map(item).collect(),
+                shape: Arc::new(AnswerShape::Text("summary".into())),
+                language: promptmill_llm::Language::Dutch,
+                structured: Structured::Text,
+                max_tokens: Some(100),
+                temperature: None,
+                extra_body: Arc::default(),
+                timeout: Duration::from_secs(1),
+            };
+            let read =
+                user_message(&request).len() + request.system.as_deref().map_or(0, str::len) + pack_schema(&request).to_string().len();
+            assert!(read <= prompt_bytes(&request), "{rows} rows: {read} bytes, of which {} are known", prompt_bytes(&request));
+            let told = rejections(&request).len();
+            let untold =
+                Request { items: request.items.iter().map(|item| Item { rejected: None, ..item.clone() }).collect(), ..request.clone() };
+            assert_eq!(prompt_bytes(&untold) + told, prompt_bytes(&request));
+        }
+    }
+}
+>>>>>>> 15341b9 (llm: the shape of an answer is asked for in the language of the answers; lane: bounds for every sense of announced limits)

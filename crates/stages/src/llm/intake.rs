@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use arrow::array::{Array, AsArray, RecordBatch};
 use arrow::datatypes::SchemaRef;
-use promptmill_core::{AnswerShape, Error, Fingerprint, Past, Result, Stage, columns};
-use promptmill_llm::Class;
+use promptmill_core::{Acceptance, AnswerShape, Error, Fingerprint, Past, Result, Stage, columns};
 use promptmill_llm::lane::rows::Rows;
+use promptmill_llm::{Class, Language};
 
 use super::ask::{Rules, judge_again};
 use super::desk::Desk;
@@ -31,16 +31,20 @@ pub(super) struct Asking {
     pub(super) system: Option<Arc<str>>,
     pub(super) prompt: Prompt,
     pub(super) shape: Arc<AnswerShape>,
+    pub(super) language: Language,
     pub(super) rows: (usize, usize, usize),
     pub(super) output: SchemaRef,
 }
 
 impl Asking {
-    pub(super) fn new(stage: &Llm, input: &SchemaRef) -> Result<Self> {
+    pub(super) fn new(stage: &Llm, input: &SchemaRef, acceptance: &[Arc<dyn Acceptance>]) -> Result<Self> {
         let output = stage.schema(input).map_err(|mistakes| Error::failed(mistakes[0].message.clone()))?;
         let PackPlan { system, prompt, rows, shape } =
             pack_plan(input).ok_or_else(|| Error::failed("the rows have passed no `prompt-pack`"))?;
-        Ok(Self { system: system.map(Into::into), prompt: Prompt::new(prompt)?, shape: Arc::new(shape), rows, output })
+        let columns = shape.columns();
+        let judging = acceptance.iter().filter(|stage| columns.contains(&stage.column()));
+        let language = judging.filter_map(|stage| stage.language()).next().map_or_else(Language::default, Language::of);
+        Ok(Self { system: system.map(Into::into), prompt: Prompt::new(prompt)?, language, shape: Arc::new(shape), rows, output })
     }
 }
 
@@ -60,7 +64,7 @@ impl Desk {
     /// Takes in a batch of questions; those that the journal can answer leave at once.
     pub(super) async fn arrive(&mut self, batch: &RecordBatch) -> Result<()> {
         if self.asking.is_none() {
-            self.asking = Some(Asking::new(&self.stage, &batch.schema())?);
+            self.asking = Some(Asking::new(&self.stage, &batch.schema(), &self.context.acceptance)?);
             let (start, min, max) = self.asking()?.rows;
             self.sizes = self.models.iter().map(|_| Rows::new(start, min, max)).collect();
         }

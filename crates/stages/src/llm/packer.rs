@@ -106,6 +106,7 @@ impl Desk {
             prompt,
             items,
             shape: Arc::clone(&asking.shape),
+            language: asking.language,
             structured: model.structured,
             max_tokens: Some(u32::try_from(tokens).unwrap_or(u32::MAX)),
             temperature: self.stage.temperature,

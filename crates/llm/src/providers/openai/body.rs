@@ -108,6 +108,7 @@ pub(super) mod tests {
             prompt: "Leg uit.".into(),
             items: vec![Item::new(row_id(0), "Verzoekt de regering\u{2028}…")],
             shape: Arc::new(AnswerShape::Text("summary".into())),
+            language: crate::Language::default(),
             structured,
             max_tokens: Some(900),
             temperature: Some(0.2),
