@@ -9,7 +9,7 @@ use std::collections::VecDeque;
 
 use super::constants::{
     AGREES, ANNOUNCED_CUT, ANNOUNCED_FOR, ANNOUNCED_START, CHANGES, CROWDED, CUTS, EXCUSES, LEFT_HIGH, LEFT_LOW, LEFT_TOPS, LIES, LOWERED,
-    RISE_AFTER, SENSES, STOCK_OVER, STOCK_SPAN, STREAK, TRIAL_AFTER, TRIAL_EVERY, TRIAL_FAR, TRIAL_WON, TRUST, UNREFUSED,
+    RISE_AFTER, SENSES, SHARED, STOCK_OVER, STOCK_SPAN, STREAK, TRIAL_AFTER, TRIAL_EVERY, TRIAL_FAR, TRIAL_WON, TRUST, UNREFUSED,
 };
 use crate::Window;
 
@@ -117,6 +117,7 @@ impl Announced {
         }
         self.left = (unknown <= 0.5 * self.capacity && !self.left_lies).then(|| (remaining - unknown).max(0.0) / self.capacity.max(1.0));
         if window.reset.is_none()
+            && !self.is_crowded(now)
             && let Some((at, before, _)) = self.stock.back()
             && remaining - unknown > before + 0.05 * self.capacity
             && now - at < STOCK_SPAN
@@ -155,9 +156,9 @@ impl Announced {
         (self.seen - at < 1.0 && reset > 0.1).then(|| left.max(0.0) / reset)
     }
 
-    /// Whether what is left falls faster than we send: others draw on it.
-    fn is_shared(&self, now: f64) -> bool {
-        self.flow(now).is_some_and(|(sent, falls)| falls > 1.2 * sent && falls * STOCK_SPAN > 0.05 * self.capacity)
+    /// Whether what is left falls so many times faster than we send: others draw on it.
+    fn is_shared(&self, now: f64, times: f64) -> bool {
+        self.flow(now).is_some_and(|(sent, falls)| falls > times * sent)
     }
 
     /// Whether others seem to use the key, too.
@@ -167,7 +168,7 @@ impl Announced {
 
     /// The pace after a response, from the present one.
     pub(super) fn steer(&mut self, now: f64, pace: f64, is_binding: bool, most: f64) -> f64 {
-        if self.left.is_some_and(|left| left < LEFT_TOPS[1].0) && self.is_shared(now) {
+        if self.left.is_some_and(|left| left < LEFT_TOPS[1].0) && self.is_shared(now, SHARED.0) {
             self.crowded = now;
         }
         let since = now - self.changed;
@@ -203,7 +204,7 @@ impl Announced {
 
     /// What to try where this pace has been all that leaves for a while.
     pub(super) fn trial(&mut self, now: f64, pace: f64) -> Option<Trial> {
-        if now - self.held < TRIAL_AFTER || now < self.next_trial || self.is_crowded(now) || self.is_shared(now) {
+        if now - self.held < TRIAL_AFTER || now < self.next_trial || self.is_crowded(now) || self.is_shared(now, SHARED.1) {
             return None;
         }
         // Little is left at a pace that is not announced to use it up: others do.
@@ -221,14 +222,16 @@ impl Announced {
             return Some(Trial::Pace(ANNOUNCED_START * rate));
         }
         // Of what is refilled at once, and nobody knows when, any pace would seem right until it is used up.
-        let is_riddle = self.left.is_some() && self.is_window(now) && self.reset.is_none() && now - self.held < UNREFUSED;
+        let is_riddle = self.is_window(now)
+            && self.reset.is_none()
+            && self.left.is_some_and(|left| left < LEFT_TOPS[0].0 || now - self.held < UNREFUSED);
         (!is_riddle).then_some(Trial::Steps)
     }
 
     /// The pace to go on with, if what is left shows that a trial from `before` has come to a pace that is too high.
     pub(super) fn overdrawn(&self, now: f64, before: f64, pace: f64) -> Option<f64> {
         let left = self.left?;
-        if self.is_shared(now) {
+        if self.is_shared(now, SHARED.1) {
             return Some(before);
         }
         if self.is_window(now) {

@@ -200,6 +200,8 @@ pub(super) const UNREFUSED: f64 = 20.0;
 pub(super) const RISE_AFTER: f64 = 5.0;
 /// … unless a pace of less than this much of it was refused, or what is left fell faster than we sent …
 pub(super) const LOWERED: f64 = 0.9;
+/// … (so many times faster; and so many times that no trial of more is worth while) …
+pub(super) const SHARED: (f64, f64) = (1.1, 1.5);
 /// … in so many seconds: others use the key, too.
 pub(super) const CROWDED: f64 = 120.0;
 /// A measured rate that is so much of the announced one is the same.
