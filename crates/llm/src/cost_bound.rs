@@ -246,6 +246,7 @@ mod tests {
             prompt: "Leg uit.".into(),
             items: (0..rows).map(item).collect(),
             shape: Arc::new(AnswerShape::Text("summary".into())),
+            language: crate::Language::French,
             structured: Structured::Text,
             max_tokens: Some(100),
             temperature: None,
