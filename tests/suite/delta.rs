@@ -25,7 +25,7 @@ fn has_duckdb() -> bool {
     has("DuckDB", "import duckdb, duckdb_extension_delta", "duckdb==1.5.5 duckdb-extension-delta==1.5.5")
 }
 
-fn has(name: &str, import: &str, install: &str) -> bool {
+pub(crate) fn has(name: &str, import: &str, install: &str) -> bool {
     let ran = Command::new(python()).args(["-c", import]).stderr(Stdio::null()).status();
     let has = ran.is_ok_and(|status| status.success());
     if !has {

@@ -12,6 +12,7 @@ mod changes;
 mod clock;
 mod compare;
 mod delta;
+mod differential;
 mod disk;
 mod durable;
 mod fault_points;
