@@ -33,6 +33,7 @@ mod report;
 mod resume;
 mod s3;
 mod security;
+mod servers;
 mod settings;
 mod source;
 mod spy;

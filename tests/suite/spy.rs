@@ -248,6 +248,10 @@ fn receive(stream: &TcpStream) -> Option<(String, Value)> {
         }
         head.push_str(&line);
     }
+    if length == 0 {
+        // Somebody looks whether we are here.
+        return None;
+    }
     let mut body = vec![0; length];
     reader.read_exact(&mut body).expect("a body");
     Some((head, serde_json::from_slice(&body).expect("JSON")))
