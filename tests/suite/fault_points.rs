@@ -29,8 +29,6 @@ use shim::Mode;
 const USUAL_POINTS: [usize; 2] = [60, 20];
 /// Points beyond the operations that were counted: how many there are depends on who came first.
 const BEYOND: u64 = 3;
-/// Whether somebody reads the folder before the next run: not as long as merges and swaps show both generations there.
-const READS_BETWEEN: bool = false;
 /// Points on the disk that are tried at once.
 const WORKERS: usize = 2;
 
@@ -65,17 +63,6 @@ const REQUEST_FAULTS: [Fault; 8] = [
     Fault::Request("kill", false),
     Fault::Request("kill-after", false),
 ];
-/// What is tried in the usual case.
-const USUAL_FAULTS: &[Fault] = &[
-    Fault::Disk(Mode::Kill),
-    Fault::Request("kill", false),
-    Fault::Request("kill-after", false),
-    Fault::Request("500", false),
-    Fault::Request("reset", false),
-    Fault::Request("lost", false),
-    Fault::Request("torn", false),
-];
-
 impl Fault {
     fn name(self) -> &'static str {
         match self {
@@ -153,7 +140,7 @@ fn try_point(point: Point, scene: &Scene<'_>) -> Vec<String> {
         found.push("the disturbed run does not end".to_owned());
     }
     // Two generations stand side by side only while a new one is put in place.
-    if READS_BETWEEN && expected.bare && !shape.makes_a_generation {
+    if expected.bare && !shape.makes_a_generation {
         found.extend(wrong_in_folder(&trial, None).into_iter().map(|wrong| format!("before the next run {wrong}")));
     }
     if ran.code == 0 {
@@ -176,7 +163,7 @@ fn chosen(scenes: &[Option<Scene<'_>>], faults: &[Fault], usual: usize) -> Vec<P
     for (number, (shape, scene)) in SHAPES.iter().zip(scenes).enumerate() {
         let Some(scene) = scene else { continue };
         let writes = count(shape, scene, faults[0]);
-        for fault in faults.iter().copied().filter(|fault| !asked.is_empty() || USUAL_FAULTS.contains(fault)) {
+        for fault in faults.iter().copied() {
             let last = if fault == Fault::Disk(Mode::Unread) { count(shape, scene, fault) } else { writes };
             points.extend((1..=last + BEYOND).map(|at| Point { shape: number, fault, at }));
         }
