@@ -41,13 +41,13 @@ fn the_row_that_was_rejected_is_told_why_and_no_other() {
     assert_eq!((&summary["rows"]["answered"], &summary["rejections"]), (&json!(4), &json!({"wrong-language": 1})), "{summary}");
     let asked = spy.asked();
     assert_eq!(asked.len(), 2, "what was left over fills the next request");
-    assert!(!asked[0].message().contains("rejected"), "{}", asked[0].message());
+    assert!(!asked[0].message().contains("afgekeurd"), "{}", asked[0].message());
     assert_eq!(items(&asked[1]), [("r1", "stubborn two"), ("r2", "four")].map(|(id, text)| (id.to_owned(), text.to_owned())));
     let why: String = serde_json::from_str(asked[1].told("r1").expect("a reason")).expect("JSON");
     assert!(why.starts_with("wrong-language: English, not Dutch: `The motion requests"), "{why}");
     assert_eq!(asked[1].told("r2"), None);
     // Whatever may be cached comes first: the reasons are the end of the message.
-    let (before, _) = asked[1].message().split_once("Earlier answers").expect("reasons");
+    let (before, _) = asked[1].message().split_once("Eerdere antwoorden").expect("reasons");
     assert_eq!(before.lines().last(), Some(r#"{"id":"r2","text":"four"}"#));
 
     // The answer is one to the row's question: nothing is asked again, and the journal answers without asking.

@@ -99,6 +99,8 @@ model = "builtin/extractive"
 
 [sink]
 path = "out/headlines"
+# The first pipeline has given its columns the usual names.
+prefix = "headline_"
 "#,
     );
     let ran = project.run(&["sql", "reader.toml", "SELECT count(*) AS n, min(year) AS low FROM source", "--output", "json"]).expect(0);

@@ -41,7 +41,7 @@ fn rows_are_told_apart_by_what_has_become_of_them() {
     garbage.faults.set("refusal", 1.0).expect("a fault");
     let project = Project::simulated(60, garbage);
     let llm = ["--set", "stages.llm.attempts=1"];
-    project.run_pipeline(&[&llm[..], &["--limit", "20"]].concat()).expect(0);
+    project.run_pipeline(&[&llm[..], &["--limit", "20"]].concat()).expect(4);
     let plan = project.run(&["plan", "pipeline.toml"]).expect(0).stdout;
     assert!(plan.contains("20 settled already, 40 to ask (40 new, 0 changed)") && plan.contains("failed    20 rows"), "{plan}");
     let plan = project.run(&["plan", "pipeline.toml", "--set", "stages.prompt-pack.prompt=Anders."]).expect(0).stdout;

@@ -168,7 +168,8 @@ fn what_is_missing_is_named() {
     says(&project, &["check", "pipeline.toml"], 2, &["in clear", "AWS_ALLOW_HTTP"]);
 }
 
-/// Each piece of a file is a request, so a small one is fetched whole: once for its columns, once for its rows.
+/// Each piece of a file is a request, so a small one is fetched whole: once for its columns, once for its rows; and once more for
+/// its columns while there are no results, whose columns then are those that a run would write.
 #[test]
 fn small_files_are_one_request_each() {
     let Some(bucket) = Bucket::start() else { return };
@@ -186,5 +187,5 @@ fn small_files_are_one_request_each() {
     assert!(rows[0]["n"].as_u64().is_some_and(|n| n > FILES * 4), "{rows}");
     // And what is asked of the state and the listing.
     let asked = bucket.requests("GET") - before;
-    assert!(asked <= 2 * FILES + 10, "{asked} requests for {FILES} files");
+    assert!(asked <= 3 * FILES + 10, "{asked} requests for {FILES} files");
 }

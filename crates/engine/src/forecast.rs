@@ -86,7 +86,7 @@ pub async fn forecast(pipeline: Arc<Pipeline>, registry: &Registry) -> Result<Fo
             plan.shape_behind(&pipeline, log, &state, &sink, has_table).await?;
         }
         let salt = unfinished.as_ref().map_or(log.salt(), |unfinished| Some(unfinished.salt.as_str()));
-        let question = salted(identify(&plan, &pipeline, &state, log, is_new, false).await?, salt);
+        let question = salted(&identify(&plan, &pipeline, &state, log, is_new, false).await?, salt);
         Ok((settled, failed_before, question, unfinished.is_some(), log.question()))
     });
     let (settled, failed_before, question, is_unfinished, question_before) = committed.await?;

@@ -70,12 +70,12 @@ pub(crate) async fn identify(
 }
 
 /// The question that rows are asked: a salt makes it another one.
-pub(crate) fn salted(question: String, salt: Option<&str>) -> String {
-    salt.map_or_else(|| question.clone(), |salt| format!("{question} {salt}"))
+pub(crate) fn salted(question: &str, salt: Option<&str>) -> String {
+    salt.map_or_else(|| question.to_owned(), |salt| format!("{question} {salt}"))
 }
 
 fn fingerprint(question: &str, salt: Option<&str>) -> Fingerprint {
-    Fingerprint::of([salted(question.to_owned(), salt).as_bytes()])
+    Fingerprint::of([salted(question, salt).as_bytes()])
 }
 
 async fn read(state: &Folder) -> Result<Known> {

@@ -200,7 +200,7 @@ impl Job<'_> {
             Mode::Fresh(salt) => Some(salt.as_str()),
             Mode::Add | Mode::Replay => log.salt(),
         };
-        let question = salted(identify(plan, pipeline, state, &log, is_new, options.scope != Scope::Journalled).await?, salt);
+        let question = salted(&identify(plan, pipeline, state, &log, is_new, options.scope != Scope::Journalled).await?, salt);
         let owner = Owner::claim(state, &results).await.map_err(|error| error.of(pipeline))?;
         let shape = match mode {
             // Nothing of what is there stays.

@@ -83,7 +83,7 @@ impl Reading<'_> {
             // Nothing has been written yet: the columns are those that a run would write.
             None => Plan::new(&session, pipeline, registry, Purpose::Looking).await.map(|plan| plan.shape(pipeline)),
         };
-        let shape_key = shape.as_ref().ok().map(|shape: &Shape| shape.key.clone());
+        let key_and_cost = shape.as_ref().ok().map(|shape: &Shape| (quoted(&shape.key), cost_of_rows(pipeline)));
         let (letters, files) = (state.folder("dead_letters"), log.dead_letters());
         let dead = match (&shape, files) {
             (Ok(shape), []) => Some(dead_letters_of(shape)?),
@@ -103,19 +103,28 @@ impl Reading<'_> {
         tables.add("runs", runs(state).await?)?;
         tables.register(&session)?;
         // Where one of the tables beneath cannot be opened, neither can this one.
-        if let Some(key) = shape_key {
-            let unassigned = session.sql(&unassigned_costs(&key)).await.map_err(from_datafusion)?;
+        if let Some((key, cost)) = key_and_cost {
+            let unassigned = session.sql(&unassigned_costs(&key, &cost)).await.map_err(from_datafusion)?;
             session.register_table("unassigned_costs", unassigned.into_view()).map_err(from_datafusion)?;
         }
         Ok(session)
     }
 }
 
+/// A column's name as it stands in a query.
+fn quoted(name: &str) -> String {
+    format!("\"{}\"", name.replace('"', "\"\""))
+}
+
+/// What the column with the cost of a row is called, in results and dead letters.
+fn cost_of_rows(pipeline: &Pipeline) -> String {
+    quoted(&format!("{}cost_usd", pipeline.sink.prefix))
+}
+
 /// What attempts have cost that no row of results or dead letters bears, by key: rows + this = attempts, to the
 /// nano-dollar, whatever was changed, killed or removed in between. A row's share of an attempt is the one that
 /// [`promptmill_core::share`] gives it.
-fn unassigned_costs(key: &str) -> String {
-    let key = format!("\"{}\"", key.replace('"', "\"\""));
+fn unassigned_costs(key: &str, cost: &str) -> String {
     format!(
         "WITH shares AS (
             SELECT unnest(keys) AS key, unnest(range(0, CAST(cardinality(keys) AS BIGINT))) AS place, CAST(cardinality(keys) AS BIGINT) AS count,
@@ -126,9 +135,9 @@ fn unassigned_costs(key: &str) -> String {
             FROM shares GROUP BY key
         ), borne AS (
             SELECT key, sum(nano) AS nano FROM (
-                SELECT CAST({key} AS VARCHAR) AS key, CAST(CAST(cost_usd AS DECIMAL(38, 9)) * 1000000000 AS BIGINT) AS nano FROM results
+                SELECT CAST({key} AS VARCHAR) AS key, CAST(CAST({cost} AS DECIMAL(38, 9)) * 1000000000 AS BIGINT) AS nano FROM results
                 UNION ALL
-                SELECT CAST({key} AS VARCHAR) AS key, CAST(CAST(cost_usd AS DECIMAL(38, 9)) * 1000000000 AS BIGINT) AS nano FROM dead_letters
+                SELECT CAST({key} AS VARCHAR) AS key, CAST(CAST({cost} AS DECIMAL(38, 9)) * 1000000000 AS BIGINT) AS nano FROM dead_letters
             ) GROUP BY key
         )
         SELECT coalesce(asked.key, borne.key) AS key,
@@ -146,9 +155,12 @@ fn unassigned_costs(key: &str) -> String {
 /// If the pipeline is wrong or its state cannot be read.
 pub(crate) async fn unassigned(pipeline: &Pipeline, registry: &Registry) -> Result<Money> {
     reading(pipeline, registry, async |session| {
-        let sum = "SELECT (SELECT coalesce(sum(cost_usd), 0) FROM attempts) - (SELECT coalesce(sum(cost_usd), 0) FROM results)
-            - (SELECT coalesce(sum(cost_usd), 0) FROM dead_letters) AS nano";
-        let batches = session.sql(sum).await.map_err(from_datafusion)?.collect().await.map_err(from_datafusion)?;
+        let cost = cost_of_rows(pipeline);
+        let sum = format!(
+            "SELECT (SELECT coalesce(sum(cost_usd), 0) FROM attempts) - (SELECT coalesce(sum({cost}), 0) FROM results)
+            - (SELECT coalesce(sum({cost}), 0) FROM dead_letters) AS nano"
+        );
+        let batches = session.sql(&sum).await.map_err(from_datafusion)?.collect().await.map_err(from_datafusion)?;
         let sums = batches.first().map(|batch| cast(batch.column(0), &DataType::Decimal128(38, 9))).transpose()?;
         let nano = sums.and_then(|sums| sums.as_any().downcast_ref::<Decimal128Array>().map(|sums| sums.value(0)));
         Ok(Money::from_nano(i64::try_from(nano.unwrap_or_default()).unwrap_or(i64::MAX)))

@@ -15,6 +15,18 @@ pub fn goes_out_in_clear(url: &str) -> bool {
     Url::parse(url).is_ok_and(|url| url.scheme() == "http" && !is_loopback(&url))
 }
 
+/// A base URL as it may be shown: what stands in its query, or before an `@`, may be a secret.
+pub fn without_query(base_url: &str) -> String {
+    let shown = base_url.split(['?', '#']).next().unwrap_or_default();
+    let hidden = if shown.len() < base_url.len() { "?…" } else { "" };
+    match shown.split_once("://") {
+        Some((scheme, rest)) if rest.split('/').next().is_some_and(|host| host.contains('@')) => {
+            format!("{scheme}://…@{}{hidden}", rest.split_once('@').map_or(rest, |(_, rest)| rest))
+        }
+        _ => format!("{shown}{hidden}"),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -34,17 +46,5 @@ mod tests {
         ] {
             assert!(goes_out_in_clear(url), "{url}");
         }
-    }
-}
-
-/// A base URL as it may be shown: what stands in its query, or before an `@`, may be a secret.
-pub fn without_query(base_url: &str) -> String {
-    let shown = base_url.split(['?', '#']).next().unwrap_or_default();
-    let hidden = if shown.len() < base_url.len() { "?…" } else { "" };
-    match shown.split_once("://") {
-        Some((scheme, rest)) if rest.split('/').next().is_some_and(|host| host.contains('@')) => {
-            format!("{scheme}://…@{}{hidden}", rest.split_once('@').map_or(rest, |(_, rest)| rest))
-        }
-        _ => format!("{shown}{hidden}"),
     }
 }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 
@@ -19,6 +20,8 @@ fn spy() -> Spy {
             "diamond" => String::new(),
             text => text.chars().next().map(String::from).unwrap_or_default(),
         })
+        // Slow enough that they come to be written in more than one commit.
+        .after(Duration::from_millis(70))
     })
 }
 

@@ -762,7 +762,7 @@ fn labels_say_what_belongs_under_the_caret() {
         let diagnostics = parse(&SHORT.replacen(from, to, 1), &[]).expect_err(to);
         diagnostics.list[0].label.clone().unwrap_or_default()
     };
-    assert_eq!(label("key = \"id\"\n", "kye = \"id\"\n"), "expected `key`");
+    assert_eq!(label("key = \"id\"\n", "kye = \"id\"\n"), "expected `key`, `format`, `version` or `timestamp`");
     assert_eq!(label(MODEL, ""), "a name under `[models]`");
     assert_eq!(label("key = \"id\"\n", ""), "the column that identifies a row: unique, not null, of any type that casts to text");
 }
@@ -786,7 +786,7 @@ headers = { X-Title = "t", X-Api-Key = "k3y", Cookie = "a=${TOKEN}" }"#;
             "state": {"flush": "2s", "access": "owner"},
             "source": {"path": "s3://lake/in", "key": "id"},
             "stages": [pack, llm],
-            "sink": {"path": "out", "partition_by": [], "commit_every": "30s", "format": "parquet", "target_file_mb": 128},
+            "sink": {"path": "out", "partition_by": [], "prefix": "", "commit_every": "30s", "format": "parquet", "target_file_mb": 128},
             "models": {"small": {
                 "provider": "local", "model": "m", "structured": "json_schema", "extra_body": {"user": "${TOKEN}"},
             }},

@@ -96,8 +96,9 @@ fn on_disk(files: &[ObjectMeta], with: &(impl Fn(usize, &ParquetMetaData) -> Res
     std::thread::scope(|scope| {
         let shares = files.chunks(share).enumerate().map(|(index, some)| scope.spawn(move || read_some(index * share, some)));
         let shares: Vec<_> = shares.collect();
-        let done = shares.into_iter().map(|share| share.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
-        done.fold(Ok(()), |first, next| first.and(next))
+        // All are waited for before the first failure is told.
+        let done: Vec<_> = shares.into_iter().map(|share| share.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))).collect();
+        done.into_iter().collect()
     })
 }
 

@@ -192,11 +192,11 @@ mod tests {
         let reused = Holder { started: me.started.map(|started| started - 1), ..me.clone() };
         assert_eq!(reused.state(), State::Gone);
         // A container restarted in place: the same machine, name and number.
-        let restarted = Holder { pid_namespace: Some("pid:[1]".to_owned()), ..reused.clone() };
+        let restarted = Holder { pid_namespace: Some("pid:[1]".to_owned()), ..reused };
         assert_eq!(restarted.state(), State::Unknown);
         // Another container, in which nobody here has that number.
         let mut child = std::process::Command::new("true").spawn().expect("starts");
-        let ended = Holder { pid: child.id(), started: Process::of(child.id()).map(|process| process.started), ..me.clone() };
+        let ended = Holder { pid: child.id(), started: Process::of(child.id()).map(|process| process.started), ..me };
         assert!(ended.started.is_some());
         // Dead is dead also before somebody asks how it ended.
         while Process::of(child.id()).is_some_and(|process| !process.is_over()) {

@@ -43,11 +43,11 @@ impl Found {
         // The key that the last run had stands in its record.
         let records = RunRecord::all(state).await?;
         let key = records.last().and_then(|record| Some(record.configuration.get("source")?.get("key")?.as_str()?.to_owned()));
-        Ok(Some(Self::in_files(key.unwrap_or_default(), files, &schemas, planned)))
+        Ok(Some(Self::in_files(&key.unwrap_or_default(), files, &schemas, planned)))
     }
 
-    fn in_files(key: String, files: &[DataFile], schemas: &[SchemaRef], planned: Option<&Shape>) -> Self {
-        let mut found = Self { shape: Shape::new(&key, &[], &Arc::new(Schema::empty())), mixed: Vec::new() };
+    fn in_files(key: &str, files: &[DataFile], schemas: &[SchemaRef], planned: Option<&Shape>) -> Self {
+        let mut found = Self { shape: Shape::new(key, &[], &Arc::new(Schema::empty())), mixed: Vec::new() };
         let mut fields: Vec<FieldRef> = Vec::new();
         // The newest run's columns come first.
         for field in schemas.iter().rev().flat_map(|schema| schema.fields()) {
@@ -98,7 +98,7 @@ impl Found {
 
 /// The columns of all these files together.
 pub(crate) fn union_of(schemas: &[SchemaRef]) -> SchemaRef {
-    Found::in_files(String::new(), &[], schemas, None).shape.columns
+    Found::in_files("", &[], schemas, None).shape.columns
 }
 
 /// The type of a partition's values: that of the column inside other files, or the planned one, if its values are written
@@ -143,7 +143,7 @@ mod tests {
             schema(&[("id", DataType::Int64), ("year", DataType::Int32)]),
             schema(&[("id", DataType::Int64), ("year", DataType::Int32), ("place", DataType::Utf8)]),
         ];
-        let found = Found::in_files("id".to_owned(), &files, &schemas, None);
+        let found = Found::in_files("id", &files, &schemas, None);
         assert!(found.refusals().is_empty());
         let shown: Vec<String> =
             found.shape.columns.fields().iter().map(|field| format!("{} {}", field.name(), field.data_type())).collect();
@@ -155,7 +155,7 @@ mod tests {
     fn columns_of_several_types_are_texts_and_refused() {
         let files = [file("1.parquet", &[]), file("2.parquet", &[])];
         let found = Found::in_files(
-            "id".to_owned(),
+            "id",
             &files,
             &[schema(&[("id", DataType::Utf8), ("ref", DataType::Utf8)]), schema(&[("id", DataType::Utf8), ("ref", DataType::Int64)])],
             None,

@@ -17,7 +17,8 @@ impl Sink {
     pub(crate) async fn compact(&mut self) -> Result<()> {
         self.adopt().await?;
         let mut commit = Commit::default();
-        let mut partitions: BTreeMap<(Option<Vec<String>>, Vec<Option<String>>), Vec<DataFile>> = BTreeMap::new();
+        // By the names of the partition's columns and their values.
+        let mut partitions: BTreeMap<(Option<Vec<_>>, Vec<Option<_>>), Vec<DataFile>> = BTreeMap::new();
         for file in self.log.results() {
             partitions.entry((file.partition_by(), file.partition.clone())).or_default().push(file.clone());
         }

@@ -100,8 +100,12 @@ impl Place {
     pub(super) async fn list(&self) -> Result<Vec<Found>> {
         let root = self.folder.path("");
         if self.is_file() {
-            let meta = self.folder.store().head(&root).await.map_err(|error| self.folder.failed(Action::Read, "", error))?;
-            return Ok(vec![Found { meta, inside: Vec::new() }]);
+            return match self.folder.store().head(&root).await {
+                Ok(meta) => Ok(vec![Found { meta, inside: Vec::new() }]),
+                // It was there when the place was opened.
+                Err(object_store::Error::NotFound { .. }) => Ok(Vec::new()),
+                Err(error) => Err(self.folder.failed(Action::Read, "", error)),
+            };
         }
         let prefix = (!root.as_ref().is_empty()).then_some(&root);
         let listed: Vec<ObjectMeta> = match self.folder.store().list(prefix).try_collect().await {

@@ -41,7 +41,7 @@ fn put_result() -> PutResult {
     PutResult { e_tag: None, version: None }
 }
 
-fn failed(path: &FilePath, error: io::Error) -> Error {
+fn failed(path: &FilePath, error: &io::Error) -> Error {
     let source: Box<dyn std::error::Error + Send + Sync> = format!("{}: {error}", path.display()).into();
     match error.kind() {
         ErrorKind::AlreadyExists => Error::AlreadyExists { path: path.display().to_string(), source },
@@ -132,7 +132,7 @@ impl ObjectStore for Durable {
                 payload.iter().try_for_each(|bytes| unnamed.file.write_all(bytes))?;
                 unnamed.persist(is_new)
             });
-            written.map(|()| put_result()).map_err(|error| failed(&name, error))
+            written.map(|()| put_result()).map_err(|error| failed(&name, &error))
         })
         .await
     }
@@ -141,7 +141,7 @@ impl ObjectStore for Durable {
         let name = self.0.path_to_filesystem(location)?;
         let unnamed = blocking({
             let name = name.clone();
-            move || Unnamed::create(&name).map_err(|error| failed(&name, error))
+            move || Unnamed::create(&name).map_err(|error| failed(&name, &error))
         });
         let unnamed = Arc::new(Mutex::new(Some(unnamed.await?)));
         Ok(Box::new(Parts { unnamed, name, written: 0 }))
@@ -178,11 +178,11 @@ impl ObjectStore for Durable {
             CopyMode::Create => self.0.copy_opts(from, to, options).await,
             CopyMode::Overwrite => {
                 let (from, name) = (self.0.path_to_filesystem(from)?, name.clone());
-                blocking(move || link(&from, &name).map_err(|error| failed(&name, error))).await
+                blocking(move || link(&from, &name).map_err(|error| failed(&name, &error))).await
             }
         };
         copied?;
-        blocking(move || sync_parent(&name).map_err(|error| failed(&name, error))).await
+        blocking(move || sync_parent(&name).map_err(|error| failed(&name, &error))).await
     }
 }
 
@@ -224,7 +224,7 @@ impl MultipartUpload for Parts {
             let Some(unnamed) = unnamed.as_mut() else { return Err(given_up(&name)) };
             let written =
                 unnamed.file.seek(SeekFrom::Start(at)).and_then(|_| part.iter().try_for_each(|bytes| unnamed.file.write_all(bytes)));
-            written.map_err(|error| failed(&name, error))
+            written.map_err(|error| failed(&name, &error))
         })
         .boxed()
     }
@@ -233,7 +233,7 @@ impl MultipartUpload for Parts {
         let unnamed = self.unnamed.lock().unwrap_or_else(PoisonError::into_inner).take();
         let unnamed = unnamed.ok_or_else(|| given_up(&self.name))?;
         let name = self.name.clone();
-        blocking(move || unnamed.persist(false).map(|()| put_result()).map_err(|error| failed(&name, error))).await
+        blocking(move || unnamed.persist(false).map(|()| put_result()).map_err(|error| failed(&name, &error))).await
     }
 
     async fn abort(&mut self) -> Result<()> {
@@ -243,7 +243,7 @@ impl MultipartUpload for Parts {
 }
 
 fn given_up(name: &FilePath) -> Error {
-    failed(name, io::Error::other("the file has been completed or given up"))
+    failed(name, &io::Error::other("the file has been completed or given up"))
 }
 
 #[cfg(test)]

@@ -71,10 +71,10 @@ async fn keep(gate: Weak<Gate>, file: BoardFile, mut last: Option<Share>) {
             _ => missed += BEAT,
         }
         // A board that nobody can use for so long tells nothing of the others any more.
-        if missed > LEASE || file.is_stuck() {
-            if let Some(part) = last.take() {
-                gate.take_part(&Share { share: 1.0, leads: true, memory: None, ..part });
-            }
+        if (missed > LEASE || file.is_stuck())
+            && let Some(part) = last.take()
+        {
+            gate.take_part(&Share { share: 1.0, leads: true, memory: None, ..part });
         }
     }
 }

@@ -520,14 +520,12 @@ impl Rate {
             self.pace = pace.min(self.pace);
             announced.rate = announced.rate.max(self.pace);
             self.test = None;
-        } else if now - test.since >= (0.5 * TEST).max(2.0 * self.mean_weight / self.pace) {
-            if self.pace < most {
-                // A pace of a few requests a second is on its way for minutes otherwise.
-                let slow = self.pace < 4.0 * self.mean_weight;
-                self.gain = if slow { 1.0 } else { (2.0 * self.gain).min(GAIN_MAX) };
-                self.test = Some(Test { before: self.pace, since: now });
-                self.pace = (self.pace * (1.0 + self.gain)).min(most);
-            }
+        } else if now - test.since >= (0.5 * TEST).max(2.0 * self.mean_weight / self.pace) && self.pace < most {
+            // A pace of a few requests a second is on its way for minutes otherwise.
+            let slow = self.pace < 4.0 * self.mean_weight;
+            self.gain = if slow { 1.0 } else { (2.0 * self.gain).min(GAIN_MAX) };
+            self.test = Some(Test { before: self.pace, since: now });
+            self.pace = (self.pace * (1.0 + self.gain)).min(most);
         }
     }
 

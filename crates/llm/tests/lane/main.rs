@@ -77,8 +77,8 @@ fn whatever_headers_say_the_lane_does_not_starve() {
 }
 
 fn check(summaries: &[Summary]) {
-    println!("{}", Summary::HEAD);
-    summaries.iter().for_each(|summary| println!("{summary}"));
+    eprintln!("{}", Summary::HEAD);
+    summaries.iter().for_each(|summary| eprintln!("{summary}"));
     let missed: Vec<String> = summaries.iter().flat_map(|summary| summary.missed.clone()).collect();
     assert!(missed.is_empty(), "{}", missed.join("\n"));
 }

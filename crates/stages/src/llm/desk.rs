@@ -341,7 +341,7 @@ impl Desk {
                 self.queues[row.model].sleep(row, now + wait);
             }
             Next::Sleep(wait) => self.queues[row.model].sleep(row, now + wait),
-            Next::NextModel => {
+            Next::OtherModel => {
                 self.hand_on(row, true, now);
             }
             Next::PassOver => {

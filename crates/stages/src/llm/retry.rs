@@ -139,7 +139,7 @@ pub(super) enum Next {
     /// It is asked again in a pack of half the size.
     Split,
     /// The model has had its chance: the next one of the chain, if there is one, or a dead letter.
-    NextModel,
+    OtherModel,
     /// Another model takes its place while this one is not there.
     PassOver,
     /// Asking again helps no more.
@@ -158,7 +158,7 @@ pub(super) fn next(before: Tried, met: Met, others: Others, attempts: u32) -> (T
         return (Tried::NOTHING, Next::PassOver);
     }
     match class {
-        Class::ModelMissing if others.is_gone => (row, Next::NextModel),
+        Class::ModelMissing if others.is_gone => (row, Next::OtherModel),
         class if class.is_limit() => {
             let is_suspect = others.has_worked
                 && others.left == Left::FewSuspects
@@ -246,7 +246,7 @@ fn failed(mut row: Tried, met: Met, attempts: u32) -> (Tried, Next) {
         return (row, Next::Dead);
     }
     if row.tries >= attempts {
-        return (row, Next::NextModel);
+        return (row, Next::OtherModel);
     }
     let is_of_the_service = met.class.is_some_and(is_of_the_service);
     // Twice is no accident: from then on in smaller company, and alone the last time.

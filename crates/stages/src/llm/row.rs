@@ -182,7 +182,8 @@ pub(super) fn to_batch(done: &[Done], shape: &AnswerShape, schema: &SchemaRef) -
         attempts.append_value(bill.attempts);
         input_tokens.append_value(bill.input_tokens);
         output_tokens.append_value(bill.output_tokens);
-        cost.append_option(bill.nano_usd.map(i128::from));
+        // A row that shared another one's answer, or never left, has cost nothing.
+        cost.append_option(bill.nano_usd.or((bill.attempts == 0).then_some(0)).map(i128::from));
         let fault = done.result.as_ref().err();
         reason.append_option(fault.map(|fault| &fault.reason));
         detail.append_option(fault.map(|fault| &fault.detail));

@@ -270,7 +270,7 @@ impl<'k, 's> Names<'k, 's> {
         for argument in arguments {
             match argument {
                 CallArg::Pos(value) | CallArg::Kwarg(_, value) | CallArg::PosSplat(value) | CallArg::KwargSplat(value) => {
-                    self.expression(value)
+                    self.expression(value);
                 }
             }
         }

@@ -94,14 +94,14 @@ pub(super) fn text(array: &dyn Array, row: usize) -> Result<String, Error> {
     if let Some(bytes) = bytes {
         match std::str::from_utf8(bytes) {
             Ok(text) if text.chars().all(|letter| !letter.is_control() || letter.is_whitespace()) => return Ok(text.to_owned()),
-            _ if bytes.len() > SHOWN_BYTES => return Err(cannot(format!("{} bytes that are no text", bytes.len()))),
+            _ if bytes.len() > SHOWN_BYTES => return Err(cannot(&format!("{} bytes that are no text", bytes.len()))),
             _ => {}
         }
     }
     // Left to itself, what cannot be formatted is shown as the words of the error.
     let options = FormatOptions::default().with_display_error(false);
-    let shown = ArrayFormatter::try_new(array, &options).map_err(|error| cannot(error.to_string()))?;
-    shown.value(row).try_to_string().map_err(|error| cannot(error.to_string()))
+    let shown = ArrayFormatter::try_new(array, &options).map_err(|error| cannot(&error.to_string()))?;
+    shown.value(row).try_to_string().map_err(|error| cannot(&error.to_string()))
 }
 
 /// A UUID of sixteen bytes, as everybody writes it.
@@ -116,7 +116,7 @@ pub(super) fn uuid(bytes: &[u8]) -> String {
     text
 }
 
-fn cannot(what: String) -> Error {
+fn cannot(what: &str) -> Error {
     Error::new(ErrorKind::InvalidOperation, format!("a value cannot be shown: {what}"))
 }
 

@@ -258,7 +258,7 @@ mod tests {
             assert_eq!(tier(json!({"usage": usage, "service_tier": name})), Some(named));
         }
         assert_eq!(tier(json!({"usage": usage, "service_tier": null})), Some(Tier::Standard));
-        let mut inside = usage.clone();
+        let mut inside = usage;
         inside["service_tier"] = json!("priority");
         assert_eq!(tier(json!({"usage": inside})), Some(Tier::Priority));
     }

@@ -37,40 +37,40 @@ fn each_kind_of_trouble_sends_the_row_where_it_belongs() {
     #[rustfmt::skip]
     let table: &[(&str, u32, Met, Others, Next)] = &[
         ("no answer about the row", 0, Met::answer(5), ALIVE, Next::Now),
-        ("no answer the last time", 3, Met::answer(1), ALIVE, Next::NextModel),
+        ("no answer the last time", 3, Met::answer(1), ALIVE, Next::OtherModel),
         ("a rejection that is final", 0, Met { retry: false, ..Met::answer(5) }, ALIVE, Next::Dead),
         ("a wrong key leaves the row as it was", 0, met(Auth, 5), ALIVE, Next::Now),
         ("a model that is not there", 0, met(ModelMissing, 5), Others { is_gone: true, is_passed_over: true, is_another_left: true, ..ALIVE }, Next::PassOver),
-        ("a model that is not there, and no other", 0, met(ModelMissing, 5), Others { is_gone: true, is_passed_over: true, ..ALIVE }, Next::NextModel),
+        ("a model that is not there, and no other", 0, met(ModelMissing, 5), Others { is_gone: true, is_passed_over: true, ..ALIVE }, Next::OtherModel),
         ("a model that is away for a moment", 0, met(ModelMissing, 5), ALIVE, Next::Backoff(1)),
         ("a limit", 3, met(RateLimited, 5), ALIVE, Next::Backoff(0)),
         ("a limit that names its end", 3, Met { retry_after: Some(second), ..met(RateLimited, 5) }, ALIVE, Next::Sleep(second)),
         ("no capacity", 3, met(NoCapacity, 5), ALIVE, Next::Sleep(NO_CAPACITY_PAUSE)),
         ("a limit that lasts, with a fallback", 0, met(RateLimited, 5), Others { is_passed_over: true, is_another_left: true, ..ALIVE }, Next::PassOver),
         ("too long, in company", 0, met(ContextTooLong, 5), ALIVE, Next::Split),
-        ("too long, alone", 0, met(ContextTooLong, 1), ALIVE, Next::NextModel),
+        ("too long, alone", 0, met(ContextTooLong, 1), ALIVE, Next::OtherModel),
         ("refused, in company", 0, met(Filtered, 5), ALIVE, Next::Split),
         ("refused, alone", 0, met(Filtered, 1), ALIVE, Next::Now),
-        ("refused, alone, again", 2, met(Filtered, 1), ALIVE, Next::NextModel),
+        ("refused, alone, again", 2, met(Filtered, 1), ALIVE, Next::OtherModel),
         ("malformed request, in company", 0, met(BadRequest, 5), ALIVE, Next::Split),
         ("malformed request, alone", 0, met(BadRequest, 1), ALIVE, Next::Now),
-        ("malformed request, alone, again", 2, met(BadRequest, 1), ALIVE, Next::NextModel),
+        ("malformed request, alone, again", 2, met(BadRequest, 1), ALIVE, Next::OtherModel),
         ("malformed request, nothing answered yet", 2, met(BadRequest, 1), Others { has_answered: false, ..ALIVE }, Next::Backoff(0)),
-        ("malformed request, nothing answered, nobody else", 2, met(BadRequest, 1), Others { has_answered: false, left: Left::FewSuspects, ..ALIVE }, Next::NextModel),
+        ("malformed request, nothing answered, nobody else", 2, met(BadRequest, 1), Others { has_answered: false, left: Left::FewSuspects, ..ALIVE }, Next::OtherModel),
         ("a fault while others are answered", 0, met(Overloaded, 5), ALIVE, Next::Backoff(1)),
         ("a fault that names its end", 0, Met { retry_after: Some(second), ..met(Overloaded, 5) }, ALIVE, Next::Sleep(second)),
-        ("the last fault", 3, met(Timeout, 1), ALIVE, Next::NextModel),
-        ("the last fault, though the lane takes it for an outage", 3, met(Timeout, 1), Others { is_down: true, ..ALIVE }, Next::NextModel),
+        ("the last fault", 3, met(Timeout, 1), ALIVE, Next::OtherModel),
+        ("the last fault, though the lane takes it for an outage", 3, met(Timeout, 1), Others { is_down: true, ..ALIVE }, Next::OtherModel),
         ("an outage", 3, met(Overloaded, 5), down(3_600), Next::Backoff(3)),
         ("an outage, with a fallback", 0, met(Overloaded, 5), Others { is_passed_over: true, is_another_left: true, ..down(20) }, Next::PassOver),
         ("out of reach", 3, met(Unreachable, 5), down(3_600), Next::Backoff(3)),
         ("the last few, for a moment", 3, met(Overloaded, 1), Others { left: Left::FewSuspects, ..down(29) }, Next::Backoff(3)),
-        ("the last few", 3, met(Overloaded, 1), Others { left: Left::FewSuspects, ..down(30) }, Next::NextModel),
+        ("the last few", 3, met(Overloaded, 1), Others { left: Left::FewSuspects, ..down(30) }, Next::OtherModel),
         ("the last few, and a server that says it is away", 3, Met { is_away: true, ..met(Overloaded, 1) }, Others { left: Left::FewSuspects, ..down(119) }, Next::Backoff(3)),
-        ("the last few, and a server that says so for long", 3, Met { is_away: true, ..met(Overloaded, 1) }, Others { left: Left::FewSuspects, ..down(120) }, Next::NextModel),
+        ("the last few, and a server that says so for long", 3, Met { is_away: true, ..met(Overloaded, 1) }, Others { left: Left::FewSuspects, ..down(120) }, Next::OtherModel),
         ("the last few of a service that never worked", 3, met(Overloaded, 1), Others { left: Left::FewSuspects, has_worked: false, ..down(3_600) }, Next::Backoff(3)),
         ("all that are left, many", 3, met(Timeout, 1), Others { left: Left::ManySuspects, ..down(599) }, Next::Backoff(3)),
-        ("all that are left, many, for long", 3, met(Timeout, 1), Others { left: Left::ManySuspects, ..down(600) }, Next::NextModel),
+        ("all that are left, many, for long", 3, met(Timeout, 1), Others { left: Left::ManySuspects, ..down(600) }, Next::OtherModel),
     ];
     for (name, tries, met, others, expected) in table {
         assert_eq!(next(tried(*tries), *met, *others, ATTEMPTS).1, *expected, "{name}");
@@ -105,7 +105,7 @@ fn a_limit_that_lets_others_pass_is_a_failure_in_the_end_and_one_for_all_never()
     }
     assert_eq!(row, Tried::NOTHING);
     let mut refusals = 0;
-    while next(row, limit, ALIVE, ATTEMPTS).1 != Next::NextModel {
+    while next(row, limit, ALIVE, ATTEMPTS).1 != Next::OtherModel {
         row = next(row, limit, ALIVE, ATTEMPTS).0;
         refusals += 1;
     }
@@ -130,7 +130,7 @@ fn what_was_excused_counts_once_the_rows_are_to_blame() {
         row = next(row, met(Class::Timeout, 1), Others { left: Left::FewSuspects, ..down(seconds) }, ATTEMPTS).0;
     }
     assert_eq!((row.tries, row.excused), (1, 3));
-    assert_eq!(next(row, met(Class::Timeout, 1), Others { left: Left::FewSuspects, ..down(31) }, ATTEMPTS).1, Next::NextModel);
+    assert_eq!(next(row, met(Class::Timeout, 1), Others { left: Left::FewSuspects, ..down(31) }, ATTEMPTS).1, Next::OtherModel);
     let in_company = next(row, met(Class::Timeout, 2), Others { left: Left::FewSuspects, ..down(31) }, ATTEMPTS);
     assert_eq!((in_company.0.tries, in_company.0.cap, in_company.1), (3, 1, Next::Backoff(3)), "a neighbour may be to blame");
     // If somebody was answered in between, it was an outage.
@@ -182,7 +182,7 @@ proptest! {
             let before = potential(row, pack, silent_for.saturating_sub(Duration::from_secs(1)));
             let (after, next) = next(row, met, Others { silent_for, ..others }, attempts);
             match next {
-                Next::NextModel | Next::PassOver | Next::Dead => return Ok(()),
+                Next::OtherModel | Next::PassOver | Next::Dead => return Ok(()),
                 Next::Split => pack = after.cap,
                 Next::Now | Next::Backoff(_) | Next::Sleep(_) => {}
             }
@@ -205,7 +205,7 @@ proptest! {
             prop_assert!(step <= most, "it waits for ever");
             let others = if others_live { ALIVE } else { Others { left, ..down(step * seconds) } };
             let (after, next) = next(row, Met { class: Some(class), ..Met::answer(1) }, others, attempts);
-            if matches!(next, Next::NextModel | Next::PassOver | Next::Dead) {
+            if matches!(next, Next::OtherModel | Next::PassOver | Next::Dead) {
                 break;
             }
             row = after;
