@@ -32,7 +32,9 @@ fn a_full_disk_ends_the_run_with_its_name_and_what_was_journalled_is_kept() {
     assert!(ran.stderr.contains("hint:") && ran.stderr.contains("run again"), "{}", ran.stderr);
     let paid = project.simulator().ledger().items.paid;
     let summary = project.run_pipeline(&[]).expect(0).json();
-    assert!(summary["rows"]["from_journal"].as_u64().is_some_and(|count| count > 0), "{summary}");
+    // What was journalled has been committed as well, if there was room for that.
+    let kept: u64 = ["from_journal", "unchanged"].iter().filter_map(|kept| summary["rows"][*kept].as_u64()).sum();
+    assert!(kept > 0, "{summary}");
     project.assert_settled_once();
     project.assert_money_agrees();
     assert!(project.simulator().ledger().items.paid < paid + 300);

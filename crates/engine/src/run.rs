@@ -98,6 +98,7 @@ pub async fn run(pipeline: Arc<Pipeline>, registry: &Registry, options: RunOptio
         Ok(keys) => keys,
         Err(error) => return Err(plan.blame(error).await),
     };
+    let rows = keys.len();
     let keys = options.prune.then_some(keys);
     meter.set_limit_rows(options.limit);
 
@@ -108,8 +109,17 @@ pub async fn run(pipeline: Arc<Pipeline>, registry: &Registry, options: RunOptio
     let journal = Arc::new(RunJournal::open(&state, &run_id, pipeline.state.flush.0).await?);
     let spent_before = journal.spent();
     let budget = options.budget.or_else(|| plan.budget());
-    let job =
-        Job { pipeline: &pipeline, plan: &plan, options: &options, state: &state, run_id: &run_id, budget, is_new, prices: registry.price };
+    let job = Job {
+        pipeline: &pipeline,
+        plan: &plan,
+        options: &options,
+        state: &state,
+        run_id: &run_id,
+        budget,
+        rows,
+        is_new,
+        prices: registry.price,
+    };
     let mut timeline = Timeline::new();
     let worked = job.work(results, keys, Arc::clone(&journal), &meter, &stop, &mut timeline).await;
     // Whatever went wrong, the next run is let in.
@@ -164,6 +174,8 @@ struct Job<'r> {
     state: &'r Folder,
     run_id: &'r str,
     budget: Option<Money>,
+    /// Rows that pass the filters.
+    rows: u64,
     /// Whether nothing has been asked here before.
     is_new: bool,
     prices: fn(&ModelSpec, Option<&ProviderSpec>) -> Option<Quote>,
@@ -186,7 +198,7 @@ impl Job<'_> {
         stop: &Stop,
         timeline: &mut Timeline,
     ) -> Result<Worked> {
-        let Self { pipeline, plan, options, state, run_id, budget, is_new, prices } = *self;
+        let Self { pipeline, plan, options, state, run_id, budget, rows, is_new, prices } = *self;
         let log = CommitLog::open(state).await?;
         Unfinished::remove_unreadable(state).await?;
         let unfinished = Unfinished::find(state, &log).await?;
@@ -244,7 +256,8 @@ impl Job<'_> {
         // Whatever went wrong, what has been received is kept.
         let committed = sink.commit().await;
         let is_through = flowed.is_ok() && !stop.is_requested();
-        let is_complete = is_through && meter.read().remaining() == 0;
+        // By what lies there, not by what was counted on the way: a generation that is not whole must not take the place of one that is.
+        let is_complete = is_through && sink.staged() == rows;
         let swaps = match mode {
             Mode::Add => true,
             Mode::Replay => is_through,

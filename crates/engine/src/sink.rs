@@ -241,6 +241,11 @@ impl Sink {
         self.now.settlements.len()
     }
 
+    /// Rows that are staged until the run ends.
+    pub(crate) fn staged(&self) -> u64 {
+        self.staged.settlements.len() as u64 + self.staged.index.iter().map(|file| file.rows).sum::<u64>()
+    }
+
     /// Dead letters that are committed now.
     pub(crate) fn dead_letters_now(&self) -> u64 {
         self.log.dead_letters().iter().map(|file| file.rows).sum()
