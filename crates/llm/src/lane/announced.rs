@@ -29,6 +29,8 @@ pub(super) struct Announced {
     longest: f64,
     /// Work a second that is given back, by what is missing and the time until it is not.
     given_back: Option<f64>,
+    /// The same at the least and at the most, however little is missing.
+    ratios: (f64, f64),
     /// The share of the capacity that is left; none where it is not said, or said too late to mean anything.
     pub(super) left: Option<f64>,
     /// When so much was left, and so much had been sent.
@@ -72,6 +74,7 @@ impl Announced {
             capacity: 0.0,
             longest: 0.0,
             given_back: None,
+            ratios: (0.0, 0.0),
             left: None,
             stock: VecDeque::new(),
             trust: 1.0,
@@ -113,6 +116,11 @@ impl Announced {
             self.longest = self.longest.max(reset);
             self.reset = Some((now, reset));
             let missing = self.capacity - remaining;
+            if missing >= 5.0 {
+                let ratio = missing / reset;
+                let (least, most) = self.ratios;
+                self.ratios = (if least > 0.0 { least.min(ratio) } else { ratio }, most.max(ratio));
+            }
             self.given_back = (missing >= 0.1 * self.capacity.max(100.0)).then_some(missing / reset).or(self.given_back);
         }
         self.left = (unknown <= 0.5 * self.capacity && !self.left_lies).then(|| (remaining - unknown).max(0.0) / self.capacity.max(1.0));
@@ -204,14 +212,17 @@ impl Announced {
 
     /// What to try where this pace has been all that leaves for a while.
     pub(super) fn trial(&mut self, now: f64, pace: f64) -> Option<Trial> {
-        if now - self.held < TRIAL_AFTER || now < self.next_trial || self.is_crowded(now) || self.is_shared(now, SHARED.1) {
+        if now - self.held < TRIAL_AFTER || now < self.next_trial || self.is_crowded(now) {
             return None;
         }
         // Little is left at a pace that is not announced to use it up: others do.
         if pace < LOWERED * self.rate && self.left.is_some_and(|left| left < LEFT_TOPS[1].0) {
             return None;
         }
-        let by_window = Some(self.capacity / self.longest).filter(|_| self.longest > 0.0);
+        // A reset of a moment is that of a bucket that is nearly full, and so is one that is as long as much is missing.
+        let (least, most) = self.ratios;
+        let is_bucket = least > 0.0 && most < 2.0 * least;
+        let by_window = Some(self.capacity / self.longest).filter(|_| self.longest > 0.5 && !is_bucket);
         let mut senses = [by_window, self.given_back].into_iter().flatten();
         if self.senses < SENSES
             && let Some(rate) = senses.find(|rate| rate.is_finite() && *rate > 1.1 * pace && *rate < TRIAL_FAR * pace.max(1.0))
@@ -231,7 +242,7 @@ impl Announced {
     /// The pace to go on with, if what is left shows that a trial from `before` has come to a pace that is too high.
     pub(super) fn overdrawn(&self, now: f64, before: f64, pace: f64) -> Option<f64> {
         let left = self.left?;
-        if self.is_shared(now, SHARED.1) {
+        if left < LEFT_TOPS[1].0 && self.is_shared(now, SHARED.1) {
             return Some(before);
         }
         if self.is_window(now) {

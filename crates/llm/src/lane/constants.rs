@@ -215,7 +215,7 @@ pub(super) const TRIAL_EVERY: f64 = 240.0;
 /// Other senses of the same numbers that are tried, and how many times the pace they may be.
 pub(super) const SENSES: u32 = 3;
 /// See [`SENSES`].
-pub(super) const TRIAL_FAR: f64 = 1e4;
+pub(super) const TRIAL_FAR: f64 = 100.0;
 /// An announced pace that is refused, and is so many times what left lately, is not what the limit is.
 pub(super) const FAR_OFF: f64 = 5.0;
 /// A trial that has come so many times the announced rate was no chance.

@@ -344,6 +344,7 @@ impl Rate {
             pace = announced;
         }
         self.pace = pace.max(self.mean_weight.max(1.0) / KNOCK).min(self.stated.unwrap_or(f64::INFINITY));
+        self.forgive();
         self.withhold(now);
         self.wait = if rapid { (self.wait * PROBE_BACKOFF).min(PROBE_EVERY_MAX) } else { PROBE_EVERY };
         let wait = if self.proven.is_none() { (3.0 * self.mean_weight / self.pace).max(1.0) } else { self.wait };
@@ -459,6 +460,7 @@ impl Rate {
                 self.ceiling = Some(self.pace);
                 self.gain = GAIN;
                 self.marks.clear();
+                self.forgive();
             }
             // Next to nothing was tried: that is no measurement.
             _ => (self.windowed, self.proven, self.ceiling) = (None, None, None),
@@ -541,6 +543,13 @@ impl Rate {
         self.streak = 1;
         self.withhold(now);
         self.next_test = now + refusal.pause + TOLD_TEST * refusal.jitter;
+    }
+
+    /// What was withheld at a far higher pace would be withheld for minutes at this one.
+    fn forgive(&mut self) {
+        if self.stated.is_none() {
+            self.level = self.level.max(-self.pace * KNOCK);
+        }
     }
 
     /// Withholds allowance after a refusal, so that the server's bucket refills.
