@@ -49,6 +49,8 @@ fn the_row_that_was_rejected_is_told_why_and_no_other() {
     // Whatever may be cached comes first: the reasons are the end of the message.
     let (before, _) = asked[1].message().split_once("Eerdere antwoorden").expect("reasons");
     assert_eq!(before.lines().last(), Some(r#"{"id":"r2","text":"four"}"#));
+    // What is said around the rows is in the language that the answers should be in.
+    assert!(before.contains("Elke regel hieronder") && !before.contains("Every line"), "{before}");
 
     // The answer is one to the row's question: nothing is asked again, and the journal answers without asking.
     assert_eq!(run(&project, &[]).json()["requests"]["sent"], 0);
