@@ -259,7 +259,7 @@ fn frame() -> Vec<Case> {
         // What lies there is no table; that versions are read as such is seen in `as_tried::lakes`.
         refused_without_a_table("source.format", "source.format=delta"),
         refused_without_a_table("source.version", "source.version=0"),
-        refused_without_a_table("source.timestamp", "source.timestamp=2026-11-30T12:00:00Z"),
+        refused_without_a_table("source.timestamp", "source.timestamp='2026-11-30T12:00:00Z'"),
         Case::new("stages.filter.where", &["stages.filter.where=year = 2024"], |base, changed| {
             (base.rows_asked(), changed.rows_asked()) == (12, 6)
         }),

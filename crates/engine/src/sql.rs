@@ -83,7 +83,7 @@ impl Reading<'_> {
             // Nothing has been written yet: the columns are those that a run would write.
             None => Plan::new(&session, pipeline, registry, Purpose::Looking).await.map(|plan| plan.shape(pipeline)),
         };
-        let key_and_cost = shape.as_ref().ok().map(|shape: &Shape| (quoted(&shape.key), cost_of_rows(pipeline)));
+        let key_and_cost = shape.as_ref().ok().map(|shape: &Shape| (quoted(&shape.key), cost_of_rows(&shape.prefix)));
         let (letters, files) = (state.folder("dead_letters"), log.dead_letters());
         let dead = match (&shape, files) {
             (Ok(shape), []) => Some(dead_letters_of(shape)?),
@@ -117,8 +117,8 @@ fn quoted(name: &str) -> String {
 }
 
 /// What the column with the cost of a row is called, in results and dead letters.
-fn cost_of_rows(pipeline: &Pipeline) -> String {
-    quoted(&format!("{}cost_usd", pipeline.sink.prefix))
+fn cost_of_rows(prefix: &str) -> String {
+    quoted(&format!("{prefix}cost_usd"))
 }
 
 /// What attempts have cost that no row of results or dead letters bears, by key: rows + this = attempts, to the
@@ -155,7 +155,8 @@ fn unassigned_costs(key: &str, cost: &str) -> String {
 /// If the pipeline is wrong or its state cannot be read.
 pub(crate) async fn unassigned(pipeline: &Pipeline, registry: &Registry) -> Result<Money> {
     reading(pipeline, registry, async |session| {
-        let cost = cost_of_rows(pipeline);
+        // A run has refused another prefix than that of the results.
+        let cost = cost_of_rows(&pipeline.sink.prefix);
         let sum = format!(
             "SELECT (SELECT coalesce(sum(cost_usd), 0) FROM attempts) - (SELECT coalesce(sum({cost}), 0) FROM results)
             - (SELECT coalesce(sum({cost}), 0) FROM dead_letters) AS nano"

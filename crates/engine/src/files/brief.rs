@@ -179,7 +179,7 @@ mod tests {
         folder.register(&session);
         let (some, others) = files.split_at(MANY / 2);
         for (name, files) in [("many", files.as_slice()), ("some", some), ("others", others)] {
-            let table = Files::new(&folder, Arc::clone(&schema), vec![Arc::clone(&year)], files.to_vec()).expect("a table");
+            let table = Files::new(&folder, Arc::clone(&schema), vec![Arc::clone(&year)], files.to_vec()).expect("a table").cast(false);
             session.register_table(name, Arc::new(table)).expect("registered");
         }
         session.sql("CREATE VIEW few AS SELECT * FROM some UNION ALL SELECT * FROM others").await.expect("a view");

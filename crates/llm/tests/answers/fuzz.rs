@@ -91,6 +91,8 @@ const TOKENS: &[&str] = &[
 ];
 /// Texts that are mutated further grow no longer than this.
 const LONGEST: usize = 16_384;
+/// Bytes of the longest mark that ends a thought or names a channel.
+const LONGEST_MARK: usize = 24;
 const POOL: usize = 20_000;
 
 /// A text, the rows that were asked about, and the shape, by its place in the corpus.
@@ -210,8 +212,11 @@ impl Fuzzer {
         }
         let cut = text.floor_char_boundary(self.rng.random_range(0..=text.len()));
         let part = read_answers(&text[..cut], *rows, shape).cut_off();
+        // A thought whose beginning is damaged and whose end is cut off cannot be told from an answer.
+        let behind = &text[text.floor_char_boundary(cut.saturating_sub(LONGEST_MARK))..];
+        let ends_a_thought = ["</", "[/", "<|"].iter().any(|mark| behind.contains(mark));
         for (whole, part) in reply.rows.iter().zip(&part.rows) {
-            if let (RowAnswer::Given(_), RowAnswer::Given(_)) = (whole, part) {
+            if let (RowAnswer::Given(_), RowAnswer::Given(_), false) = (whole, part, ends_a_thought) {
                 assert_eq!(whole, part, "cut at {cut}: {said:?}");
             }
         }
