@@ -38,6 +38,8 @@ const SUSPECT_AFTER: SuspectAfter = SuspectAfter {
 /// Refusals by a limit, each although others were answered since the one before, that count as a failure. Where a third of
 /// all requests is refused by chance, one row in seven hundred has so many, and hardly any has that `attempts` times.
 const REFUSALS: u32 = 6;
+/// How many of them one refusal stands for where only a few rows are left that have been refused for long.
+const REFUSALS_OF_SUSPECTS: u32 = 3;
 /// Excused failures of a row after which it is asked in smaller packs.
 const EXCUSED: u32 = 3;
 /// A provider without capacity does not have it back at once.
@@ -164,7 +166,8 @@ pub(super) fn next(before: Tried, met: Met, others: Others, attempts: u32) -> (T
                 && others.left == Left::FewSuspects
                 && met.retry_after.is_none()
                 && others.silent_for >= SUSPECT_AFTER.many;
-            row.refusals += u32::from(others.are_answered || is_suspect);
+            // Nobody else keeps the model busy by then, and the lane asks seldom.
+            row.refusals += if is_suspect { REFUSALS_OF_SUSPECTS } else { u32::from(others.are_answered) };
             if row.refusals >= REFUSALS {
                 row.refusals = 0;
                 return failed(row, met, attempts);

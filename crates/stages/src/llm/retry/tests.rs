@@ -98,7 +98,7 @@ fn a_limit_that_lets_others_pass_is_a_failure_in_the_end_and_one_for_all_never()
     let limit = met(Class::RateLimited, 1);
     let mut row = Tried::NOTHING;
     let last = Others { left: Left::FewSuspects, are_answered: false, silent_for: SUSPECT_AFTER.many, ..ALIVE };
-    assert_eq!(next(row, limit, last, ATTEMPTS).0.refusals, 1, "nobody else is left, and it lasts");
+    assert_eq!(next(row, limit, last, ATTEMPTS).0.refusals, REFUSALS_OF_SUSPECTS, "nobody else is left, and it lasts");
     assert_eq!(next(row, Met { retry_after: Some(Duration::from_secs(9)), ..limit }, last, ATTEMPTS).0.refusals, 0, "it has an end");
     for _ in 0..10_000 {
         row = next(row, limit, Others { are_answered: false, ..ALIVE }, ATTEMPTS).0;
