@@ -26,6 +26,8 @@ use crate::support::Project;
 /// A small pipeline, part by part as it stands in the file.
 #[derive(Clone, Debug)]
 pub(crate) struct Job {
+    /// Lines before the first table.
+    pub(crate) top: String,
     pub(crate) base_url: String,
     pub(crate) source: String,
     pub(crate) item: String,
@@ -49,6 +51,7 @@ impl Job {
     /// Rows with `id` and `body`, one a request and one request at a time, answered in plain JSON by one model.
     pub(crate) fn new(base_url: &str) -> Self {
         Self {
+            top: String::new(),
             base_url: base_url.to_owned(),
             source: "path = \"rows.parquet\"\nkey = \"id\"".to_owned(),
             item: "{{ body }}".to_owned(),
@@ -65,10 +68,11 @@ impl Job {
 
     /// The pipeline file.
     pub(crate) fn toml(&self) -> String {
-        let Self { base_url, source, item, rows, answer, llm, stages, budget_usd, sink, model, more } = self;
+        let Self { top, base_url, source, item, rows, answer, llm, stages, budget_usd, sink, model, more } = self;
         let cost = budget_usd.map_or(String::new(), |budget| format!("[[stages]]\nuse = \"cost\"\nbudget_usd = {budget}\n"));
         format!(
             r#"name = "job"
+{top}
 
 [source]
 {source}

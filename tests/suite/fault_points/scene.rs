@@ -88,6 +88,8 @@ pub(crate) fn server(answers_dead: &Arc<AtomicBool>) -> Spy {
 /// The job: two rows a request, two requests at a time, as many commits as there can be.
 pub(crate) fn job(url: &str) -> Job {
     let mut job = Job::new(url);
+    // Most shapes have dead letters among few rows.
+    job.top = "max_dead_letters = \"100%\"".to_owned();
     job.rows = "2".to_owned();
     job.llm = "concurrency = 2\nattempts = 2".to_owned();
     // On S3 a response waits for company.
