@@ -76,13 +76,27 @@ fn rows(rows: &Value, cost: &str) -> BTreeSet<String> {
     rows.as_array().expect("rows").iter().map(|row| columns.map(|column| text(&row[column])).join(" | ")).collect()
 }
 
+/// What `promptmill sql` says.
+#[track_caller]
+fn rows_by_sql(project: &Project, settings: &[&str]) -> BTreeSet<String> {
+    let query = "SELECT motion_id, year, vote_result, title, summary, llm_model, CAST(cost_usd AS VARCHAR) AS cost FROM results";
+    let ran = project.run(&[&["sql", "pipeline.toml", query, "--output", "json"], settings].concat()).expect(0);
+    rows(&ran.json(), "cost")
+}
+
+/// After a kill the table has the rows that `promptmill sql` has, but perhaps not yet those of the last commit.
+#[track_caller]
+fn assert_agrees_but_for_the_last_commit(project: &Project) {
+    let (sql, delta) = (rows_by_sql(project, &[]), rows(&read(project, &[])["rows"], "cost_usd"));
+    let wrong: Vec<_> = delta.difference(&sql).take(4).collect();
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
 /// The table says what `promptmill sql` says, and every version of it had every key once.
 #[track_caller]
 fn assert_agrees(project: &Project, settings: &[&str]) -> Value {
     let table = read(project, &[]);
-    let query = "SELECT motion_id, year, vote_result, title, summary, llm_model, CAST(cost_usd AS VARCHAR) AS cost FROM results";
-    let ran = project.run(&[&["sql", "pipeline.toml", query, "--output", "json"], settings].concat()).expect(0);
-    let (sql, delta) = (rows(&ran.json(), "cost"), rows(&table["rows"], "cost_usd"));
+    let (sql, delta) = (rows_by_sql(project, settings), rows(&table["rows"], "cost_usd"));
     let wrong: Vec<_> = sql.symmetric_difference(&delta).take(4).collect();
     assert!(wrong.is_empty(), "{wrong:#?}");
     // A table in a bucket would need another extension.
@@ -208,10 +222,10 @@ fn optimize_and_vacuum_are_harmless() {
     killed_after(&project, 6);
     rearrange(&project, &["optimize", "vacuum"]);
     // Before the next run, who only looks finds the rows where they are now.
-    assert_agrees(&project, &[]);
+    assert_agrees_but_for_the_last_commit(&project);
     // Files of ours beside files of others.
     killed_after(&project, 12);
-    assert_agrees(&project, &[]);
+    assert_agrees_but_for_the_last_commit(&project);
     project.run_pipeline(&[]).expect(0);
     project.assert_settled_once();
     rearrange(&project, &["order", "vacuum"]);
