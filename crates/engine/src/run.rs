@@ -381,10 +381,11 @@ pub(crate) async fn count_rows(session: &SessionContext, plan: &Plan, pipeline: 
     })
     .await?;
     // Without a filter everything passes, and no file is opened only to be counted; nor where the footers have said it.
-    let total = match plan.declares.iter().any(|declares| declares.predicate.is_some()) {
-        true if plan.files.summary.rows.is_some() => plan.files.summary.rows.unwrap_or_default(),
-        true => session.read_table(Arc::clone(&plan.source)).map_err(from_datafusion)?.count().await.map_err(from_datafusion)? as u64,
-        false => passed,
+    let has_filter = plan.declares.iter().any(|declares| declares.predicate.is_some());
+    let total = match plan.files.summary.rows {
+        _ if !has_filter => passed,
+        Some(rows) => rows,
+        None => session.read_table(Arc::clone(&plan.source)).map_err(from_datafusion)?.count().await.map_err(from_datafusion)? as u64,
     };
     meter.source.store(total, Relaxed);
     meter.filtered_out.store(total.saturating_sub(passed), Relaxed);

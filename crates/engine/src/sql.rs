@@ -111,8 +111,8 @@ impl Reading<'_> {
     }
 }
 
-/// A column's name as it stands in a query.
-fn quoted(name: &str) -> String {
+/// A name as it stands in a query.
+pub(crate) fn quoted(name: &str) -> String {
     format!("\"{}\"", name.replace('"', "\"\""))
 }
 

@@ -10,13 +10,13 @@ use datafusion::prelude::SessionContext;
 use promptmill_core::{Money, Pipeline, Registry, Result};
 use serde::Serialize;
 
-use super::sample::quoted;
 use super::trial::Trial;
 use crate::items::answer_shape;
 use crate::node::from_datafusion;
 use crate::record::RunRecord;
 use crate::run::state_folder;
 use crate::sql;
+use crate::sql::quoted;
 use crate::stats::wilson;
 
 /// The figures of one candidate.

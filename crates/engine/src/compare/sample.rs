@@ -9,6 +9,7 @@ use futures::TryStreamExt;
 use promptmill_core::{Error, Pipeline, Result, nearest};
 
 use crate::node::from_datafusion;
+use crate::sql::quoted;
 
 /// Values of a column that a sample can be spread over.
 const MOST_STRATA: usize = 1000;
@@ -65,11 +66,6 @@ pub(super) async fn draw(
         strata.into_values().zip(seats).flat_map(|(stratum, seats)| stratum.kept.into_sorted_vec().into_iter().take(seats)).collect();
     drawn.sort_unstable();
     Ok(drawn.into_iter().map(|(_, key)| key).collect())
-}
-
-/// A name as SQL takes it.
-pub(super) fn quoted(name: &str) -> String {
-    format!("\"{}\"", name.replace('"', "\"\""))
 }
 
 /// The rows of one value: how many there are, and those that the draw favours.

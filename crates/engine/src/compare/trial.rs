@@ -8,8 +8,8 @@ use futures::future::join_all;
 use promptmill_core::{Error, Meter, Money, Pipeline, Registry, Result, Stop};
 
 use super::figures::spent;
-use super::sample::quoted;
 use crate::items::answer_shape;
+use crate::sql::quoted;
 use crate::storage::Folder;
 use crate::{RunOptions, Status, plan, run};
 

@@ -58,7 +58,7 @@ pub(super) fn read(raw: String, secrets: &[String]) -> Result<Response, CallErro
                 return Err(CallError { hint: refusal.hint, retry_after: refusal.retry_after, limit_hint: refusal.limit_hint, ..error });
             }
             if let Some(reason) = blocked(&body) {
-                return Err(failed(Class::Filtered, &format!("a filter turned the prompt away (`{reason}`)"), bill.charge()));
+                return Err(failed(Class::Filtered, &format!("a content filter rejected the prompt (`{reason}`)"), bill.charge()));
             }
             match Parts::of(body, is_whole) {
                 Some(parts) => parts,
