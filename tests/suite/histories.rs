@@ -181,7 +181,7 @@ impl Model {
             said,
             answers_dead: false,
             answers: self.answers,
-            sums: false,
+            rows_bear_all: false,
             bare: true,
         }
     }

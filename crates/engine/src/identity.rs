@@ -81,14 +81,16 @@ fn fingerprint(question: &str, salt: Option<&str>) -> Fingerprint {
 async fn read(state: &Folder) -> Result<Known> {
     let nothing = Known { v: VERSION, questions: Vec::new() };
     let Some(bytes) = state.get(FILE).await? else { return Ok(nothing) };
-    // A file that a power cut emptied was never told to be written.
-    if bytes.is_empty() {
-        return Ok(nothing);
-    }
-    let failed = || Error::failed(format!("`{state}/{FILE}` cannot be read"));
-    let known: Known = serde_json::from_slice(&bytes).map_err(|error| failed().hint("restore it from a backup").because(error))?;
+    let known: Known = match serde_json::from_slice(&bytes) {
+        Ok(known) => known,
+        // What a power cut left half-written was never told to be written.
+        Err(error) => {
+            tracing::warn!(%error, "`{state}/{FILE}` cannot be read and counts as not written");
+            return Ok(nothing);
+        }
+    };
     if known.v > VERSION {
-        return Err(failed().hint("run the version of promptmill that wrote it"));
+        return Err(Error::failed(format!("`{state}/{FILE}` cannot be read")).hint("run the version of promptmill that wrote it"));
     }
     Ok(known)
 }

@@ -157,10 +157,11 @@ fn a_partition_whose_name_is_too_long_makes_a_dead_letter_and_the_answer_is_kept
 fn what_a_power_cut_has_left_unwritten_counts_as_not_written() {
     let last = |folder: PathBuf| files(&folder).into_iter().filter(|path| path.extension().is_some_and(|end| end == "json")).max();
     type Find = fn(PathBuf, &dyn Fn(PathBuf) -> Option<PathBuf>) -> PathBuf;
-    let torn: [(&str, Find); 5] = [
+    let torn: [(&str, Find); 6] = [
         ("the last record", |state, last| last(state.join("commits")).expect("a record")),
         ("a checkpoint", |state, _| state.join("commits/00000002.checkpoint")),
         ("the sink's bond", |state, _| state.join("sink.json")),
+        ("what questions are known by", |state, _| state.join("question.json")),
         ("a note of --fresh", |state, _| state.join("fresh.json")),
         ("a record of a run", |state, last| last(state.join("runs")).expect("a record")),
     ];

@@ -51,8 +51,8 @@ pub(crate) struct Expected {
     pub(crate) answers_dead: bool,
     /// So many answers about one text may have been paid for and journalled.
     pub(crate) answers: usize,
-    /// Whether rows and attempts have cost the same.
-    pub(crate) sums: bool,
+    /// Whether rows bear all that attempts have cost: nothing was asked otherwise, and no row has gone.
+    pub(crate) rows_bear_all: bool,
     /// Whether any reader of Parquet may read the sink.
     pub(crate) bare: bool,
 }
@@ -147,7 +147,8 @@ pub(crate) fn command(project: &Project, arguments: &[&str]) -> Command {
 
 const EVERYTHING: &str = "SELECT 'result' AS kind, id, summary AS said, CAST(coalesce(cost_usd, 0) * 1000000000 AS BIGINT) AS nano FROM results \
      UNION ALL SELECT 'dead', id, NULL, CAST(coalesce(cost_usd, 0) * 1000000000 AS BIGINT) FROM dead_letters \
-     UNION ALL SELECT 'attempt', answered, raw_response, CAST(coalesce(cost_usd, 0) * 1000000000 AS BIGINT) FROM attempts";
+     UNION ALL SELECT 'attempt', answered, raw_response, CAST(coalesce(cost_usd, 0) * 1000000000 AS BIGINT) FROM attempts \
+     UNION ALL SELECT 'unassigned', NULL, concat(key, ': ', reason), CAST(cost_usd * 1000000000 AS BIGINT) FROM unassigned_costs";
 
 /// What is wrong in the end: rows, words, money, answers that were paid for twice.
 pub(crate) fn wrong(trial: &Trial<'_>, expected: &Expected) -> Vec<String> {
@@ -158,13 +159,20 @@ pub(crate) fn wrong(trial: &Trial<'_>, expected: &Expected) -> Vec<String> {
     let found = ran.json();
     let mut wrong = Vec::new();
     let mut times: BTreeMap<i64, usize> = BTreeMap::new();
-    let (mut rows, mut attempts, mut answers) = (0, 0, Vec::new());
+    let (mut rows, mut attempts, mut unassigned, mut answers) = (0, 0, 0, Vec::new());
     for line in found.as_array().expect("rows") {
         let (kind, said) = (line["kind"].as_str().expect("a kind"), line["said"].as_str());
         let (id, nano) = (line["id"].as_i64().unwrap_or_default(), line["nano"].as_i64().expect("money"));
         if kind == "attempt" {
             attempts += nano;
             answers.extend(said.filter(|_| id > 0));
+            continue;
+        }
+        if kind == "unassigned" {
+            unassigned += nano;
+            if nano < 0 || expected.rows_bear_all {
+                wrong.push(format!("{nano} nano-dollars of attempts are in no row: {}", said.unwrap_or_default()));
+            }
             continue;
         }
         rows += nano;
@@ -186,8 +194,8 @@ pub(crate) fn wrong(trial: &Trial<'_>, expected: &Expected) -> Vec<String> {
             wrong.push(format!("{answers} answers about `{}` were journalled", row.body));
         }
     }
-    if expected.sums && rows != attempts {
-        wrong.push(format!("rows cost {rows} nano-dollars, attempts {attempts}"));
+    if rows + unassigned != attempts {
+        wrong.push(format!("rows cost {rows} nano-dollars, {unassigned} are no row's, attempts {attempts}"));
     }
     if expected.bare {
         wrong.extend(wrong_in_folder(trial, Some(expected)));

@@ -109,7 +109,7 @@ fn later() -> Vec<Row> {
 }
 
 fn expects(rows: Vec<Row>) -> Expected {
-    Expected { rows, says: "Answer to ", said: "Answer to ", answers_dead: false, answers: 1, sums: true, bare: true }
+    Expected { rows, says: "Answer to ", said: "Answer to ", answers_dead: false, answers: 1, rows_bear_all: true, bare: true }
 }
 
 fn settle(scene: &Scene<'_>) {
@@ -157,7 +157,7 @@ pub(crate) const SHAPES: [Shape; 10] = [
         command: &["run", "--prune"],
         again: &["run", "--prune"],
         makes_a_generation: false,
-        expected: || Expected { sums: false, ..expects(later()) },
+        expected: || Expected { rows_bear_all: false, ..expects(later()) },
     },
     Shape {
         name: "merge",
@@ -238,7 +238,7 @@ pub(crate) const SHAPES: [Shape; 10] = [
         command: &["run", "--prune"],
         again: &["run", "--prune"],
         makes_a_generation: false,
-        expected: || Expected { bare: false, sums: false, ..expects(later()) },
+        expected: || Expected { bare: false, rows_bear_all: false, ..expects(later()) },
     },
     Shape {
         name: "delta-fresh",
