@@ -78,3 +78,16 @@ fn rows_that_a_failed_write_has_lost_are_brought_back_from_the_journal() {
     assert!(spy.asked().is_empty(), "its answer is in the journal: {:?}", spy.asked());
     assert!(ran.stderr.contains("k5") || ran.stderr.contains("1 row"), "it is said: {}", ran.stderr);
 }
+
+#[test]
+fn a_file_of_results_that_was_removed_is_written_again_from_the_journal() {
+    let (project, spy) = open("plain");
+    let before = project.query("SELECT * FROM results ORDER BY id");
+    let file = project.files().into_iter().find(|file| file.starts_with("out/results/") && file.ends_with(".parquet"));
+    std::fs::remove_file(project.path(&file.expect("a file of results"))).expect("removed");
+    let ran = project.run_pipeline(&[]).expect(0);
+    assert!(ran.stderr.contains("not there any more"), "it is said: {}", ran.stderr);
+    assert!(spy.asked().is_empty(), "its answers are in the journal: {:?}", spy.asked());
+    assert_eq!(project.query("SELECT id, summary FROM results ORDER BY id").len(), before.len());
+    assert_all_settled(&project);
+}

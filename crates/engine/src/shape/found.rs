@@ -39,7 +39,18 @@ impl Found {
         if files.is_empty() {
             return Ok(None);
         }
-        let schemas = columns_of_each(sink, files).await?;
+        let schemas = match columns_of_each(sink, files).await {
+            Ok(schemas) => schemas,
+            // A file that was removed has no say; the next run writes its rows again.
+            Err(error) => {
+                let names = sink.list().await?;
+                let there: Vec<DataFile> = files.iter().filter(|file| names.contains(&file.path)).cloned().collect();
+                if there.is_empty() || there.len() == files.len() {
+                    return Err(error);
+                }
+                columns_of_each(sink, &there).await?
+            }
+        };
         // The key that the last run had stands in its record.
         let records = RunRecord::all(state).await?;
         let key = records.last().and_then(|record| Some(record.configuration.get("source")?.get("key")?.as_str()?.to_owned()));
