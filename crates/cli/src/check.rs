@@ -21,9 +21,9 @@ impl Check {
         let pipeline = self.pipeline.read(registry).await?;
         let plan = promptmill_engine::check(&pipeline, registry).await?;
         for (name, spec) in &pipeline.models {
-            if let Some(day) = promptmill_llm::leaving(spec, pipeline.providers.get(&spec.provider)) {
-                output::error(&format!("warning: model `{name}` (`{}`) is switched off on {day}: choose another one before", spec.model));
-            }
+            let Some(leaving) = promptmill_llm::leaving(spec, pipeline.providers.get(&spec.provider)) else { continue };
+            let (is, choose) = if leaving.is_past { ("was", "choose another one") } else { ("is", "choose another one before") };
+            output::error(&format!("warning: model `{name}` (`{}`) {is} switched off on {}: {choose}", spec.model, leaving.day));
         }
         let columns: Vec<&str> = plan.results.fields().iter().map(|field| field.name().as_str()).collect();
         output::line(&format!(

@@ -25,7 +25,7 @@ pub use classify::{Dimension, LimitHint, Per, Refusal, classify};
 pub use clear::{goes_out_in_clear, without_query};
 pub use headers::{RateLimits, Window, read_rate_limits, read_retry_after};
 pub use models::{Model, Models};
-pub use price::{ListedPrice, leaving, listed_prices, quote};
+pub use price::{Leaving, ListedPrice, leaving, listed_prices, quote};
 pub use prompt::{Language, pack_schema, rejections, row_id, user_message};
 pub use provider::{CallError, Charge, Class, Finish, Item, Provider, Request, Response};
 pub use tokens::Tokens;

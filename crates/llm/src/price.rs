@@ -78,9 +78,19 @@ pub fn quote(model: &ModelSpec, provider: Option<&ProviderSpec>) -> Option<Quote
     Some(Quote { price: price(&name, &spec)?, source: format!("{} ({}, {})", listed.by, listed.source, listed.date) })
 }
 
-/// The day on which a model is switched off by whoever is asked for it, if the shipped list knows of one.
-pub fn leaving(model: &ModelSpec, provider: Option<&ProviderSpec>) -> Option<NaiveDate> {
-    listed(model, provider)?.leaves
+/// When a model is switched off.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Leaving {
+    /// The day.
+    pub day: NaiveDate,
+    /// Whether that has been.
+    pub is_past: bool,
+}
+
+/// When a model is switched off by whoever is asked for it, if the shipped list knows.
+pub fn leaving(model: &ModelSpec, provider: Option<&ProviderSpec>) -> Option<Leaving> {
+    let day = listed(model, provider)?.leaves?;
+    Some(Leaving { day, is_past: day <= Utc::now().date_naive() })
 }
 
 /// The entry of a model: the host's own comes before the maker's.
@@ -151,6 +161,8 @@ fn tiers_of(name: &str) -> Tiers {
         Tiers { flex: 500, priority: 2_000, batch: 500 }
     } else if name.starts_with("gemini-") {
         Tiers { flex: 500, priority: 1_800, batch: 500 }
+    } else if ["claude-", "mistral-", "ministral-"].iter().any(|family| name.starts_with(family)) {
+        Tiers { batch: 500, ..Tiers::default() }
     } else {
         Tiers::default()
     }
@@ -219,15 +231,15 @@ mod tests {
         let of = |model: &str| {
             let own = format!(r#"{{"provider": "p", "model": "{model}", "price": {{"input": 2, "output": 10}}}}"#);
             let price = quote(&spec(&own), None).expect("a price").price;
-            (price.cache_write.nano() / 1_000_000, price.tiers.flex, price.tiers.priority)
+            (price.cache_write.nano() / 1_000_000, price.tiers.flex, price.tiers.priority, price.tiers.batch)
         };
-        assert_eq!(of("openai/gpt-5.6-luna"), (2_500, 500, 2_000));
-        assert_eq!(of("gpt-6"), (2_500, 500, 2_000));
-        assert_eq!(of("gpt-5.4-nano"), (2_000, 500, 2_000));
-        assert_eq!(of("anthropic/claude-sonnet-5"), (2_500, 1_000, 1_000));
-        assert_eq!(of("google/gemini-3.8-flash"), (2_000, 500, 1_800));
-        assert_eq!(of("openai/gpt-oss-20b"), (2_000, 1_000, 1_000));
-        assert_eq!(of("mistral-small-2603"), (2_000, 1_000, 1_000));
+        assert_eq!(of("openai/gpt-5.6-luna"), (2_500, 500, 2_000, 500));
+        assert_eq!(of("gpt-6"), (2_500, 500, 2_000, 500));
+        assert_eq!(of("gpt-5.4-nano"), (2_000, 500, 2_000, 500));
+        assert_eq!(of("anthropic/claude-sonnet-5"), (2_500, 1_000, 1_000, 500));
+        assert_eq!(of("google/gemini-3.8-flash"), (2_000, 500, 1_800, 500));
+        assert_eq!(of("openai/gpt-oss-20b"), (2_000, 1_000, 1_000, 1_000));
+        assert_eq!(of("mistral-small-2603"), (2_000, 1_000, 1_000, 500));
     }
 
     #[test]
@@ -238,9 +250,34 @@ mod tests {
 
     #[test]
     fn a_model_that_is_to_be_switched_off_says_when() {
-        let of = |model: &str| leaving(&spec(&format!(r#"{{"provider": "p", "model": "{model}"}}"#)), None).map(|day| day.to_string());
-        assert_eq!(of("openai/gpt-5-nano").as_deref(), Some("2026-12-11"));
-        assert_eq!(of("mistral-small-2603"), None);
+        let of = |model: &str, host: &str| {
+            leaving(&spec(&format!(r#"{{"provider": "p", "model": "{model}"}}"#)), Some(&at(host))).map(|leaving| leaving.day.to_string())
+        };
+        assert_eq!(of("openai/gpt-5-nano", "https://openrouter.ai/api/v1").as_deref(), Some("2026-12-11"));
+        assert_eq!(of("gpt-4.1-nano", "https://api.openai.com/v1").as_deref(), Some("2026-10-23"));
+        assert_eq!(of("mistral-small-2603", "https://api.mistral.ai/v1"), None);
+        assert_eq!(of("mistral-small-2506", "https://api.mistral.ai/v1").as_deref(), Some("2026-07-31"), "at its maker");
+        assert_eq!(of("mistral-small-2506", "https://oai.endpoints.kepler.ai.cloud.ovh.net/v1"), None, "others still have it");
+    }
+
+    #[test]
+    fn the_newest_models_cost_what_the_list_of_november_says() {
+        // Input, cached, written, output and the batch price of input, in thousandths of a dollar per million.
+        for (model, prices) in [
+            ("gpt-5.6-luna", [200, 20, 250, 1_200, 100]),
+            ("gpt-5.6-terra", [2_000, 200, 2_500, 12_000, 1_000]),
+            ("gpt-5.4-nano", [200, 20, 200, 1_250, 100]),
+            ("claude-haiku-4-5", [1_000, 100, 1_250, 5_000, 500]),
+            ("claude-sonnet-5", [2_000, 200, 2_500, 10_000, 1_000]),
+        ] {
+            let price = quote(&spec(&format!(r#"{{"provider": "p", "model": "{model}"}}"#)), None).expect("a price").price;
+            let batch = price.input.nano() / 1_000 * i64::from(price.tiers.batch);
+            let stated = [price.input.nano(), price.cached_input.nano(), price.cache_write.nano(), price.output.nano(), batch];
+            assert_eq!(stated.map(|nano| nano / 1_000_000), prices, "{model}");
+        }
+        let long = Usage { input_tokens: 272_001, output_tokens: 1_000, ..Usage::default() };
+        let luna = quote(&spec(r#"{"provider": "p", "model": "gpt-5.6-luna"}"#), None).expect("a price").price;
+        assert_eq!(luna.cost(long).nano(), 272_001 * 400 + 1_000 * 1_800);
     }
 
     #[test]

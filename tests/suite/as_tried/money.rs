@@ -306,6 +306,72 @@ fn a_model_that_is_to_be_switched_off_says_so_in_check() {
     assert!(checked.stderr.contains("`old`") && checked.stderr.contains("2026-12-11"), "{}", checked.stderr);
 }
 
+#[test]
+fn a_model_that_is_gone_is_said_to_be() {
+    let mut job = Job::new("http://127.0.0.1:1/v1");
+    job.more = "[models.old]\nprovider = \"p\"\nmodel = \"gpt-4.1-nano\"".to_owned();
+    let checked = project(&job, 1).run(&["check", "pipeline.toml"]).expect(0);
+    assert!(checked.stderr.contains("`old` (`gpt-4.1-nano`) was switched off on 2026-10-23"), "{}", checked.stderr);
+}
+
+/// A project that asks this model about ten rows, with a system message of so many bytes.
+fn cached(url: &str, model: &str, system: usize) -> Project {
+    let job = Job::new(url);
+    let project = project(&job, 10);
+    let system = format!("prompt = \"Explain.\"\nsystem = \"{}\"", "x".repeat(system));
+    project.write("pipeline.toml", &job.toml().replace("the-model", model).replace("prompt = \"Explain.\"", &system));
+    project
+}
+
+#[test]
+fn packs_do_not_pay_for_writes_to_a_cache_that_nobody_reads() {
+    // As OpenAI bills from GPT-5.6 on: the whole prompt is written, unless it is told otherwise.
+    let writes = |asked: &Asked| if asked.body["prompt_cache_options"]["mode"] == "explicit" { 0 } else { 2_000 };
+    let spy = Spy::scripted(move |asked, _| {
+        billed(
+            asked,
+            &json!({"prompt_tokens": 2000, "completion_tokens": 5, "prompt_tokens_details": {"cache_write_tokens": writes(asked)}}),
+        )
+    });
+    for (model, system, nano) in [("openai/gpt-5.6-luna", 20, 2_000 * INPUT), ("gpt-5.4-nano", 20, 2_000 * INPUT)] {
+        let project = cached(&spy.url, model, system);
+        project.run_pipeline(&[]).expect(0);
+        assert_eq!(spent(&project), 10 * (nano + 5 * OUTPUT), "{model}");
+        assert_all_is_borne(&project);
+    }
+    let sent = |from: usize| spy.asked()[from..].iter().map(|asked| asked.body["prompt_cache_options"].clone()).collect::<Vec<_>>();
+    assert!(sent(0)[..10].iter().all(|options| *options == json!({"mode": "explicit"})));
+    assert!(sent(10).iter().all(Value::is_null), "a family that does not know the field is not sent it");
+    // A long system message is worth keeping.
+    let from = spy.asked().len();
+    for (model, field) in [("gpt-5.6-luna", "prompt_cache_breakpoint"), ("anthropic/claude-haiku-4-5", "cache_control")] {
+        cached(&spy.url, model, 5_000).run_pipeline(&[]).expect(0);
+        let part = spy.asked().last().expect("one").body["messages"][0]["content"][0].clone();
+        assert!(part["text"].is_string() && part[field].is_object(), "{model}: {part}");
+    }
+    assert_eq!(spy.asked().len() - from, 20);
+}
+
+#[test]
+fn a_server_that_refuses_what_is_said_of_its_cache_is_asked_without() {
+    let (named, unnamed) = ("Unknown parameter: 'prompt_cache_options'.", "the request is not valid");
+    let content = "messages.0.content: Input should be a valid string";
+    for (model, system, words) in [("gpt-5.6-luna", 20, named), ("gpt-5.6-luna", 20, unnamed), ("claude-haiku-4-5", 5_000, content)] {
+        let spy = Spy::scripted(move |asked, _| {
+            let is_told = !asked.body["prompt_cache_options"].is_null() || asked.body["messages"][0]["content"].is_array();
+            if is_told { Reply::error(400, words) } else { billed(asked, &json!({"prompt_tokens": 100, "completion_tokens": 5})) }
+        });
+        let project = cached(&spy.url, model, system);
+        let summary = project.run_pipeline(&[]).expect(0).json();
+        assert_eq!((&summary["rows"]["answered"], &summary["requests"]["failed"]), (&json!(10), &json!(0)), "{words}");
+        assert_eq!(spy.asked().len(), 11, "{words}: once is enough to know");
+    }
+    // What is wrong with the request all the same is said as ever, and not hidden by the second try.
+    let spy = Spy::scripted(|_, _| Reply::error(400, "the request is not valid"));
+    let ran = cached(&spy.url, "gpt-5.6-luna", 20).run_pipeline(&[]).expect(1);
+    assert!(ran.stderr.contains("the request is not valid"), "{}", ran.stderr);
+}
+
 /// What is asked is known by this value in every state that there is: another one would ask, and bill, every row anew.
 #[test]
 fn the_identity_of_a_question_is_what_it_was() {

@@ -9,6 +9,7 @@
 #![allow(clippy::result_large_err)]
 
 mod body;
+mod cache;
 mod limit;
 mod lookup;
 mod reach;
@@ -36,6 +37,8 @@ use tokio::time::timeout;
 use crate::classify::{ERROR_BODY_BYTES, SHORTEST_SECRET, one_line, redact};
 use crate::{CallError, Charge, Class, Provider, RateLimits, Refusal, Request, Response, classify, read_rate_limits, read_retry_after};
 
+use self::body::Form;
+use self::cache::{CacheAdvice, CacheHints};
 use self::limit::{LIMIT_FIELDS, LimitField};
 use self::reach::{causes, is_untouched};
 use self::settings::{join, key_header, open_client, read_base_url, read_header, sounds_secret};
@@ -62,6 +65,7 @@ pub struct OpenAi {
     url: Url,
     generation_url: Url,
     limit: LimitField,
+    cache: CacheAdvice,
     most_body_bytes: usize,
     /// The key, and the values of headers and queries that by their names hold one.
     secrets: Vec<String>,
@@ -93,6 +97,7 @@ impl OpenAi {
             url: join(&base, &["chat", "completions"]),
             generation_url: join(&base, &["generation"]),
             limit: LimitField::new(base.host_str().unwrap_or_default(), None),
+            cache: CacheAdvice::new(base.host_str().unwrap_or_default()),
             base,
             headers,
             most_body_bytes: MOST_BODY_BYTES,
@@ -116,8 +121,8 @@ impl OpenAi {
     }
 
     /// Sends a request; once more, on a connection of its own, if it met one that had gone stale.
-    async fn send(&self, request: &Request, limit_field: &'static str) -> Result<reqwest::Response, CallError> {
-        let body = body::write(request, limit_field)
+    async fn send(&self, request: &Request, form: Form) -> Result<reqwest::Response, CallError> {
+        let body = body::write(request, form)
             .map_err(|error| self.failed(Class::BadRequest, Charge::Nothing, &format!("the request cannot be written as JSON: {error}")))?;
         let body = Bytes::from(body);
         let begun = Instant::now();
@@ -219,9 +224,9 @@ impl OpenAi {
         Err(CallError { raw: (!raw.is_empty()).then(|| self.text(raw)), ..error })
     }
 
-    /// Asks once, with this name for the bound of the output.
-    async fn ask(&self, request: &Request, limit_field: &'static str) -> Result<Response, (CallError, Option<Refusal>)> {
-        let mut response = self.send(request, limit_field).await.map_err(|error| (error, None))?;
+    /// Asks once, in this form.
+    async fn ask(&self, request: &Request, form: Form) -> Result<Response, (CallError, Option<Refusal>)> {
+        let mut response = self.send(request, form).await.map_err(|error| (error, None))?;
         let headers = std::mem::take(response.headers_mut());
         let limits = read_rate_limits(&headers, Utc::now());
         let status = response.status();
@@ -265,17 +270,33 @@ impl OpenAi {
 #[async_trait]
 impl Provider for OpenAi {
     async fn complete(&self, request: &Request) -> Result<Response, CallError> {
-        let field = self.limit.name(&request.model);
-        let refused = match self.ask(request, field).await {
-            Ok(response) => return Ok(response),
-            Err(refused) => refused,
-        };
-        // Nobody has looked at more than the request's form, and the other name is all that is asked for.
-        let is_sent = request.max_tokens.is_some() && !LIMIT_FIELDS.iter().any(|field| request.extra_body.contains_key(*field));
-        let instead = refused.1.as_ref().filter(|_| is_sent).and_then(|refusal| self.limit.instead_of(field, refusal));
-        match instead {
-            Some(other) => self.ask(request, other).await.map_err(|(error, _)| error),
-            None => Err(refused.0),
+        let mut form = Form { limit_field: self.limit.name(&request.model), cache: self.cache.hints(request) };
+        let mut is_other_limit = false;
+        let mut is_without_hints = false;
+        // Nobody has looked at more than the request's form, and another one may be all that is asked for: once each.
+        loop {
+            let (error, refusal) = match self.ask(request, form).await {
+                Ok(response) => {
+                    self.cache.taken(form.cache);
+                    if is_without_hints {
+                        self.cache.refused();
+                    }
+                    return Ok(response);
+                }
+                Err(refused) => refused,
+            };
+            let Some(refusal) = refusal else { return Err(error) };
+            let is_sent = request.max_tokens.is_some() && !LIMIT_FIELDS.iter().any(|field| request.extra_body.contains_key(*field));
+            let instead = if is_sent && !is_other_limit { self.limit.instead_of(form.limit_field, &refusal) } else { None };
+            if let Some(other) = instead {
+                form.limit_field = other;
+                is_other_limit = true;
+            } else if self.cache.may_be_refused(form.cache, &refusal) {
+                form.cache = CacheHints::default();
+                is_without_hints = true;
+            } else {
+                return Err(error);
+            }
         }
     }
 

@@ -4,6 +4,7 @@
 use promptmill_core::pipeline::Structured;
 use serde::Serialize;
 
+use super::cache::{CacheHints, cache_key};
 use super::limit::LIMIT_FIELDS;
 use crate::Request;
 use crate::escape::push_once;
@@ -14,8 +15,17 @@ const AROUND: usize = 1_536;
 /// Bytes around an item: in its line, in the instruction, in the schema.
 const AROUND_ITEM: usize = 80;
 
+/// What differs between servers.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Form {
+    /// The name of the field that bounds the output.
+    pub(super) limit_field: &'static str,
+    /// What is said about the server's cache.
+    pub(super) cache: CacheHints,
+}
+
 /// The body as JSON. What stands in `extra_body` replaces our own field of that name.
-pub(super) fn write(request: &Request, limit_field: &'static str) -> serde_json::Result<Vec<u8>> {
+pub(super) fn write(request: &Request, Form { limit_field, cache }: Form) -> serde_json::Result<Vec<u8>> {
     let extra = &*request.extra_body;
     let ours = |field: &str| !extra.contains_key(field);
     let texts: usize = request.items.iter().map(|item| item.text.len() + item.text.len() / 16 + AROUND_ITEM).sum();
@@ -25,7 +35,7 @@ pub(super) fn write(request: &Request, limit_field: &'static str) -> serde_json:
         body.field("model", &*request.model)?;
     }
     if ours("messages") {
-        write_messages(body.named("messages")?, request);
+        write_messages(body.named("messages")?, request, cache);
     }
     if ours("response_format") {
         match request.structured {
@@ -48,18 +58,35 @@ pub(super) fn write(request: &Request, limit_field: &'static str) -> serde_json:
     if ours("stream") {
         body.field("stream", &false)?;
     }
+    if let Some(system) = request.system.as_ref().filter(|_| cache.key) {
+        body.field("prompt_cache_key", &cache_key(system))?;
+    }
+    if cache.explicit {
+        body.named("prompt_cache_options")?.extend_from_slice(br#"{"mode":"explicit"}"#);
+    }
     for (field, value) in extra {
         body.field(field, value)?;
     }
     Ok(body.end())
 }
 
-fn write_messages(json: &mut Vec<u8>, request: &Request) {
+fn write_messages(json: &mut Vec<u8>, request: &Request, cache: CacheHints) {
     json.push(b'[');
-    if let Some(system) = &request.system {
-        json.extend_from_slice(br#"{"role":"system","content":""#);
-        push_once(json, system);
-        json.extend_from_slice(br#""},"#);
+    match (&request.system, cache.mark) {
+        (Some(system), None) => {
+            json.extend_from_slice(br#"{"role":"system","content":""#);
+            push_once(json, system);
+            json.extend_from_slice(br#""},"#);
+        }
+        // Only a part of a message can bear a mark.
+        (Some(system), Some(mark)) => {
+            json.extend_from_slice(br#"{"role":"system","content":[{"type":"text","text":""#);
+            push_once(json, system);
+            json.extend_from_slice(br#"","#);
+            json.extend_from_slice(mark.json().as_bytes());
+            json.extend_from_slice(b"}]},");
+        }
+        (None, _) => {}
     }
     json.extend_from_slice(br#"{"role":"user","content":""#);
     push_user_message(json, request);
@@ -97,10 +124,11 @@ pub(super) mod tests {
     use promptmill_core::{AnswerField, AnswerShape, FieldType};
     use serde_json::{Map, Value, json};
 
+    use super::super::cache::Mark;
     use super::*;
     use crate::{Item, pack_schema, row_id, user_message};
 
-    fn request(structured: Structured, extra_body: Value) -> Request {
+    pub(in crate::providers::openai) fn request(structured: Structured, extra_body: Value) -> Request {
         let Value::Object(extra_body) = extra_body else { panic!("an object") };
         Request {
             model: "m/one".into(),
@@ -117,8 +145,12 @@ pub(super) mod tests {
         }
     }
 
+    fn form(limit_field: &'static str) -> Form {
+        Form { limit_field, cache: CacheHints::default() }
+    }
+
     fn written(request: &Request, limit_field: &'static str) -> Map<String, Value> {
-        serde_json::from_slice(&write(request, limit_field).expect("written")).expect("an object, each field once")
+        serde_json::from_slice(&write(request, form(limit_field)).expect("written")).expect("an object, each field once")
     }
 
     #[test]
@@ -174,8 +206,25 @@ pub(super) mod tests {
             "model": "other", "messages": [], "response_format": null, "temperature": 1, "stream": true,
             "max_completion_tokens": 7, "seed": 1
         });
-        let text = write(&request(Structured::JsonSchema, extra.clone()), "max_tokens").expect("written");
+        let text = write(&request(Structured::JsonSchema, extra.clone()), form("max_tokens")).expect("written");
         assert_eq!(String::from_utf8_lossy(&text), extra.to_string());
+    }
+
+    #[test]
+    fn what_is_said_about_the_cache_stands_beside_the_words() {
+        let request = request(Structured::Text, json!({}));
+        let system = request.system.as_deref().expect("one");
+        for (mark, field, value) in [
+            (Mark::Breakpoint, "prompt_cache_breakpoint", json!({"mode": "explicit"})),
+            (Mark::CacheControl, "cache_control", json!({"type": "ephemeral"})),
+        ] {
+            let cache = CacheHints { key: true, explicit: true, mark: Some(mark) };
+            let body = write(&request, Form { cache, ..form("max_tokens") }).expect("written");
+            let body: Map<String, Value> = serde_json::from_slice(&body).expect("an object");
+            assert_eq!(body["messages"][0], json!({"role": "system", "content": [{"type": "text", "text": system, field: value}]}));
+            assert_eq!(body["prompt_cache_options"], json!({"mode": "explicit"}));
+            assert_eq!(body["prompt_cache_key"], json!(cache_key(system)));
+        }
     }
 
     #[test]
@@ -195,7 +244,7 @@ pub(super) mod tests {
             request.items = (0..rows).map(|row| Item::new(row_id(row), Arc::clone(&text))).collect();
             let begun = cpu_time();
             for _ in 0..10_000 {
-                std::hint::black_box(write(&request, "max_tokens").expect("written"));
+                std::hint::black_box(write(&request, form("max_tokens")).expect("written"));
             }
             eprintln!("{rows} rows of {chars} characters: {:?} a body", (cpu_time() - begun) / 10_000);
         }
