@@ -143,6 +143,10 @@ fn try_point(point: Point, scene: &Scene<'_>) -> Vec<String> {
     if expected.bare && !shape.makes_a_generation {
         found.extend(wrong_in_folder(&trial, None).into_iter().map(|wrong| format!("before the next run {wrong}")));
     }
+    // What a store does once is tried again.
+    if matches!(point.fault, Fault::Request("500" | "reset" | "lost" | "torn", false)) && ran.code != 0 {
+        found.push(format!("a passing fault ends the run: {}", first_lines(&ran.stderr)));
+    }
     if ran.code == 0 {
         found.extend(wrong(&trial, &expected).into_iter().map(|wrong| format!("after exit 0 {wrong}")));
     }

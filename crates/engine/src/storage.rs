@@ -6,6 +6,7 @@ mod failing;
 mod reader;
 mod s3;
 mod upload;
+mod whole;
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -303,15 +304,29 @@ impl Folder {
     /// If one is there and stays.
     pub async fn delete_all<'n>(&self, names: impl IntoIterator<Item = &'n str>) -> Result<()> {
         let names: Vec<&str> = names.into_iter().collect();
+        let mut wait = FIRST_WAIT;
+        while let Err(error) = self.try_to_delete(&names).await {
+            // Nothing happens twice: what has gone is gone.
+            if wait > LAST_WAIT || self.local.is_some() || !is_passing(&error) {
+                return Err(self.failed(Action::Remove, "", error));
+            }
+            tracing::info!(%error, "trying again to remove files of `{self}`");
+            tokio::time::sleep(wait).await;
+            wait *= 2;
+        }
+        self.sync_folders_of(&names).await
+    }
+
+    async fn try_to_delete(&self, names: &[&str]) -> object_store::Result<()> {
         let paths: Vec<_> = names.iter().map(|name| Ok(self.path(name))).collect();
         let mut deleted = self.store.delete_stream(futures::stream::iter(paths).boxed());
         while let Some(outcome) = deleted.next().await {
             match outcome {
                 Ok(_) | Err(object_store::Error::NotFound { .. }) => {}
-                Err(error) => return Err(self.failed(Action::Remove, "", error)),
+                Err(error) => return Err(error),
             }
         }
-        self.sync_folders_of(&names).await
+        Ok(())
     }
 
     /// Makes that files were removed survive a power cut, on a local disk.

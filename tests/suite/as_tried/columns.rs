@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use arrow::array::{
     ArrayRef, BinaryArray, BooleanArray, Date32Array, DictionaryArray, FixedSizeBinaryArray, Float64Array, Int8Array, Int64Array,
-    ListArray, ListBuilder, StringArray, StringBuilder, StructArray,
+    ListArray, ListBuilder, NullArray, StringArray, StringBuilder, StructArray,
 };
 use arrow::datatypes::{DataType, Field};
 use serde_json::{Value, json};
@@ -173,4 +173,25 @@ fn dictionaries_of_many_files_with_few_codes_come_out_as_they_went_in() {
                  WHERE (CAST(r.city AS VARCHAR) IS DISTINCT FROM CAST(s.city AS VARCHAR)) OR (r.cities[1] IS DISTINCT FROM s.cities[1])";
     assert_eq!(project.query(wrong), [json!({"n": 0})]);
     assert_eq!(all[0]["cities"], 270);
+}
+
+#[test]
+fn a_column_that_knows_of_nothing_but_nulls_is_merged_and_may_get_a_type() {
+    let spy = server();
+    let project = Project::new();
+    project.write("pipeline.toml", &Job::new(&spy.url).toml());
+    let run = |ids: &[&str], remark: ArrayRef| {
+        let ids: Vec<Option<&str>> = ids.iter().copied().map(Some).collect();
+        write(&project, "rows.parquet", vec![("id", texts(&ids)), ("body", texts(&ids)), ("remark", remark)]);
+        project.run_pipeline(&[]).expect(0);
+    };
+    run(&["a", "b"], Arc::new(NullArray::new(2)));
+    run(&["a", "b", "c"], Arc::new(NullArray::new(3)));
+    assert_eq!(project.files().iter().filter(|file| file.starts_with("out/results/")).count(), 1, "merged");
+    run(&["a", "b", "c", "d"], texts(&[None, None, None, Some("now")]));
+    run(&["e"], Arc::new(NullArray::new(1)));
+    project.run(&["replay", "pipeline.toml"]).expect(0);
+    let rows = project.query("SELECT id, remark FROM results WHERE remark IS NOT NULL OR id = 'e' ORDER BY id");
+    assert_eq!(rows, [json!({"id": "d", "remark": "now"}), json!({"id": "e"})]);
+    assert_eq!(spy.asked().len(), 5);
 }

@@ -157,7 +157,7 @@ impl<'m> Alike<'m> {
                 // The same columns; only where nulls may be, and what the items of a list are called, may differ.
                 let fields = schema.fields().iter().zip(batch.columns());
                 let arrays = fields.map(|(field, array)| whole(array, field)).collect::<Result<Vec<_>>>()?;
-                nulls.iter_mut().zip(&arrays).for_each(|(nulls, array)| *nulls += array.null_count() as u64);
+                nulls.iter_mut().zip(&arrays).for_each(|(nulls, array)| *nulls += array.logical_null_count() as u64);
                 rows += batch.num_rows() as u64;
                 writer.write(&RecordBatch::try_new(Arc::clone(&schema), arrays)?).await.map_err(not_written)?;
                 if writer.in_progress_size() > MERGED_ROW_GROUP_BYTES {

@@ -13,6 +13,8 @@ use object_store::{BackoffConfig, ClientConfigKey, ObjectStore, RetryConfig};
 use promptmill_core::{Error, Result};
 use promptmill_llm::goes_out_in_clear;
 
+use super::whole::WholeResponses;
+
 /// For one exchange, body included: a file of results comes whole when it is rewritten, also over a slow line.
 const TIMEOUT: &str = "180 seconds";
 /// For a connection to come about.
@@ -42,6 +44,7 @@ pub(super) fn open(bucket: &str) -> Result<Arc<dyn ObjectStore>> {
         .with_config(AmazonS3ConfigKey::Client(ClientConfigKey::Timeout), TIMEOUT)
         .with_config(AmazonS3ConfigKey::Client(ClientConfigKey::ConnectTimeout), CONNECT_TIMEOUT)
         .with_retry(retry)
+        .with_http_connector(WholeResponses::default())
         .with_bucket_name(bucket);
     for (name, value) in env::vars().filter(|(name, _)| name.starts_with("AWS_")) {
         if let Ok(key) = name.to_ascii_lowercase().parse() {
