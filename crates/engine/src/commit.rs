@@ -224,7 +224,13 @@ pub struct CommitLog {
     folded: Folded,
     /// Whether something that cannot be read lies where the next record belongs: a power cut came before it was whole.
     is_torn: bool,
+    /// The last record, where it cannot be read and its copy can.
+    copied: Option<Commit>,
 }
+
+/// A copy of the last record, on a local disk: what it names has taken the place of files that are gone, so that nobody could
+/// do without it. A store writes an object whole or not at all.
+const COPY: &str = "commits/last.copy";
 
 impl CommitLog {
     /// Reads the log in a state folder. What a power cut has left of the last record or of a checkpoint counts as not
@@ -260,7 +266,7 @@ impl CommitLog {
                 async move { read_json::<Commit>(folder, name).await.map(|commit| (number, name, commit)) }
             })
             .buffered(READ_AT_ONCE);
-        let mut is_torn = false;
+        let (mut is_torn, mut copied) = (false, None);
         while let Some((number, name, commit)) = commits.try_next().await? {
             if number != folded.commit + 1 {
                 return Err(
@@ -270,14 +276,20 @@ impl CommitLog {
             match commit {
                 Ok(commit) => folded.apply(Commit { commit: number, ..commit }),
                 Err(error) if Some(number) == last => {
-                    tracing::warn!(%error, "the last commit, `{folder}/{name}`, cannot be read and counts as not written");
-                    is_torn = true;
+                    copied = copy_of(state, number).await?;
+                    if let Some(copied) = copied.clone() {
+                        tracing::warn!(%error, "the last commit, `{folder}/{name}`, cannot be read: its copy is");
+                        folded.apply(copied);
+                    } else {
+                        tracing::warn!(%error, "the last commit, `{folder}/{name}`, cannot be read and counts as not written");
+                        is_torn = true;
+                    }
                 }
                 Err(error) => return Err(unreadable_commit(&folder, name, error)),
             }
         }
         drop(commits);
-        Ok(Self { state: state.clone(), folded, is_torn })
+        Ok(Self { state: state.clone(), folded, is_torn, copied })
     }
 
     /// Reads what the log names; and anew, if that failed and the log has grown meanwhile: the end of a run may have
@@ -385,13 +397,20 @@ impl CommitLog {
             ))
             .hint("run again: what has been answered is in the journal; please report this"));
         }
+        if let Some(copied) = self.copied.take() {
+            self.state.put(&record_name(copied.commit), to_json(&copied)?).await?;
+        }
         commit.commit = self.folded.commit + 1;
-        let name = format!("commits/{:08}.json", commit.commit);
-        if !self.write(&name, to_json(&commit)?).await? {
+        let name = record_name(commit.commit);
+        let json = to_json(&commit)?;
+        if !self.write(&name, json.clone()).await? {
             return Err(Error::failed(format!("another run has written `{}/{name}`", self.state))
                 .hint("let one run at a time work on a pipeline; what this one had journalled is kept"));
         }
         self.is_torn = false;
+        if self.state.local().is_some() {
+            self.state.put(COPY, json).await?;
+        }
         self.folded.apply(commit);
         if self.folded.commit.is_multiple_of(CHECKPOINT_EVERY) {
             let name = format!("commits/{:08}.checkpoint", self.folded.commit);
@@ -488,6 +507,16 @@ impl CommitLog {
         }
         Ok(())
     }
+}
+
+fn record_name(number: u64) -> String {
+    format!("commits/{number:08}.json")
+}
+
+/// The record of this number, if it is the one that there is a copy of.
+async fn copy_of(state: &Folder, number: u64) -> Result<Option<Commit>> {
+    let copied: Option<Commit> = state.get(COPY).await?.and_then(|json| serde_json::from_slice(&json).ok());
+    Ok(copied.filter(|copied| copied.commit == number))
 }
 
 /// What a file says; the inner error if it is not what was written.
@@ -708,6 +737,7 @@ mod tests {
                 log.append(Commit { added: vec![file(&format!("f{number}"))], ..log.unchanged() }, by(1)).await.expect("commits");
             }
             for torn in ["", "{\"commit\": 52, \"run_", "\0\0\0\0"] {
+                state.put(COPY, torn).await.expect("torn");
                 state.put(&format!("commits/{:08}.json", CHECKPOINT_EVERY + 2), torn).await.expect("torn");
                 state.put(&format!("commits/{CHECKPOINT_EVERY:08}.checkpoint"), torn).await.expect("torn");
                 let mut log = CommitLog::open(&state).await.expect("opens");
@@ -723,6 +753,29 @@ mod tests {
             let error = CommitLog::open(&state).await.expect_err("one in the middle is needed");
             assert!(error.to_string().contains("00000007.json` cannot be read"), "{error}");
         }
+    }
+
+    #[tokio::test]
+    async fn a_copy_stands_for_the_last_record_and_puts_it_back() {
+        let temp = tempfile::tempdir().expect("a folder");
+        let state = Folder::open(&temp.path().to_string_lossy()).expect("opens");
+        let mut log = CommitLog::open(&state).await.expect("opens");
+        for name in ["f", "g"] {
+            log.append(Commit { added: vec![file(name)], ..log.unchanged() }, by(1)).await.expect("commits");
+        }
+        let whole = state.get(&record_name(2)).await.expect("reads").expect("is there");
+        state.put(&record_name(2), &b"{\"comm"[..]).await.expect("torn");
+        let mut log = CommitLog::open(&state).await.expect("opens");
+        assert_eq!((log.len(), log.rows()), (2, 2));
+        assert_ne!(state.get(&record_name(2)).await.expect("reads"), Some(whole.clone()), "a reader writes nothing");
+        log.append(Commit { added: vec![file("h")], ..log.unchanged() }, by(1)).await.expect("commits");
+        assert_eq!(state.get(&record_name(2)).await.expect("reads"), Some(whole));
+        assert_eq!(CommitLog::open(&state).await.expect("opens").rows(), 3);
+        // The copy of another record is none of this one.
+        state.put(&record_name(3), &b""[..]).await.expect("torn");
+        let older = state.get(&record_name(2)).await.expect("reads").expect("is there");
+        state.put(COPY, older).await.expect("an older copy");
+        assert_eq!(CommitLog::open(&state).await.expect("opens").rows(), 2);
     }
 
     async fn indexed(log: &CommitLog, name: &str, rows: &[Settlement]) -> Vec<DataFile> {

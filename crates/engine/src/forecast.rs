@@ -72,6 +72,9 @@ pub async fn forecast(pipeline: Arc<Pipeline>, registry: &Registry) -> Result<Fo
     let state = state_folder(&pipeline)?;
     let sink = Folder::open(&pipeline.sink.path)?;
     let owner = Owner::find(&state, &sink).await.map_err(|error| error.of(&pipeline))?;
+    if owner.is_none() {
+        Owner::check_unclaimed(&sink).await.map_err(|error| error.of(&pipeline))?;
+    }
     let has_table = owner.is_some_and(|owner| owner.has_table());
     let is_new = nothing_was_asked(&state).await?;
     let committed = CommitLog::reading(&state, async |log| {

@@ -21,6 +21,18 @@ const HIDDEN: &str = "_staging/";
 /// … and DuckDB over those that do not end in `.parquet`.
 const HIDDEN_END: &str = ".staged";
 
+/// The file in the sink that says whose it is, while there are no files of results yet whose names say it. No reader of
+/// Parquet takes it for data.
+const CLAIM: &str = "_staging/claim.json";
+
+/// What it says.
+#[derive(Debug, Serialize, Deserialize)]
+struct Claim {
+    mark: String,
+    /// Where the state is, to be told to others.
+    state: String,
+}
+
 /// Where a file of results lies until it may be seen.
 pub(crate) fn hidden(path: &str) -> String {
     format!("{HIDDEN}{path}{HIDDEN_END}")
@@ -120,25 +132,76 @@ impl Owner {
         }
     }
 
-    /// The bond of a state, made if it is used for the first time.
-    pub(crate) async fn claim(state: &Folder, sink: &Folder) -> Result<Self, Unbound> {
-        if let Some((owner, is_torn)) = Self::read(state, sink).await? {
-            if is_torn {
+    /// The bond of a state, made if it is used for the first time. As long as the state has no results its claim stands in the
+    /// sink, so that no other pipeline begins to write there at the same time.
+    pub(crate) async fn claim(state: &Folder, sink: &Folder, has_results: bool) -> Result<Self, Unbound> {
+        let known = Self::read(state, sink).await?;
+        if let Some((owner, is_torn)) = &known {
+            if *is_torn {
                 tracing::warn!("`{state}/{FILE}` could not be read: it was written anew from what commits name");
                 owner.store(state).await?;
             }
-            return Ok(owner);
+            if has_results || owner.has_table() {
+                return Ok(owner.clone());
+            }
         }
-        if let Some(file) = sink.list().await?.iter().find(|name| name.ends_with(".parquet")) {
+        let owner = match known {
+            Some((owner, _)) => owner,
+            None => {
+                let unique = uuid::Uuid::new_v4().simple().to_string();
+                Self { sink: as_seen_from(state, sink), mark: unique[..MARK].to_owned(), table: None }
+            }
+        };
+        // What is there already is known without a claim, which would have to be taken back.
+        owner.refuse_others(sink).await?;
+        let claim = Claim { mark: owner.mark.clone(), state: state.to_string() };
+        let json = serde_json::to_vec_pretty(&claim).map_err(|error| Error::failed("a claim cannot be written as JSON").because(error))?;
+        sink.create(CLAIM, json).await?;
+        // Whoever was quicker has written a claim, or files and taken the claim back.
+        owner.refuse_others(sink).await?;
+        owner.store(state).await?;
+        Ok(owner)
+    }
+
+    /// An error if the sink holds files, or a claim, of another pipeline.
+    async fn refuse_others(&self, sink: &Folder) -> Result<(), Unbound> {
+        let names = sink.list().await?;
+        let is_foreign = |name: &&String| name.ends_with(".parquet") && self.number(name).is_none();
+        if let Some(file) = names.iter().find(is_foreign) {
             return Err(Unbound::mistaken(
                 format!("sink `{sink}` holds files that this pipeline has not written, such as `{file}`"),
                 "choose another `sink.path`; or, if the pipeline's name has changed, point `state.path` at its old state",
             ));
         }
-        let unique = uuid::Uuid::new_v4().simple().to_string();
-        let owner = Self { sink: as_seen_from(state, sink), mark: unique[..MARK].to_owned(), table: None };
-        owner.store(state).await?;
-        Ok(owner)
+        let Some(bytes) = sink.get(CLAIM).await? else { return Ok(()) };
+        // One that a power cut emptied was never told to be written.
+        let Ok(claim) = serde_json::from_slice::<Claim>(&bytes) else {
+            sink.delete(CLAIM).await?;
+            return Ok(());
+        };
+        if claim.mark == self.mark {
+            return Ok(());
+        }
+        Err(Unbound::mistaken(
+            format!("sink `{sink}` is about to be filled by another pipeline, whose state is in `{}`", claim.state),
+            &format!("choose another `sink.path`; or, if that pipeline has been given up, remove `{sink}/{CLAIM}`"),
+        ))
+    }
+
+    /// Why a run could not claim this sink for a state that has never been used, if it could not.
+    pub(crate) async fn check_unclaimed(sink: &Folder) -> Result<(), Unbound> {
+        // No file has this mark.
+        Self { sink: String::new(), mark: "-".to_owned(), table: None }.refuse_others(sink).await
+    }
+
+    /// Takes the claim back: the names of the files of results say it now.
+    pub(crate) async fn release(sink: &Folder) -> Result<()> {
+        sink.delete(CLAIM).await
+    }
+
+    /// Whether a file of the sink is a claim.
+    pub(crate) fn is_claim(name: &str) -> bool {
+        name == CLAIM
     }
 
     async fn store(&self, state: &Folder) -> Result<()> {
@@ -222,9 +285,9 @@ mod tests {
         let temp = tempfile::tempdir().expect("a folder");
         let (state, sink) = folders(temp.path(), "a/_promptmill/m", "a/out");
         assert!(Owner::find(&state, &sink).await.expect("nothing there").is_none());
-        let owner = Owner::claim(&state, &sink).await.expect("claims");
+        let owner = Owner::claim(&state, &sink, false).await.expect("claims");
         assert_eq!(owner.sink, "../../out");
-        assert_eq!(Owner::claim(&state, &sink).await.expect("has it"), owner);
+        assert_eq!(Owner::claim(&state, &sink, false).await.expect("has it"), owner);
         let (_, other) = folders(temp.path(), "a/_promptmill/m", "a/other");
         Owner::find(&state, &other).await.expect_err("another sink");
         std::fs::rename(temp.path().join("a"), temp.path().join("b")).expect("moves");
@@ -239,7 +302,7 @@ mod tests {
         let (state, sink) = folders(temp.path(), "_promptmill/m", "out");
         state.put(FILE, "").await.expect("torn in the first run");
         assert_eq!(Owner::find(&state, &sink).await.expect("as if it was never written"), None);
-        let owner = Owner::claim(&state, &sink).await.expect("claims");
+        let owner = Owner::claim(&state, &sink, false).await.expect("claims");
         let path = format!("year=2024/{}", owner.file_name(12, 7));
         sink.put(&path, "x").await.expect("writes");
         let file = DataFile { path: path.clone(), rows: 1, bytes: 1, partition: vec![] };
@@ -248,7 +311,7 @@ mod tests {
         log.append(record, RowChange { results: 1, dead_letters: 0 }).await.expect("commits");
         state.put(FILE, "{\"sink\": \"..").await.expect("torn");
         assert_eq!(Owner::find(&state, &sink).await.expect("told by the files"), Some(owner.clone()));
-        assert_eq!(Owner::claim(&state, &sink).await.expect("written anew"), owner);
+        assert_eq!(Owner::claim(&state, &sink, false).await.expect("written anew"), owner);
         assert!(state.get(FILE).await.expect("reads").is_some_and(|bytes| bytes.len() > 20));
         state.put(FILE, "").await.expect("torn");
         let (_, other) = folders(temp.path(), "_promptmill/m", "other");
@@ -262,7 +325,7 @@ mod tests {
         let temp = tempfile::tempdir().expect("a folder");
         let (state, sink) = folders(temp.path(), "_promptmill/m", "out");
         sink.put("year=2024/somebody.parquet", "x").await.expect("writes");
-        let error = Error::from(Owner::claim(&state, &sink).await.expect_err("not ours"));
+        let error = Error::from(Owner::claim(&state, &sink, false).await.expect_err("not ours"));
         assert!(error.to_string().contains("somebody.parquet"), "{error}");
         let owner = Owner { sink: String::new(), mark: "a3f2".into(), table: None };
         let own = owner.file_name(1, 7);

@@ -213,7 +213,7 @@ impl Job<'_> {
             Mode::Add | Mode::Replay => log.salt(),
         };
         let question = salted(&identify(plan, pipeline, state, &log, is_new, options.scope != Scope::Journalled).await?, salt);
-        let owner = Owner::claim(state, &results).await.map_err(|error| error.of(pipeline))?;
+        let owner = Owner::claim(state, &results, !log.results().is_empty()).await.map_err(|error| error.of(pipeline))?;
         let shape = match mode {
             // Nothing of what is there stays.
             Mode::Fresh(_) => plan.shape(pipeline),

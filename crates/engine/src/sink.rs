@@ -74,6 +74,8 @@ pub(crate) struct Sink {
     staged: Bundle,
     /// The keys of what is staged, if it takes the place of the same rows and not of all.
     replaced: Sorted<u128>,
+    /// Whether the sink says by a claim whose it is, since there are no results yet.
+    is_claimed: bool,
     /// Whether a record could not be appended: nobody knows then what the log holds, and nothing more is committed.
     is_broken: bool,
 }
@@ -180,7 +182,7 @@ impl Sink {
     /// Opens the sink behind a commit log, sweeps what no commit names, and mends what lacks rows.
     pub(crate) async fn open(state: &Folder, opening: Opening) -> Result<Self> {
         let Opening { results, mut log, with_dead_letters, layout, run_id, format, name, target_file_mb, mode, question } = opening;
-        let owner = Owner::claim(state, &results).await?;
+        let owner = Owner::claim(state, &results, !log.results().is_empty()).await?;
         // A file with a lower number has been named by a commit.
         let unnamed = log.next_file();
         if state.local().is_none() {
@@ -204,8 +206,9 @@ impl Sink {
         let missing = files.sweep(&log, if files.is_table { unnamed } else { 0 }).await?;
         let settled = Arc::new(log.settled(with_dead_letters).await?);
         let (now, staged) = (Bundle::default(), Bundle { place: Place::Staged, ..Bundle::default() });
-        let replaced = Sorted::default();
-        let mut sink = Self { files, log, table: None, settled, run_id, mode, question, now, staged, replaced, is_broken: false };
+        let (replaced, is_claimed) = (Sorted::default(), log.results().is_empty());
+        let mut sink =
+            Self { files, log, table: None, settled, run_id, mode, question, now, staged, replaced, is_claimed, is_broken: false };
         // Others may have rearranged the files of a table: it is asked first.
         let was_table = sink.files.owner.has_table();
         if !was_table {
@@ -348,6 +351,10 @@ impl Sink {
         // Older versions of a table still name them; its owner's VACUUM takes them away.
         if self.table.is_none() {
             self.files.results.delete_all(removed.results).await?;
+        }
+        if self.is_claimed && !self.log.results().is_empty() {
+            Owner::release(&self.files.results).await?;
+            self.is_claimed = false;
         }
         Ok(())
     }
@@ -639,6 +646,9 @@ impl Files {
                 }
                 if kind == Kind::Results { missing.results = gone } else { missing.dead_letters = gone }
             }
+            if kind == Kind::Results && !files.is_empty() {
+                self.look_at_others(&names).await?;
+            }
             let orphans = names.iter().map(String::as_str).filter(|name| {
                 let is_ours =
                     self.owner.number(name).is_some_and(|number| number >= from && (folder.local().is_some() || number < self.next));
@@ -651,6 +661,24 @@ impl Files {
             }
         }
         Ok(missing)
+    }
+
+    /// Takes back a claim that a run died before it could, and says which files of others lie among the results.
+    async fn look_at_others(&self, names: &[String]) -> Result<()> {
+        if names.iter().any(|name| Owner::is_claim(name)) {
+            Owner::release(&self.results).await?;
+        }
+        let is_foreign = |name: &&String| name.ends_with(".parquet") && self.owner.number(name).is_none();
+        let mut foreign = names.iter().filter(is_foreign);
+        if let (Some(file), false) = (foreign.next(), self.owner.has_table()) {
+            let more = foreign.count();
+            let more = if more == 0 { String::new() } else { format!(" and {more} more") };
+            tracing::warn!(
+                "`{}` holds files that this pipeline has not written (`{file}`{more}): who reads the folder reads them too",
+                self.results
+            );
+        }
+        Ok(())
     }
 }
 

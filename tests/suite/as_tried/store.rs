@@ -248,3 +248,57 @@ fn a_run_that_was_killed_before_its_files_were_shown_is_finished_by_the_next() {
     assert_eq!(bare(&results).len(), 7);
     assert_eq!(files(&results).len(), 1, "nothing is hidden any more");
 }
+
+#[test]
+fn a_last_record_that_is_torn_costs_nothing_that_only_the_results_have() {
+    for left in ["", "{\"comm"] {
+        let spy = spy();
+        let project = Job::new(&spy.url).project(&BODIES[..3]);
+        project.run_pipeline(&[]).expect(0);
+        write_rows(&project, "rows.parquet", &BODIES[..7]);
+        project.run_pipeline(&[]).expect(0);
+        let before = project.query("SELECT id, summary, cost_usd FROM results ORDER BY id");
+        let commits = files(&project.path("out/_promptmill/job/commits"));
+        let last = commits.into_iter().filter(|path| path.extension().is_some_and(|end| end == "json")).max();
+        std::fs::write(last.expect("a record"), left).expect("torn");
+        // Most rows have left the source: there is nothing to make them of again.
+        write_rows(&project, "rows.parquet", &BODIES[..2]);
+        assert_eq!(project.query("SELECT id, summary, cost_usd FROM results ORDER BY id"), before);
+        project.run_pipeline(&[]).expect(0);
+        assert_eq!(project.query("SELECT id, summary, cost_usd FROM results ORDER BY id"), before);
+        assert_eq!(bare(&project.path("out/results")).len(), before.len());
+    }
+}
+
+#[test]
+fn two_pipelines_never_fill_one_sink() {
+    let spy = spy();
+    let mut job = Job::new(&spy.url);
+    job.sink = "commit_every = \"1h\"".to_owned();
+    let project = job.project(&BODIES);
+    let mut first = project.command(&["run", "pipeline.toml", "--progress", "none"]).spawn().expect("starts");
+    while spy.asked().is_empty() {
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    let another: [&[&str]; 2] = [&["--set", "name=another"], &["--set", "state.path=another"]];
+    // While the first one has written nothing, when it was killed before it could, and when it is through.
+    let refused = |asked: usize| {
+        for settings in another {
+            let ran = project.run_pipeline(settings).expect(2);
+            assert!(ran.stderr.contains("another pipeline") || ran.stderr.contains("has not written"), "{}", ran.stderr);
+            project.run(&[&["plan", "pipeline.toml"], settings].concat()).expect(2);
+        }
+        assert!(spy.asked().len() <= asked, "nothing is sent");
+    };
+    refused(usize::MAX);
+    first.kill().expect("SIGKILL");
+    first.wait().expect("is gone");
+    refused(spy.asked().len());
+    project.run_pipeline(&[]).expect(0);
+    assert!(files(&project.path("out/results")).iter().all(|path| path.extension().is_some_and(|end| end == "parquet")));
+    refused(spy.asked().len());
+    // What others put there all the same is said.
+    let files = files(&project.path("out/results"));
+    std::fs::copy(&files[0], project.path("out/results/part-0.parquet")).expect("a copy");
+    assert!(project.run_pipeline(&[]).expect(0).stderr.contains("part-0.parquet"));
+}
