@@ -4,8 +4,8 @@
 use std::sync::Arc;
 
 use arrow::array::{
-    ArrayRef, BinaryArray, BooleanArray, Date32Array, DictionaryArray, FixedSizeBinaryArray, Float64Array, Int8Array, Int64Array,
-    ListArray, ListBuilder, NullArray, StringArray, StringBuilder, StructArray,
+    ArrayRef, BinaryArray, BooleanArray, Date32Array, Date64Array, DictionaryArray, FixedSizeBinaryArray, Float64Array, Int8Array,
+    Int64Array, ListArray, ListBuilder, NullArray, StringArray, StringBuilder, StructArray, Time32SecondArray, TimestampSecondArray,
 };
 use arrow::datatypes::{DataType, Field};
 use serde_json::{Value, json};
@@ -194,4 +194,33 @@ fn a_column_that_knows_of_nothing_but_nulls_is_merged_and_may_get_a_type() {
     let rows = project.query("SELECT id, remark FROM results WHERE remark IS NOT NULL OR id = 'e' ORDER BY id");
     assert_eq!(rows, [json!({"id": "d", "remark": "now"}), json!({"id": "e"})]);
     assert_eq!(spy.asked().len(), 5);
+}
+
+/// What Parquet has no type for, such as a date in milliseconds, would be a mere number to every reader of the results.
+#[test]
+fn dates_and_times_of_any_unit_are_dates_and_times_for_other_readers() {
+    let spy = server();
+    let mut job = Job::new(&spy.url);
+    job.item = "{{ body }} {{ day }} {{ at }} {{ clock }}".to_owned();
+    let days: [i64; 2] = [19_782, 0];
+    let of_day = |unit: i64| days.map(|day| day * unit).to_vec();
+    let project = project(
+        &job,
+        vec![
+            ("day", Arc::new(Date64Array::from(of_day(86_400_000)))),
+            ("at", Arc::new(TimestampSecondArray::from(of_day(86_400)))),
+            ("clock", Arc::new(Time32SecondArray::from(vec![3_600, 61]))),
+        ],
+    );
+    project.run_pipeline(&[]).expect(0);
+    let asked = spy.asked()[0].body["messages"].to_string();
+    assert!(asked.contains("amber 2024-02-29 2024-02-29T00:00:00 01:00:00"), "{asked}");
+    let file = project.files().into_iter().find(|file| file.starts_with("out/results/")).expect("a file");
+    let file = std::fs::File::open(project.path(&file)).expect("a file");
+    let reader = parquet::file::reader::SerializedFileReader::new(file).expect("Parquet");
+    let columns = parquet::file::reader::FileReader::metadata(&reader).file_metadata().schema_descr_ptr();
+    for name in ["day", "at", "clock"] {
+        let column = columns.columns().iter().find(|column| column.name() == name).expect("a column");
+        assert!(column.logical_type_ref().is_some(), "{column:?}");
+    }
 }

@@ -7,7 +7,7 @@
 use std::sync::Arc;
 
 use datafusion::arrow::array::RecordBatch;
-use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
 use promptmill_core::{Mistake, Result, columns};
 
 /// In front of the names of columns of the source that are put aside.
@@ -30,11 +30,16 @@ pub(super) fn among_stages(name: &str) -> String {
 }
 
 /// The type of a column among the stages: dictionaries, which are of one file, as their values. Rows of many files meet there,
-/// and the codes of a small dictionary would not suffice.
+/// and the codes of a small dictionary would not suffice. And dates and times as Parquet has them, for which a date in
+/// milliseconds, or a time in seconds, would be a mere number.
 pub(super) fn plain(data_type: &DataType) -> DataType {
     let inside = |field: &Arc<Field>| Arc::new(plain_field(field));
     match data_type {
         DataType::Dictionary(_, values) => plain(values),
+        DataType::Date64 => DataType::Date32,
+        DataType::Time32(TimeUnit::Second) => DataType::Time32(TimeUnit::Millisecond),
+        DataType::Timestamp(TimeUnit::Second, zone) => DataType::Timestamp(TimeUnit::Millisecond, zone.clone()),
+        DataType::Map(entries, is_sorted) => DataType::Map(inside(entries), *is_sorted),
         DataType::List(field) => DataType::List(inside(field)),
         DataType::LargeList(field) => DataType::LargeList(inside(field)),
         DataType::FixedSizeList(field, length) => DataType::FixedSizeList(inside(field), *length),

@@ -22,6 +22,9 @@ pub(crate) fn joined(a: &DataType, b: &DataType) -> Option<DataType> {
         (LargeList(a), List(b) | LargeList(b)) => Some(LargeList(joined_inside(a, b)?)),
         (Map(a, is_sorted), Map(b, _)) => Some(Map(joined_inside(a, b)?, *is_sorted)),
         (Struct(a), Struct(b)) => Some(Struct(joined_members(a, b)?)),
+        // Earlier versions wrote dates of the source as they came.
+        (DataType::Date64, DataType::Date32) | (DataType::Date32, DataType::Date64) => Some(DataType::Date64),
+        (DataType::Time32(a), DataType::Time32(b)) => finer(*a, *b).map(DataType::Time32),
         (Timestamp(a, zone), Timestamp(b, other)) if zone == other => finer(*a, *b).map(|unit| Timestamp(unit, zone.clone())),
         (Decimal128(p, s), Decimal128(q, t)) => {
             let (scale, whole) = (*s.max(t), (i16::from(*p) - i16::from(*s)).max(i16::from(*q) - i16::from(*t)));
