@@ -140,8 +140,11 @@ pub(crate) async fn execute(
     })
 }
 
-/// The first SIGINT or SIGTERM asks for a stop in good order; the second leaves at once.
+/// The first SIGINT or SIGTERM asks for a stop in good order; the second leaves at once. A file that a limit of the process
+/// keeps from growing (`ulimit -f`) is an error of that file, and no end without a word.
 pub(crate) async fn stop_on_signals(stop: Stop) {
+    // To listen is enough: the write then fails.
+    let _listens = signal(SignalKind::from_raw(rustix::process::Signal::XFSZ.as_raw()));
     let (Ok(mut interrupt), Ok(mut terminate)) = (signal(SignalKind::interrupt()), signal(SignalKind::terminate())) else { return };
     loop {
         let number = tokio::select! {

@@ -303,7 +303,7 @@ impl Checker<'_> {
         }
         for (column, words) in &files.conflicts {
             if self.is_read(column) {
-                let hint = "write the files with one type; or leave the column out with `sink.columns`, where nothing else reads it";
+                let hint = "write the files with another type, one for all; or leave the column out with `sink.columns`, where nothing else reads it";
                 self.wrong(&["source"], Mistake::new("path", words.clone()).hint(Some(hint)));
             }
         }

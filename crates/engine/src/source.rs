@@ -29,7 +29,7 @@ use serde::{Deserialize, Serialize};
 use self::hive::Partitions;
 use self::place::{Found, Place};
 use crate::files::Files;
-use crate::files::footers::{self, Unreadable};
+use crate::files::footers::{self, UNKNOWN_TYPE, Unreadable};
 use crate::files::merge::{Conflict, Merged};
 use crate::storage::{Folder, StoredFile};
 
@@ -160,7 +160,7 @@ pub(crate) async fn open(session: &SessionContext, spec: &SourceSpec) -> Result<
         partitions.columns().map(|(name, data_type)| Arc::new(Field::new(name, data_type, true))).collect();
     let is_partition = |name: &str| partition_fields.iter().any(|field| field.name() == name);
     let in_files: Vec<String> = partition_fields.iter().map(|field| field.name().clone()).filter(|name| footers.shapes.has(name)).collect();
-    let Merged { schema, conflicts, is_cast, to_floats } = footers.shapes.merge(is_partition);
+    let Merged { schema, conflicts, intervals, is_cast, to_floats } = footers.shapes.merge(is_partition);
     let values = |folders: &[String]| partition_fields.iter().map(|field| hive::value_of(folders, field.name())).collect::<Vec<_>>();
     for name in &in_files {
         let stands = |place: usize| hive::value_of(&folders[place], name);
@@ -182,7 +182,12 @@ pub(crate) async fn open(session: &SessionContext, spec: &SourceSpec) -> Result<
     (summary.files, summary.rows) = (seen.len() as u64, Some(footers.rows));
     summary.bytes = seen.iter().map(|file| file.size).sum();
     let in_words = |conflict: Conflict| (conflict.column.clone(), in_words(&folder, &seen, &conflict));
-    let conflicts: BTreeMap<String, String> = conflicts.into_iter().map(in_words).collect();
+    let mut conflicts: BTreeMap<String, String> = conflicts.into_iter().map(in_words).collect();
+    conflicts.extend(intervals.into_iter().map(|(column, place)| {
+        let file = shown(&folder, &seen[place]);
+        let words = format!("column `{column}` holds intervals in `{file}`, of which days and times are read and months are not");
+        (column, words)
+    }));
     summary.notes.extend(conflicts.values().map(|words| format!("{words}: it is left out, as nothing reads it")));
     Ok((Arc::new(table), SourceFiles { places, folder, seen, summary, conflicts }))
 }
@@ -385,7 +390,8 @@ fn damaged(folder: &Folder, seen: &[ObjectMeta], unreadable: &Unreadable) -> Mis
         "no Parquet files" => what_is_wrong(&unreadable.error),
         kind => format!("cannot be read as Parquet: by its name it is one of {kind}"),
     };
-    Mistake::new("path", format!("source file `{}` {what}", shown(folder, file))).hint(Some("restore it, or leave it out"))
+    let hint = if what.contains(UNKNOWN_TYPE) { "write that column with another type" } else { "restore it, or leave it out" };
+    Mistake::new("path", format!("source file `{}` {what}", shown(folder, file))).hint(Some(hint))
 }
 
 fn what_is_wrong(error: &ParquetError) -> String {
@@ -394,6 +400,7 @@ fn what_is_wrong(error: &ParquetError) -> String {
         text if text.contains("encrypt") => "is encrypted, and promptmill reads plain Parquet only".to_owned(),
         text if text.contains("not found") || text.contains("no such file") => "has disappeared".to_owned(),
         text if text.contains("permission denied") => "may not be read by this user".to_owned(),
+        _ if words.contains(UNKNOWN_TYPE) => format!("cannot be read: {UNKNOWN_TYPE}"),
         text if text.contains("overflow") => format!("has more in one batch than fits: {words}"),
         _ => "cannot be read as Parquet: it is damaged, or was not written to its end".to_owned(),
     }

@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use arrow::array::{
     ArrayRef, BinaryArray, BooleanArray, Date32Array, Date64Array, DictionaryArray, FixedSizeBinaryArray, Float64Array, Int8Array,
-    Int64Array, ListArray, ListBuilder, NullArray, StringArray, StringBuilder, StructArray, Time32SecondArray, TimestampSecondArray,
+    Int64Array, IntervalYearMonthArray, ListArray, ListBuilder, NullArray, StringArray, StringBuilder, StructArray, Time32SecondArray,
+    TimestampSecondArray,
 };
 use arrow::datatypes::{DataType, Field};
 use serde_json::{Value, json};
@@ -223,4 +224,16 @@ fn dates_and_times_of_any_unit_are_dates_and_times_for_other_readers() {
         let column = columns.columns().iter().find(|column| column.name() == name).expect("a column");
         assert!(column.logical_type_ref().is_some(), "{column:?}");
     }
+}
+
+#[test]
+fn intervals_whose_months_would_be_lost_are_refused_or_left_out() {
+    let spy = server();
+    let mut job = Job::new(&spy.url);
+    let interval = || -> Columns { vec![("term", Arc::new(IntervalYearMonthArray::from(vec![3, 12])))] };
+    assert_refused(&project(&job, interval()), &spy, &["`term`", "months"]);
+    job.sink = "columns = [\"id\", \"summary\"]".to_owned();
+    let without = project(&job, interval());
+    without.run_pipeline(&[]).expect(0);
+    assert_eq!(without.query("SELECT id FROM results ORDER BY id").len(), 1);
 }

@@ -9,7 +9,7 @@ use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use super::{Job, write_rows};
 use crate::bucket::Bucket;
 use crate::spy::{Asked, Reply, Spy};
-use crate::support::Project;
+use crate::support::{Project, Ran};
 
 const BODIES: [&str; 8] = ["amber", "beryl", "coral", "diamond", "emerald", "flint", "garnet", "hematite"];
 
@@ -301,4 +301,19 @@ fn two_pipelines_never_fill_one_sink() {
     let files = files(&project.path("out/results"));
     std::fs::copy(&files[0], project.path("out/results/part-0.parquet")).expect("a copy");
     assert!(project.run_pipeline(&[]).expect(0).stderr.contains("part-0.parquet"));
+}
+
+#[test]
+fn a_limit_on_the_size_of_files_is_an_error_that_names_the_file() {
+    let spy = spy();
+    let bodies: Vec<String> = (0..40).map(|row| format!("{} {row} {}", BODIES[row % 8], "long ".repeat(200))).collect();
+    let project = Job::new(&spy.url).project(&bodies.iter().map(String::as_str).collect::<Vec<_>>());
+    let command = project.command(&["run", "pipeline.toml", "--progress", "none"]);
+    let mut limited = std::process::Command::new("bash");
+    limited.args(["-c", "ulimit -f 16; exec \"$@\"", "limited"]).arg(command.get_program()).args(command.get_args());
+    limited.current_dir(project.folder.path());
+    let ran = Ran::from(limited.output().expect("runs")).expect(1);
+    assert!(ran.stderr.contains("error: ") && ran.stderr.contains("_promptmill"), "{}", ran.stderr);
+    project.run_pipeline(&[]).expect(0);
+    assert_whole(&project, bodies.len());
 }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::fs::File;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use datafusion::arrow::datatypes::Schema;
@@ -19,6 +20,9 @@ use crate::storage::{Folder, StoredFile};
 const AT_ONCE: usize = 64;
 /// So much is fetched for a footer: most are smaller, and files that are, are there whole.
 const FOOTER_BYTES: usize = 64 << 10;
+
+/// What is said of a file that no reader here knows all types of.
+pub(crate) const UNKNOWN_TYPE: &str = "a column is of a type that is not known here, such as a whole number of 128 bits";
 
 /// What the footers of some files say together.
 #[derive(Debug, Default)]
@@ -58,7 +62,9 @@ pub(crate) async fn read(folder: &Folder, files: &[ObjectMeta]) -> Result<Footer
 /// The columns of a file.
 fn schema_of(footer: &ParquetMetaData) -> Result<Schema> {
     let file = footer.file_metadata();
-    parquet_to_arrow_schema(file.schema_descr(), file.key_value_metadata())
+    // Types of Arrow that are younger than our reader of them make it panic.
+    let read = AssertUnwindSafe(|| parquet_to_arrow_schema(file.schema_descr(), file.key_value_metadata()));
+    catch_unwind(read).unwrap_or_else(|_| Err(ParquetError::General(UNKNOWN_TYPE.to_owned())))
 }
 
 /// Does something with the footer of every file, several at a time; the error is that of the first file that has one.

@@ -30,6 +30,8 @@ pub(crate) struct Merged {
     pub(crate) conflicts: Vec<Conflict>,
     /// Whether some file has another type for a column than the table.
     pub(crate) is_cast: bool,
+    /// Columns of intervals, each with the place of a file that has it: their months are not read.
+    pub(crate) intervals: Vec<(String, usize)>,
     /// Columns of whole numbers that become fractions, as some file has those: only numbers up to 2^53 stay what they are.
     pub(crate) to_floats: Vec<String>,
 }
@@ -87,13 +89,16 @@ impl Shapes {
         }
         columns.retain(|(column, _)| !conflicts.iter().any(|conflict| conflict.column == *column.name()));
         to_floats.dedup();
+        let of_intervals = columns.iter().filter(|(column, _)| has_interval(column.data_type()));
+        let intervals: Vec<(String, usize)> = of_intervals.map(|(column, place)| (column.name().clone(), *place)).collect();
+        columns.retain(|(column, _)| !has_interval(column.data_type()));
         let schema = Arc::new(Schema::new(columns.into_iter().map(|(column, _)| column).collect::<Vec<_>>()));
         let is_cast = self
             .shapes
             .iter()
             .flat_map(|(fields, _)| fields)
             .any(|field| schema.field_with_name(field.name()).is_ok_and(|column| column.data_type() != field.data_type()));
-        Merged { schema, conflicts, is_cast, to_floats }
+        Merged { schema, conflicts, intervals, is_cast, to_floats }
     }
 }
 
@@ -113,6 +118,17 @@ fn plain(data_type: &DataType) -> DataType {
         DataType::LargeList(field) => DataType::LargeList(inside(field)),
         DataType::Struct(fields) => DataType::Struct(fields.iter().map(inside).collect()),
         other => other.clone(),
+    }
+}
+
+fn has_interval(data_type: &DataType) -> bool {
+    match data_type {
+        DataType::Interval(_) => true,
+        DataType::List(inner) | DataType::LargeList(inner) | DataType::FixedSizeList(inner, _) | DataType::Map(inner, _) => {
+            has_interval(inner.data_type())
+        }
+        DataType::Struct(fields) => fields.iter().any(|field| has_interval(field.data_type())),
+        _ => false,
     }
 }
 
