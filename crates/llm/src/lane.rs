@@ -214,6 +214,12 @@ pub struct Lane {
     /// Share of the lane that is this process's, and whether this process makes the tests.
     share: f64,
     leads: bool,
+    /// What was known at the last look at the board, and the refusals by then.
+    at_last_look: Option<(Learned, u64)>,
+    /// Until when refusals are put down to a change of the shares that somebody has not seen yet.
+    unsettled: f64,
+    /// Whether the other processes use their share: only then a test shows what the limit is.
+    full_elsewhere: bool,
     /// Tokens that the server counts for each that we do.
     token_scale: f64,
     random: u64,
@@ -296,6 +302,9 @@ impl Lane {
             refused_elsewhere: 0,
             share: 1.0,
             leads: true,
+            at_last_look: None,
+            unsettled: f64::NEG_INFINITY,
+            full_elsewhere: true,
             token_scale: 1.0,
             random: settings.seed ^ 0x9E37_79B9_7F4A_7C15,
             settings,
@@ -324,25 +333,48 @@ impl Lane {
     /// Takes this process's part of a lane that several use: its share, whether it makes the tests, and, if it does
     /// not, what the one that does has learned. Everything that the lane knows is about the whole of it.
     pub fn take_part(&mut self, now: Duration, part: &board::Share) {
+        const FULL: f64 = 0.75;
+        let now = now.as_secs_f64();
         let share = part.share.clamp(1e-3, 1.0);
         if self.flights.is_empty() && share < 1.0 && share != self.share {
             // Who was here before learns of us at the next look.
-            self.hush = now.as_secs_f64() + 1.2 * board::BEAT;
+            self.hush = now + 1.2 * board::BEAT;
         }
-        self.share = share;
-        self.leads = part.leads;
+        if share < self.share && self.leads {
+            self.joined(now);
+        }
+        if part.leads && !self.leads {
+            // What refusals have cost so far was the price of another's tests.
+            self.cost = 1;
+        }
+        (self.share, self.leads) = (share, part.leads);
         self.cap.set_share(self.share);
         let elsewhere = std::mem::replace(&mut self.refused_elsewhere, part.refused_elsewhere);
+        self.full_elsewhere = part.in_flight_elsewhere as f64 >= FULL * (1.0 - share) * self.cap.limit - 1.0;
         match &part.memory {
             Some(memory) if !part.leads => self.adopt(memory),
-            _ if part.leads && part.refused_elsewhere > elsewhere => self.refused_elsewhere(now.as_secs_f64()),
+            _ if part.leads && part.refused_elsewhere > elsewhere => self.refused_elsewhere(now),
             _ => {}
+        }
+        self.at_last_look = Some(((self.cap.clone(), self.rates.clone()), self.refused));
+    }
+
+    /// Another process has come since the last look. Refusals since then were his requests' doing, so nothing was learned from
+    /// them; and whoever else is here may learn of him a little later than we.
+    fn joined(&mut self, now: f64) {
+        const LATE: f64 = 2.0;
+        self.unsettled = now + LATE * board::BEAT;
+        if let Some(((cap, rates), refused)) = self.at_last_look.take()
+            && refused < self.refused
+        {
+            (self.cap, self.rates) = (cap, rates);
+            self.cost = 1;
         }
     }
 
     /// Others were refused: as if one of ours had been.
     fn refused_elsewhere(&mut self, now: f64) {
-        if now - self.cut < board::BEAT || self.cap.is_fixed() {
+        if now - self.cut < board::BEAT || now < self.unsettled || self.cap.is_fixed() {
             return;
         }
         let level = self.whole(self.level());
@@ -352,7 +384,7 @@ impl Lane {
         if self.is_paced() && !self.cap.is_held() {
             self.cut_rates(now, &flight, [true; KINDS], None, 0.0);
         } else if self.cap.is_held() {
-            self.cap.lower((self.cap.limit - 1.0 / self.share) as usize);
+            self.cap.ease(now, (self.cap.limit - 1.0 / self.share) as usize);
         } else {
             self.cap.suspect(now, level);
         }
@@ -474,11 +506,12 @@ impl Lane {
             return if (level as f64) < more * self.cap.limit { Ok(false) } else { Err(now + WINDOW) };
         }
         let permitted = if self.is_paced() || self.settings.without.knee { f64::INFINITY } else { self.knee.permitted() };
-        let gate = self.settings.without.gate || self.good as f64 >= CAP_GATE * f64::from(self.cost.max(1));
+        let gate = self.settings.without.gate || self.good as f64 >= self.share * CAP_GATE * f64::from(self.cost.max(1));
         if self.settings.without.single_test && self.cap.overrun(now, level) {
             return Ok(false);
         }
-        self.cap.room(now, level, permitted, gate, self.leads)
+        let tests = self.leads && (self.share == 1.0 || self.full_elsewhere);
+        self.cap.room(now, level, permitted, gate, tests)
     }
 
     fn comeback_room(&mut self, now: f64, level: usize) -> Result<(), f64> {
@@ -634,12 +667,26 @@ impl Lane {
         if pause > 0.0 {
             self.paused = self.paused.max(now + pause);
         }
+        if self.share < 1.0 && now < self.unsettled {
+            // There is room again as soon as everybody keeps to his share.
+            const MOMENT: f64 = 0.25;
+            self.refused_in_window = true;
+            self.hush = self.hush.max(now + MOMENT);
+            if flight.test {
+                self.cap.test_lost();
+            }
+            return;
+        }
         // What left before the last cut does not count against what is in force since.
         if flight.at < self.cut {
             self.refused_in_window = true;
             self.accidents.crowd();
             self.cost += 1;
-            self.cap.lower(flight.level);
+            if self.share < 1.0 && !self.leads {
+                self.cap.give_way(flight.level)
+            } else {
+                self.cap.lower(flight.level)
+            }
             if flight.test {
                 self.cap.test_lost();
             }
@@ -711,6 +758,11 @@ impl Lane {
     }
 
     fn blame_cap(&mut self, now: f64, flight: &Flight, pause: f64) {
+        if self.share < 1.0 && !self.leads {
+            // What it means is for the one that leads to find out, who hears of it; we only make room until then.
+            self.cap.give_way(flight.level);
+            return;
+        }
         let in_transit = self.flights.values().rev().take_while(|other| now - other.at < self.cap.refusal_time).count();
         let jitter = self.jitter();
         let confirmed = flight.test;
@@ -861,7 +913,14 @@ impl Lane {
         if quiet {
             for (which, rate) in self.rates.iter_mut().enumerate() {
                 let mark = Mark { at: now, work: self.sent[which], count: self.sent[0].max(0.0) as u64 };
-                rate.window(mark, self.good, self.cost, self.settings.shared, self.leads, self.accidents.are_known());
+                rate.window(
+                    mark,
+                    (self.good as f64 / self.share) as u64,
+                    self.cost,
+                    self.settings.shared,
+                    self.leads,
+                    self.accidents.are_known(),
+                );
             }
             self.choose_rate(now);
         }

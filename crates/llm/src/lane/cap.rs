@@ -204,11 +204,21 @@ impl Cap {
                 }
             }
             Mode::Hold { .. } if level as f64 >= self.limit + (CAP_SLACK * self.limit).max(2.0) => self.climb(now, true),
-            Mode::Search { low, high } if (fresh || level < high) && level + 1 >= self.limit as usize && level + 1 > low => {
-                self.narrow(now, level + 1, high);
+            Mode::Search { low, high } if fresh || level < high => {
+                let reached = self.reached(level);
+                if reached >= self.limit as usize && reached > low {
+                    self.narrow(now, reached, high);
+                }
             }
             _ => {}
         }
+    }
+
+    /// How many are in flight once one has left at this level: the limit, where this process has used its share of it, which is
+    /// rarely a whole number.
+    fn reached(&self, level: usize) -> usize {
+        let own = (level as f64 * self.share).round() as usize + 1;
+        if self.share < 1.0 && own >= (self.limit * self.share) as usize { self.limit as usize } else { level + 1 }
     }
 
     /// Whether the cap explains a refusal at this level, of a request that left after the last one was known.
@@ -247,8 +257,9 @@ impl Cap {
                 self.contradictions += 1;
                 self.risen = 0;
                 if confirmed && self.share < 1.0 {
-                    self.set(self.limit.min(level as f64).max(CAP_TOGETHER * self.limit));
-                    self.mode = Mode::Hold { confirmed, due: now + wait * jitter, wait, probing: false };
+                    self.ease(now, level);
+                    let longer = (wait * PROBE_BACKOFF).min(PROBE_EVERY_MAX);
+                    self.mode = Mode::Hold { confirmed, due: now + longer * jitter, wait: longer, probing: false };
                     return Verdict::Cap;
                 }
                 let near = level + slack >= self.limit as usize;
@@ -327,10 +338,21 @@ impl Cap {
 
     /// One of a burst was refused at a lower level than the first.
     pub(super) fn lower(&mut self, level: usize) {
-        match self.mode {
-            Mode::Hold { confirmed, .. } if !confirmed || self.share < 1.0 => self.set(self.limit.min(level as f64)),
-            _ => {}
+        if let Mode::Hold { confirmed: false, .. } = self.mode {
+            self.give_way(level);
         }
+    }
+
+    /// Goes down to this level, whatever it means.
+    pub(super) fn give_way(&mut self, level: usize) {
+        self.set(self.limit.min(level as f64));
+    }
+
+    /// Goes towards this level, by a little: those of several processes are known roughly only, so that any refusal may be
+    /// chance. It is tried soon whether it was.
+    pub(super) fn ease(&mut self, now: f64, level: usize) {
+        self.former = self.former.filter(|(at, _)| now - at < DISPLACED).or(Some((now, self.limit)));
+        self.set(self.limit.min(level as f64).max(CAP_TOGETHER * self.limit));
     }
 
     /// Takes this level for the cap, until refusals below or admissions above it tell otherwise.

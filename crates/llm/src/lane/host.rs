@@ -43,7 +43,7 @@ pub fn join(gate: &Arc<Gate>, identity: Identity<'_>) {
     let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
     let name = Fingerprint::of([identity.url.as_bytes(), identity.key.as_bytes(), identity.model.as_bytes()]);
     let file = BoardFile::new(folder.join(format!("{name}.json")));
-    let part = file.beat(None, 0);
+    let part = file.beat(None, 0, 0);
     if let Some(part) = part {
         // What listens on this machine is restarted with other limits more often than it is met again.
         if let Some(memory) = part.memory.filter(|_| chosen || !is_loopback(identity.url)) {
@@ -60,10 +60,10 @@ async fn keep(gate: Weak<Gate>, file: BoardFile, mut last: Option<Share>) {
     while !file.is_stuck() {
         tokio::time::sleep(Duration::from_secs_f64(BEAT)).await;
         let Some(gate) = gate.upgrade() else { return };
-        let (memory, refused) = (gate.memory(), gate.reading().refused);
+        let (memory, reading) = (gate.memory(), gate.reading());
         let beating = Arc::clone(&file);
         // It may take a moment, in which nobody else should have to wait.
-        match tokio::task::spawn_blocking(move || beating.beat(Some(&memory), refused)).await {
+        match tokio::task::spawn_blocking(move || beating.beat(Some(&memory), reading.refused, reading.in_flight)).await {
             Ok(Some(part)) => {
                 gate.take_part(&part);
                 (last, missed) = (Some(part), 0.0);
@@ -97,10 +97,10 @@ impl BoardFile {
     }
 
     /// Says that this process is there, and returns its part; `None` if the board cannot be used now.
-    fn beat(&self, memory: Option<&super::Memory>, refused: u64) -> Option<Share> {
+    fn beat(&self, memory: Option<&super::Memory>, refused: u64, in_flight: usize) -> Option<Share> {
         let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).ok()?.as_secs_f64();
         let (who, memory) = (self.who.clone(), memory.copied());
-        self.change(move |board| board.beat(&who, now, memory.as_ref(), refused))
+        self.change(move |board| board.beat(&who, now, memory.as_ref(), refused, in_flight))
     }
 
     /// Changes the board on a thread of its own, which is left alone if it takes too long: there is no other way out of a
@@ -194,10 +194,10 @@ mod tests {
         let mut one = BoardFile::new(path.clone());
         let mut two = BoardFile::new(path);
         (one.who, two.who) = ("one".to_owned(), "two".to_owned());
-        assert_eq!(one.beat(None, 0).expect("a part").share, 1.0);
-        assert_eq!(two.beat(None, 0).expect("a part").share, 0.5);
+        assert_eq!(one.beat(None, 0, 0).expect("a part").share, 1.0);
+        assert_eq!(two.beat(None, 0, 0).expect("a part").share, 0.5);
         drop(one);
-        assert_eq!(two.beat(None, 0).expect("a part").share, 1.0);
+        assert_eq!(two.beat(None, 0, 0).expect("a part").share, 1.0);
         drop(two);
         std::fs::remove_dir_all(folder).expect("removed");
     }
@@ -207,13 +207,13 @@ mod tests {
         let folder = folder();
         let path = folder.join("lane.json");
         let file = BoardFile::new(path.clone());
-        file.beat(None, 0).expect("a part");
+        file.beat(None, 0, 0).expect("a part");
         let held = File::open(&path).expect("a file");
         held.lock().expect("locked");
-        assert_eq!(file.beat(None, 0), None);
+        assert_eq!(file.beat(None, 0, 0), None);
         assert!(!file.is_stuck());
         drop(held);
-        file.beat(None, 0).expect("a part");
+        file.beat(None, 0, 0).expect("a part");
         std::fs::remove_dir_all(folder).expect("removed");
     }
 
@@ -226,7 +226,7 @@ mod tests {
         let made = std::process::Command::new("mkfifo").arg(&path).status().expect("mkfifo");
         assert!(made.success());
         let file = BoardFile::new(path);
-        assert_eq!(file.beat(None, 0), None);
+        assert_eq!(file.beat(None, 0, 0), None);
         assert!(file.is_stuck());
         std::fs::remove_dir_all(folder).expect("removed");
     }
@@ -236,7 +236,7 @@ mod tests {
         let folder = folder();
         std::fs::write(folder.join("file"), "").expect("a file");
         let file = BoardFile::new(folder.join("file/lanes/lane.json"));
-        assert_eq!(file.beat(None, 0), None);
+        assert_eq!(file.beat(None, 0, 0), None);
         assert!(!file.is_stuck());
         std::fs::remove_dir_all(folder).expect("removed");
     }

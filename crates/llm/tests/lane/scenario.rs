@@ -73,6 +73,8 @@ struct ClientConfig {
     timeout: f64,
     /// Whether the clients are processes of one host and share the lane.
     board: bool,
+    /// How late they may be to look who else is there.
+    late: f64,
 }
 
 impl Default for ClientConfig {
@@ -89,6 +91,7 @@ impl Default for ClientConfig {
             estimate_error: 0.0,
             timeout: 120.0,
             board: false,
+            late: 0.0,
         }
     }
 }
@@ -177,6 +180,8 @@ enum Event {
     Wake(usize),
     Arrive(u64),
     Done(u64),
+    /// The place of a request that is done is free.
+    Free,
     Refused(u64, Limit, Option<f64>),
     Failed(u64),
     Change(usize),
@@ -316,6 +321,7 @@ impl Scenario {
         let seconds = self.seconds as usize + 2;
         let (mut done, mut refused, mut sent, mut ideal) = (vec![0.0; seconds], vec![0.0; seconds], vec![0.0; seconds], vec![0.0; seconds]);
         let is_traced = std::env::var("PROMPTMILL_TRACE").is_ok_and(|traced| traced == seed.to_string());
+        let traced_client = std::env::var("PROMPTMILL_TRACE_CLIENT").ok().and_then(|client| client.parse().ok()).unwrap_or(0);
         let mut readings = vec![String::new(); seconds];
         // Seconds of which the server has said that nothing will be admitted, and those at which something changes.
         let (mut flying, mut excused) = (vec![0.0; seconds], vec![false; seconds]);
@@ -343,6 +349,12 @@ impl Scenario {
             last = now;
             let second = now as usize;
             let client = match event {
+                Event::Free => {
+                    if let Some((next, after)) = service.leave() {
+                        push(&mut events, now + after, Event::Done(next));
+                    }
+                    continue;
+                }
                 Event::Change(index) => {
                     changed = changed.max(index + 1);
                     service.change(self.service_config(changed), now);
@@ -355,9 +367,11 @@ impl Scenario {
                     }
                     let memory = client.lane.memory();
                     let known = (now > client.stay.from).then_some(&memory);
-                    let part = board.beat(&index.to_string(), now, known, client.lane.reading().refused);
+                    let reading = client.lane.reading();
+                    let part = board.beat(&index.to_string(), now, known, reading.refused, reading.in_flight);
                     client.lane.take_part(at(now), &part);
-                    push(&mut events, now + BEAT, Event::Beat(index));
+                    let late = if config.late > 0.0 { client.random.random_range(0.0..config.late) } else { 0.0 };
+                    push(&mut events, now + BEAT + late, Event::Beat(index));
                     index
                 }
                 Event::Leave(index) => {
@@ -395,8 +409,8 @@ impl Scenario {
                 }
                 Event::Done(id) => {
                     let flight = flights.remove(&id).expect("in flight");
-                    if let Some((next, after)) = flight.holds_a_place.then(|| service.leave()).flatten() {
-                        push(&mut events, now + after, Event::Done(next));
+                    if flight.holds_a_place {
+                        push(&mut events, now + service.lag(), Event::Free);
                     }
                     let limits = flight.limits.unwrap_or_else(|| service.headers(now));
                     let client = &mut clients[flight.client];
@@ -460,8 +474,8 @@ impl Scenario {
                     }
                 }
             }
-            if index == 0 && is_traced {
-                let reading = clients[0].lane.reading();
+            if index == traced_client && is_traced {
+                let reading = clients[index].lane.reading();
                 readings[second] = format!(
                     "limit {} in flight {} rate {:.1} tokens {:.0} proven {:.1} cap {:?}{}",
                     reading.limit,

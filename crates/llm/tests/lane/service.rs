@@ -32,6 +32,8 @@ pub(crate) struct ServiceConfig {
     pub(crate) lenient: bool,
     /// Requests in flight; more are refused. 0: no cap.
     pub(crate) cap: usize,
+    /// Seconds for which the place of a request may stay taken after its answer has left, as on a busy machine.
+    pub(crate) lag: f64,
     /// Requests worked on at once; more wait. 0: no bound.
     pub(crate) slots: usize,
     /// Seconds that every answer takes, and for each thousand tokens of it.
@@ -94,6 +96,7 @@ impl Default for ServiceConfig {
             sliding: 0.0,
             lenient: false,
             cap: 0,
+            lag: 0.0,
             slots: 0,
             base: 1.0,
             per_1k: 0.0,
@@ -300,6 +303,11 @@ impl Service {
         };
         let tail = if self.random.random::<f64>() < self.config.tail { self.config.tail_factor } else { 1.0 };
         mean * noise * tail
+    }
+
+    /// How long the place of a request that is done stays taken.
+    pub(crate) fn lag(&mut self) -> f64 {
+        if self.config.lag > 0.0 { self.random.random_range(0.0..self.config.lag) } else { 0.0 }
     }
 
     /// A request is done; the next that waited begins, and ends after so long.
