@@ -7,7 +7,7 @@ Prints one line when it listens. Faults are set by `PUT /_faults` with a JSON bo
     {"share": 0.1, "kinds": ["slow-down", "500", "reset"], "methods": ["PUT", "GET"], "seed": 7}
 
 and taken back by an empty one. `delay_ms` makes every request slower; `expired` refuses all of them as S3 does when
-credentials have expired; `denied` names methods that are refused for want of a permission; `once` is a method and a part
+credentials have expired; a `conflict` is what S3 says of two writes at once; `denied` names methods that are refused for want of a permission; `once` is a method and a part
 of a path: the first request like that is refused. `GET /_requests` says how many
 requests of each method came.
 
@@ -80,6 +80,9 @@ class Faulty:
             return refuse(start_response, "400 Bad Request", "ExpiredToken", "The provided token has expired.")
         if kind == "denied":
             return refuse(start_response, "403 Forbidden", "AccessDenied", "Access Denied")
+        if kind == "conflict":
+            message = "A conflicting conditional operation is currently in progress against this resource."
+            return refuse(start_response, "409 Conflict", "ConditionalRequestConflict", message)
         if kind == "slow-down":
             return refuse(start_response, "503 Slow Down", "SlowDown", "Please reduce your request rate.")
         if kind == "500":

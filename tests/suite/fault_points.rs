@@ -53,10 +53,11 @@ const DISK_FAULTS: [Fault; 8] = [
     Fault::Disk(Mode::Dead),
     Fault::Disk(Mode::Unread),
 ];
-const REQUEST_FAULTS: [Fault; 8] = [
+const REQUEST_FAULTS: [Fault; 9] = [
     Fault::Request("denied", false),
     Fault::Request("expired", true),
     Fault::Request("500", false),
+    Fault::Request("conflict", false),
     Fault::Request("reset", false),
     Fault::Request("lost", false),
     Fault::Request("torn", false),
@@ -144,7 +145,7 @@ fn try_point(point: Point, scene: &Scene<'_>) -> Vec<String> {
         found.extend(wrong_in_folder(&trial, None).into_iter().map(|wrong| format!("before the next run {wrong}")));
     }
     // What a store does once is tried again.
-    if matches!(point.fault, Fault::Request("500" | "reset" | "lost" | "torn", false)) && ran.code != 0 {
+    if matches!(point.fault, Fault::Request("500" | "conflict" | "reset" | "lost" | "torn", false)) && ran.code != 0 {
         found.push(format!("a passing fault ends the run: {}", first_lines(&ran.stderr)));
     }
     if ran.code == 0 {
