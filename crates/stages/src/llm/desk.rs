@@ -313,7 +313,7 @@ impl Desk {
         if is_bad_form {
             self.standings[model].leave(message);
         }
-        let is_over = |standing: &Standing| standing.is_gone() || standing.is_out_of_reach(now);
+        let is_over = |standing: &Standing| standing.is_gone() || standing.is_given_up(now);
         if class.is_fatal() && *class != Class::ModelMissing || self.standings.iter().all(is_over) {
             let hint = asked.hint.clone().or_else(|| self.fatal_hint(model, *class));
             self.context.stop.request(StopReason::Fatal { message: self.fatal(model, message), hint });
@@ -433,6 +433,13 @@ impl Desk {
             (Class::MoneyGone, _) => "add credit at the provider; what was paid is kept, and `run` carries on from there".to_owned(),
             (Class::BadRequest, _) => "see `promptmill sql PIPELINE \"SELECT error, raw_response FROM attempts\"`; a model that takes no schema needs `structured = \"json_object\"` or \"text\"".to_owned(),
             (Class::Unreachable, _) => format!("check `providers.{}.base_url`, and that the server is there", self.models[model].provider_name),
+            (Class::Timeout, _) => format!(
+                "it has answered nothing yet: check `providers.{0}.base_url`, allow it more time with `timeout`, or ask for fewer rows at once",
+                self.models[model].provider_name
+            ),
+            (class, _) if is_of_the_service(class) => {
+                "it has answered nothing yet, and was asked again and again: run again later; what is answered is kept".to_owned()
+            }
             _ => format!("check what the key may do at `providers.{}.base_url`", self.models[model].provider_name),
         })
     }

@@ -13,8 +13,8 @@
 //!   another model left it ends at [`SILENT_AT_MOST`] or [`LIMITED_AT_MOST`]; where the model has worked and only rows are left that it has failed
 //!   on, at one of [`SUSPECT_AFTER`], and what was excused counts.
 //!
-//! What remains is the one wait without an end: a service that is down for everybody, with nobody else to ask. It is waited
-//! for, and the progress line says so.
+//! What remains is a service that is down for everybody, with nobody else to ask. If it has answered before, it is waited for
+//! without an end, and the progress line says so; if it never has, until [`NEVER_ANSWERED_AT_MOST`].
 
 use std::time::Duration;
 
@@ -26,6 +26,10 @@ pub(super) const SILENT_AT_MOST: Duration = Duration::from_secs(20);
 pub(super) const LIMITED_AT_MOST: Duration = Duration::from_secs(120);
 /// A service that cannot be reached and never has been is known for that sooner.
 pub(super) const UNREACHABLE_AT_MOST: Duration = Duration::from_secs(3);
+/// The run ends if no model has answered anything for so long: its address, its key or its time limit may be wrong as well.
+pub(super) const NEVER_ANSWERED_AT_MOST: Duration = Duration::from_secs(600);
+/// It may have nothing but a limit to say: others may be using it up.
+pub(super) const NEVER_LET_IN_AT_MOST: Duration = Duration::from_secs(3_600);
 /// Nobody is answered for so long, and all rows that are left have failed: then the rows are to blame.
 const SUSPECT_AFTER: SuspectAfter = SuspectAfter {
     // No accident takes just the last few rows of many, and keeps the model busy with each of them.

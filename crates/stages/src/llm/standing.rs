@@ -7,7 +7,7 @@ use promptmill_core::Fingerprint;
 use promptmill_llm::Class;
 use tokio::time::Instant;
 
-use super::retry::{LIMITED_AT_MOST, SILENT_AT_MOST, UNREACHABLE_AT_MOST};
+use super::retry::{LIMITED_AT_MOST, NEVER_ANSWERED_AT_MOST, NEVER_LET_IN_AT_MOST, SILENT_AT_MOST, UNREACHABLE_AT_MOST};
 
 /// Failures in a row that show more than bad luck.
 const FAILURES: u32 = 3;
@@ -126,6 +126,15 @@ impl Standing {
         self.answers == 0 && self.trouble.is_some_and(is_long)
     }
 
+    /// Whether it has answered nothing for so long that it is in vain to wait.
+    pub(super) fn is_given_up(&self, now: Instant) -> bool {
+        let is_long = |trouble: Trouble| {
+            let most = if trouble.is_limited { NEVER_LET_IN_AT_MOST } else { NEVER_ANSWERED_AT_MOST };
+            trouble.failures >= FAILURES && now - trouble.since >= most
+        };
+        self.answers == 0 && (self.is_out_of_reach(now) || self.trouble.is_some_and(is_long))
+    }
+
     /// Whether others should take its place. `is_idle` if nothing is under way to it that may yet be answered.
     pub(super) fn is_silent(&self, now: Instant, is_idle: bool) -> bool {
         let Some(trouble) = self.trouble else { return false };
@@ -140,5 +149,34 @@ impl Standing {
             let is_out_of_reach = self.answers == 0 && trouble.unreachable > 0;
             trouble.since + if is_out_of_reach { UNREACHABLE_AT_MOST } else { trouble.patience() }
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn after_an_hour(classes: &[Class], answers: u64) -> Vec<bool> {
+        let began = Instant::now();
+        let mut standing = Standing { answers, ..Standing::default() };
+        let minutes = (0..=60).step_by(3).map(|minute| began + Duration::from_secs(minute * 60));
+        let mut given_up = Vec::new();
+        for (at, class) in minutes.zip(classes.iter().cycle()) {
+            standing.failed(*class, "no", at);
+            given_up.push(standing.is_given_up(at));
+        }
+        given_up
+    }
+
+    #[test]
+    fn a_model_that_never_answers_is_given_up_and_one_that_did_is_waited_for() {
+        let first = |given_up: &[bool]| given_up.iter().position(|given_up| *given_up).map(|place| place * 3);
+        for class in [Class::Timeout, Class::Overloaded] {
+            assert_eq!(first(&after_an_hour(&[class], 0)), Some(12), "{class:?}");
+            assert_eq!(first(&after_an_hour(&[class, Class::RateLimited], 0)), Some(12), "{class:?}");
+            assert_eq!(first(&after_an_hour(&[class], 1)), None, "{class:?}");
+        }
+        // Others may have used up what there is.
+        assert_eq!(first(&after_an_hour(&[Class::RateLimited], 0)), Some(60));
     }
 }
