@@ -626,7 +626,7 @@ impl Files {
 
     /// Removes our own files that no commit names: a run died before it could record them. Files with later numbers
     /// than ours belong to a run that has taken over, and files of results with earlier numbers than `from` to older
-    /// versions of a table. Returns the files that commits name and that are not there.
+    /// versions of a table. Returns the files that commits name and that are not there, or not whole.
     async fn sweep(&self, log: &CommitLog, from: u64) -> Result<Missing> {
         let staged = self.staging.list().await?;
         self.staging.delete_all(staged.iter().map(String::as_str)).await?;
@@ -636,10 +636,12 @@ impl Files {
             let folder = self.folder(kind);
             let live: BTreeSet<&str> = files.iter().map(|file| file.path.as_str()).collect();
             folder.remove_unfinished(|name| self.owner.number(name).is_some()).await?;
-            let names = folder.list().await?;
+            let sizes = folder.sizes().await?;
+            let names: Vec<String> = sizes.keys().cloned().collect();
             // Files of a Delta table may have names that are escaped in another way, and its log tells what is missing.
             if kind == Kind::DeadLetters || kind == Kind::Results && !self.owner.has_table() {
-                let gone = files.iter().filter(|file| names.binary_search(&file.path).is_err());
+                // One that is not as long as it was written is as good as gone.
+                let gone = files.iter().filter(|file| sizes.get(&file.path) != Some(&file.bytes));
                 let gone: BTreeSet<String> = gone.map(|file| file.path.clone()).collect();
                 if kind == Kind::Results {
                     missing.is_all_gone = !gone.is_empty() && !names.iter().any(|name| self.owner.number(name).is_some());

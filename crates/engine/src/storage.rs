@@ -8,7 +8,7 @@ mod s3;
 mod upload;
 mod whole;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::path::{Component, Path as FilePath, PathBuf};
 use std::sync::Arc;
@@ -344,22 +344,22 @@ impl Folder {
     /// # Errors
     /// If they cannot be listed.
     pub async fn list(&self) -> Result<Vec<String>> {
+        Ok(self.sizes().await?.into_keys().collect())
+    }
+
+    /// The same, with their sizes in bytes.
+    pub(crate) async fn sizes(&self) -> Result<BTreeMap<String, u64>> {
         let metas: Vec<ObjectMeta> = match self.store.list(Some(&self.root)).try_collect().await {
             Ok(metas) => metas,
             Err(error @ object_store::Error::NotFound { .. }) if self.local.is_none() => return Err(self.failed(Action::List, "", error)),
             Err(object_store::Error::NotFound { .. }) => Vec::new(),
             Err(error) => return Err(self.failed(Action::List, "", error)),
         };
-        let mut names: Vec<String> = metas
-            .iter()
-            .filter_map(|meta| {
-                let parts: Vec<_> = meta.location.prefix_match(&self.root)?.map(|part| part.as_ref().to_owned()).collect();
-                Some(parts.join("/"))
-            })
-            .filter(|name| !name.is_empty())
-            .collect();
-        names.sort();
-        Ok(names)
+        let named = metas.iter().filter_map(|meta| {
+            let parts: Vec<_> = meta.location.prefix_match(&self.root)?.map(|part| part.as_ref().to_owned()).collect();
+            Some((parts.join("/"), meta.size))
+        });
+        Ok(named.filter(|(name, _)| !name.is_empty()).collect())
     }
 
     /// Removes what a crash on a local disk has left of files that were not complete, if the name that they were to get is

@@ -317,3 +317,22 @@ fn a_limit_on_the_size_of_files_is_an_error_that_names_the_file() {
     project.run_pipeline(&[]).expect(0);
     assert_whole(&project, bodies.len());
 }
+
+#[test]
+fn a_file_that_is_cut_short_is_written_again_from_the_journal() {
+    for folder in ["out/results", "out/_promptmill/job/dead_letters"] {
+        let spy = spy();
+        let project = partitioned(&spy).project(&BODIES);
+        project.run_pipeline(&[]).expect(0);
+        let asked = spy.asked().len();
+        let file = files(&project.path(folder)).into_iter().next().expect("a file");
+        let bytes = std::fs::read(&file).expect("reads");
+        std::fs::write(&file, &bytes[..bytes.len() / 2]).expect("cut");
+        let ran = project.run_pipeline(&[]).expect(0);
+        assert!(ran.stderr.contains("not whole"), "{}", ran.stderr);
+        assert_whole(&project, BODIES.len());
+        // Of a dead letter there is no answer to be found.
+        let again = spy.asked()[asked..].iter().flat_map(Asked::items).map(|(_, text)| text).collect::<Vec<_>>();
+        assert!(again.iter().all(|text| text == "diamond"), "{folder}: the answers are in the journal: {again:?}");
+    }
+}

@@ -63,7 +63,7 @@ impl Sink {
         self.record_and_remove(record, by).await?;
         self.settled = Arc::new(self.log.settled(with_dead_letters).await?);
         if files > 0 {
-            tracing::warn!("{files} files that commits name were not there any more; see `{}`", self.files.results);
+            tracing::warn!("{files} files that commits name were not there any more, or not whole; see `{}`", self.files.results);
         }
         if !told.is_empty() {
             tracing::warn!(

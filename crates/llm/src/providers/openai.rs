@@ -71,6 +71,13 @@ pub struct OpenAi {
     secrets: Vec<String>,
 }
 
+/// A text as it stands in the query of an address.
+fn in_address(text: &str, base: &Url) -> String {
+    let mut address = base.clone();
+    address.query_pairs_mut().clear().append_key_only(text);
+    address.query().unwrap_or_default().to_owned()
+}
+
 impl OpenAi {
     /// The provider that the pipeline file calls `name`. Nothing is sent.
     ///
@@ -90,6 +97,11 @@ impl OpenAi {
             let (header, value) = read_header(name, header, value, &mut secrets)?;
             headers.insert(header, value);
         }
+        // A proxy may say what it was sent as it would stand in an address.
+        let in_addresses: Vec<String> = secrets.iter().map(|secret| in_address(secret, &base)).collect();
+        secrets.extend(in_addresses);
+        secrets.sort_unstable_by_key(|secret| std::cmp::Reverse(secret.len()));
+        secrets.dedup();
         Ok(Self {
             name: name.to_owned(),
             client: open_client(name, &base, &headers, true)?,

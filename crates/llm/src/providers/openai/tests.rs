@@ -581,6 +581,15 @@ async fn no_secret_shows() {
 }
 
 #[test]
+fn a_key_is_known_as_it_stands_in_an_address() {
+    let provider =
+        OpenAi::new("local", &spec("http://127.0.0.1:1/v1?region=x"), Some("tok+SECRET/xyz/0123456789=".into())).expect("a provider");
+    let content =
+        provider.read(&answer("neither tok+SECRET/xyz/0123456789= nor tok%2BSECRET%2Fxyz%2F0123456789%3D")).expect("a response").content;
+    assert_eq!(content, "neither [key] nor [key]");
+}
+
+#[test]
 fn a_stored_body_is_read_as_it_was_when_it_came() {
     let provider = open("http://127.0.0.1:1/v1");
     let response = provider.read(&answer("{}")).expect("a response");
