@@ -4,8 +4,10 @@
 //! rows, a server with a script, and a pipeline in which a test changes a line or two.
 
 mod columns;
+mod keys;
 mod lakes;
 mod locks;
+mod meanings;
 mod money;
 mod refusals;
 mod replies;

@@ -56,6 +56,12 @@ fn text(forecast: &Forecast) -> String {
     if forecast.shared > 0 {
         lines.push(format!("shared    {} rows ask the very same as another one, and share its answer", forecast.shared));
     }
+    if forecast.unstorable > 0 {
+        lines.push(format!(
+            "unstored  {} rows are not asked: the values that `sink.partition_by` names are too long for folders; they become dead letters",
+            forecast.unstorable
+        ));
+    }
     if forecast.gone > 0 {
         lines.push(format!(
             "gone      {} settled rows are not in the source any more; `promptmill run --prune` takes them out",

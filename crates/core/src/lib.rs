@@ -13,6 +13,7 @@ mod error;
 mod fingerprint;
 mod journal;
 mod likeness;
+pub mod meaning;
 mod meter;
 mod money;
 pub mod pipeline;

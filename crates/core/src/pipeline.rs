@@ -26,7 +26,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
 
 pub use config::{
-    AboveSpec, Access, MaxDeadLetters, MaxTokensField, ModelSpec, Paths, Period, PriceSpec, ProviderSpec, SinkFormat, SinkSpec,
+    AboveSpec, Access, Key, MaxDeadLetters, MaxTokensField, ModelSpec, Paths, Period, PriceSpec, ProviderSpec, SinkFormat, SinkSpec,
     SourceFormat, SourceSpec, StateSpec, Structured, TierSpec,
 };
 pub use edit::with_value;

@@ -28,6 +28,11 @@ pub mod columns {
     pub const ITEM_ERROR: &str = "__item_error";
     /// FixedSizeBinary(16), not null: the fingerprint of what is asked about the row. Added by `prompt-pack`.
     pub const QUESTION: &str = "__question";
+    /// Utf8: why the row can have no place in the results, whatever is answered; null for all others. Added by the engine in
+    /// front of the stages, where columns of the source tell.
+    pub const UNSTORABLE: &str = "__unstorable";
+    /// The reason of such a row.
+    pub const UNSTORABLE_REASON: &str = "partition-too-long";
     /// Utf8: why the row is a dead letter; null for a row with an answer. Added by `llm`.
     pub const REASON: &str = "__reason";
     /// Utf8: the reason in more words.

@@ -21,6 +21,7 @@ use parquet::file::properties::{WriterProperties, WriterPropertiesBuilder};
 use promptmill_core::{Answered, Error, Fingerprint, Result};
 use serde::{Deserialize, Serialize};
 
+use crate::meaning::writer_options;
 use crate::shape::{Shape, if_readable};
 use crate::sink::decode;
 use crate::sorted::Sorted;
@@ -589,7 +590,8 @@ pub(crate) fn writer_properties() -> WriterPropertiesBuilder {
 /// Record batches as the bytes of a Parquet file.
 pub(crate) fn parquet_file<'a>(schema: &SchemaRef, batches: impl IntoIterator<Item = &'a RecordBatch>) -> Result<Vec<u8>> {
     let failed = |error| Error::failed("a Parquet file cannot be made").because(error);
-    let mut writer = ArrowWriter::try_new(Vec::new(), Arc::clone(schema), Some(writer_properties().build())).map_err(failed)?;
+    let options = writer_options(schema, writer_properties().build()).map_err(failed)?;
+    let mut writer = ArrowWriter::try_new_with_options(Vec::new(), Arc::clone(schema), options).map_err(failed)?;
     for batch in batches {
         writer.write(batch).map_err(failed)?;
     }

@@ -5,6 +5,7 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use async_trait::async_trait;
 use datafusion::arrow::array::{Array, AsArray};
+use datafusion::arrow::compute::{filter_record_batch, is_null};
 use datafusion::physical_plan::execute_stream;
 use futures::TryStreamExt;
 use promptmill_core::{
@@ -40,6 +41,8 @@ pub struct Forecast {
     pub unchanged: u64,
     /// Rows that are dead letters, also those whose question has changed or that have left the source.
     pub failed_before: u64,
+    /// Rows that would be dead letters without being asked: no folder can be called after their partition.
+    pub unstorable: u64,
     /// Rows that would be asked.
     pub to_ask: u64,
     /// Those of them about which something else was asked before.
@@ -125,6 +128,14 @@ pub async fn forecast(pipeline: Arc<Pipeline>, registry: &Registry) -> Result<Fo
     drop(keys);
     let mut questions = Sorted::default();
     while let Some(batch) = stream.try_next().await.map_err(from_datafusion)? {
+        let unstorable = batch.column_by_name(columns::UNSTORABLE);
+        let batch = match unstorable.filter(|why| why.null_count() < why.len()) {
+            Some(why) => {
+                forecast.unstorable += (why.len() - why.null_count()) as u64;
+                filter_record_batch(&batch, &is_null(why)?)?
+            }
+            None => batch,
+        };
         forecast.to_ask += batch.num_rows() as u64;
         if let Some(keys) = batch.column_by_name(columns::KEY).and_then(|keys| keys.as_string_opt::<i32>()) {
             for key in keys.iter().flatten() {

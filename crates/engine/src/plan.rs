@@ -4,33 +4,35 @@
 //! come the stages. Nothing here touches a model or writes a file.
 
 pub(crate) mod names;
+mod unstorable;
 
 use std::collections::{BTreeSet, HashMap};
 use std::path::Path;
 use std::sync::Arc;
 
-use datafusion::arrow::compute::can_cast_types;
 use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use datafusion::catalog::TableProvider;
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::common::{Column, DFSchema, DataFusionError};
 use datafusion::datasource::provider_as_source;
-use datafusion::execution::SessionStateBuilder;
-use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, cast, ident};
+use datafusion::execution::{FunctionRegistry, SessionStateBuilder};
+use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, ScalarUDF, cast, ident};
 use datafusion::prelude::{SessionConfig, SessionContext};
 use promptmill_core::pipeline::{Draft, SinkFormat};
-use promptmill_core::{Declares, Diagnostic, Mistake, Pipeline, Registry, Result, StageContext, columns, nearest};
+use promptmill_core::{Declares, Diagnostic, Mistake, Pipeline, Registry, Result, StageContext, columns, meaning, nearest};
 
 use promptmill_llm::cost_bound::not_under_budget;
 use promptmill_llm::goes_out_in_clear;
 
 use crate::commit::CommitLog;
 use crate::identity::Order;
+use crate::key::{self, RowKey, can_be_key};
 use crate::node::{StageNode, StageQueryPlanner, from_datafusion};
 use crate::shape::{Found, Shape};
 use crate::sink::{storable, storable_as_partition};
 use crate::source::{self, SourceFiles, SourceSummary};
 use crate::storage::Folder;
+use crate::uuids::{UuidsAsTexts, with_uuids};
 
 /// A pipeline whose every name has been found.
 #[derive(Debug)]
@@ -79,9 +81,14 @@ pub(crate) fn session(context: Option<StageContext>) -> SessionContext {
     if let Some(context) = context {
         config = config.with_extension(Arc::new(context));
     }
-    let state =
+    let mut state =
         SessionStateBuilder::new().with_config(config).with_default_features().with_query_planner(Arc::new(StageQueryPlanner)).build();
-    SessionContext::new_with_state(state)
+    if let Err(error) = state.register_function_rewrite(Arc::new(UuidsAsTexts)) {
+        tracing::warn!(%error, "UUIDs are not compared with texts");
+    }
+    let session = SessionContext::new_with_state(state);
+    session.register_udf(ScalarUDF::from(RowKey::new()));
+    session
 }
 
 impl Plan {
@@ -319,14 +326,13 @@ impl Checker<'_> {
             let in_predicate = declares.predicate.as_ref().is_some_and(|(_, sql)| sql.to_lowercase().contains(&column.to_lowercase()));
             in_predicate || declares.reads.contains(column)
         });
-        is_kept || is_partition || is_named || self.pipeline.source.key == column
+        is_kept || is_partition || is_named || self.pipeline.source.key.has(column)
     }
 
     /// Scan, predicates, projection, stages, sink.
     fn plan(&mut self, session: &SessionContext, source: &Arc<dyn TableProvider>) -> Result<Option<Planned>> {
         let schema = source.schema();
         let known: Vec<&str> = source::visible(&schema).into_iter().filter(|name| !columns::ACCOUNTING.contains(name)).collect();
-        let key = &self.pipeline.source.key;
         let builder = self.filtered(session, source)?;
         let results = self.through_stages(&schema).and_then(|output| self.results(&schema, &output));
         let Some(results) = results.filter(|_| self.list.is_empty()) else { return Ok(None) };
@@ -337,7 +343,9 @@ impl Checker<'_> {
             let column = if plain == given { ident(*name) } else { cast(ident(*name), plain).alias(*name) };
             if aside == **name { column } else { column.alias(aside) }
         };
-        let projection = wanted.iter().map(carried).chain([cast(ident(key.as_str()), DataType::Utf8).alias(columns::KEY)]);
+        let projection = wanted.iter().map(carried).chain([key::expr(&self.pipeline.source.key, &schema).alias(columns::KEY)]);
+        let unstorable = unstorable::expr(&self.pipeline.sink, &schema, &results);
+        let projection = projection.chain(unstorable.map(|why| why.alias(columns::UNSTORABLE)));
         let rows = builder.project(projection.collect::<Vec<Expr>>()).and_then(LogicalPlanBuilder::build).map_err(from_datafusion)?;
         let (mut plan, mut asked) = (rows.clone(), rows.clone());
         let mut emitted = Arc::new(plan.schema().as_arrow().clone());
@@ -390,21 +398,33 @@ impl Checker<'_> {
             self.wrong(&["source"], mistake.hint(Some("rename it in the source")));
         }
         let key = &self.pipeline.source.key;
-        match schema.field_with_name(key) {
-            Err(_) => self.wrong(&["source"], unknown_column("key", key, &known)),
-            Ok(field) if field.data_type().is_nested() || !can_cast_types(field.data_type(), &DataType::Utf8) => {
-                let mistake = Mistake::new("key", format!("the key column `{key}` is {}, which is no text", field.data_type()));
-                self.wrong(&["source"], mistake.hint(Some("choose another key, or cast it to a text in the source")));
+        for (index, name) in key.columns().iter().enumerate() {
+            let at = if key.is_composite() { format!("key.{index}") } else { "key".to_owned() };
+            match schema.field_with_name(name) {
+                Err(_) => self.wrong(&["source"], unknown_column(&at, name, &known)),
+                Ok(field) if !can_be_key(field) => {
+                    let what = source::name_of(field.data_type());
+                    let mistake = Mistake::new(at, format!("the key column `{name}` is {what}, which is no text"));
+                    self.wrong(&["source"], mistake.hint(Some("choose another key, or cast it to a text in the source")));
+                }
+                Ok(_) => {}
             }
-            Ok(_) => {}
         }
         let mut builder = LogicalPlanBuilder::scan("source", provider_as_source(Arc::clone(source)), None).map_err(from_datafusion)?;
         let columns = DFSchema::try_from_qualified_schema("source", &schema).map_err(from_datafusion)?;
         for (index, declares) in self.declares.iter().enumerate() {
             let Some((at, predicate)) = &declares.predicate else { continue };
-            match session.parse_sql_expr(predicate, &columns).and_then(|expr| Ok((unfit(at, &expr), builder.clone().filter(expr)?))) {
-                Ok((None, filtered)) => builder = filtered,
-                Ok((Some(mistake), _)) => self.stage_wrong(index, mistake),
+            let parsed = session.parse_sql_expr(predicate, &columns).and_then(|expr| {
+                let expr = with_uuids(expr, &columns)?;
+                Ok((unfit(at, &expr), builder.clone().filter(expr.clone())?, expr))
+            });
+            match parsed {
+                Ok((None, filtered, expr)) => match session.create_physical_expr(expr, &columns) {
+                    Ok(_) => builder = filtered,
+                    // Types that cannot be compared.
+                    Err(error) => self.stage_wrong(index, sql_mistake(at, predicate, &error, &known)),
+                },
+                Ok((Some(mistake), ..)) => self.stage_wrong(index, mistake),
                 Err(error) => self.stage_wrong(index, sql_mistake(at, predicate, &error, &known)),
             }
         }
@@ -443,8 +463,9 @@ impl Checker<'_> {
             bad.push(unknown_column(&format!("columns.{index}"), name, &known));
         }
         let key = &self.pipeline.source.key;
-        if source.field_with_name(key).is_ok() && sink.columns.as_ref().is_some_and(|columns| !columns.contains(key)) {
-            bad.push(Mistake::new("columns", format!("`columns` leaves out the key `{key}`")).hint(Some(format!("add \"{key}\""))));
+        let is_left_out = |name: &&String| sink.columns.as_ref().is_some_and(|columns| !columns.contains(name));
+        for name in key.columns().iter().filter(|name| source.field_with_name(name).is_ok()).filter(is_left_out) {
+            bad.push(Mistake::new("columns", format!("`columns` leaves out the key `{name}`")).hint(Some(format!("add \"{name}\""))));
         }
         let of_source: Vec<&str> = source.fields().iter().map(|field| field.name().as_str()).collect();
         let is_to_be_kept = |name: &&str| sink.columns.as_ref().is_none_or(|columns| columns.iter().any(|column| column == name));
@@ -452,7 +473,7 @@ impl Checker<'_> {
         for (index, name) in sink.partition_by.iter().enumerate() {
             let data_type = output.field_with_name(name).ok().map(Field::data_type);
             if let Some(data_type) = data_type.filter(|data_type| sink.format == SinkFormat::Parquet && !names::can_be_folders(data_type)) {
-                let message = format!("column `{name}` is {data_type}, and its values cannot be names of folders");
+                let message = format!("column `{name}` is {}, and its values cannot be names of folders", source::name_of(data_type));
                 let hint = "partition by a text, a number or a date; or cast it in the source";
                 bad.push(Mistake::new(format!("partition_by.{index}"), message).hint(Some(hint)));
             }
@@ -481,15 +502,17 @@ impl Checker<'_> {
         let mut fields: Vec<_> = order
             .iter()
             .filter_map(|name| output.field_with_name(name).ok())
-            .map(|field| field.clone().with_metadata(meaning(field)))
+            .map(|field| field.clone().with_metadata(meant(field)))
             .collect();
         if sink.format == SinkFormat::Delta {
             for field in &mut fields {
                 let place = if is_partition(field.name()) { "partition_by" } else { "format" };
+                // A table has no UUIDs: they are texts there.
+                let texts = meaning::with_texts(field);
                 let stored =
-                    if is_partition(field.name()) { storable_as_partition(field.data_type()) } else { storable(field.data_type()) };
+                    if is_partition(field.name()) { storable_as_partition(texts.data_type()) } else { storable(texts.data_type()) };
                 match stored {
-                    Some(stored) => *field = field.clone().with_data_type(stored),
+                    Some(stored) => *field = texts.with_data_type(stored),
                     None => bad.push(
                         Mistake::new(
                             place,
@@ -517,14 +540,14 @@ impl Checker<'_> {
         let read: BTreeSet<&String> = self.declares.iter().flat_map(|declares| &declares.reads).collect();
         let is_wanted = |name: &str| {
             self.travels(name)
-                && (read.contains(&name.to_owned()) || results.field_with_name(name).is_ok() || name == self.pipeline.source.key)
+                && (read.contains(&name.to_owned()) || results.field_with_name(name).is_ok() || self.pipeline.source.key.has(name))
         };
         source.fields().iter().map(|field| field.name().as_str()).filter(|name| is_wanted(name)).collect()
     }
 }
 
 /// What the metadata of a column says of its values: that they are UUIDs, or JSON.
-fn meaning(field: &Field) -> HashMap<String, String> {
+fn meant(field: &Field) -> HashMap<String, String> {
     field
         .metadata()
         .iter()

@@ -408,7 +408,7 @@ pub(crate) async fn count_rows(session: &SessionContext, plan: &Plan, pipeline: 
     if nulls > 0 {
         let rows = if nulls == 1 { "1 row has".to_owned() } else { format!("{nulls} rows have") };
         return wrong(
-            format!("{rows} no value in the key column `{}`", pipeline.source.key),
+            format!("{rows} no value in the key {}", pipeline.source.key),
             "choose another key, or leave these rows out with a `filter`",
         );
     }
@@ -432,7 +432,11 @@ pub(crate) async fn count_rows(session: &SessionContext, plan: &Plan, pipeline: 
     let more = (doubled.len() + suspected - suspects.len()).saturating_sub(NAMED_KEYS);
     let more = if more > 0 { format!(" and {more} more") } else { String::new() };
     wrong(
-        format!("the key column `{}` is not unique: {named}{more}", pipeline.source.key),
+        format!(
+            "the key {} {} not unique: {named}{more}",
+            pipeline.source.key,
+            if pipeline.source.key.is_composite() { "are" } else { "is" }
+        ),
         "choose a key that identifies a row, or remove the doubles from the source",
     )
 }

@@ -12,8 +12,10 @@ use std::sync::Arc;
 
 use datafusion::arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef};
 use promptmill_core::Mistake;
-use promptmill_core::pipeline::SinkFormat;
+use promptmill_core::pipeline::{Key, SinkFormat};
 use serde::{Deserialize, Deserializer, Serialize};
+
+use crate::meaning::has_meanings;
 
 pub(crate) use self::found::{Found, union_of};
 use self::types::{alike, joined, joined_as_partition, joined_fields, with_nulls};
@@ -24,8 +26,8 @@ pub(crate) type Refusal = (&'static str, Mistake);
 /// What the results look like.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Shape {
-    /// The column of the keys.
-    pub(crate) key: String,
+    /// The columns of the keys.
+    pub(crate) key: Key,
     /// The columns that are folders, outermost first.
     pub(crate) partition_by: Vec<String>,
     /// What stands before the names of the columns that promptmill adds.
@@ -33,6 +35,9 @@ pub(crate) struct Shape {
     pub(crate) prefix: String,
     /// All columns, the partitions last.
     pub(crate) columns: SchemaRef,
+    /// Whether the Parquet types of the files say what columns mean, where they mean more than their types.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) says_meanings: bool,
 }
 
 /// A shape in a record; `None` if it is not there, or was written by a version whose types this one does not know.
@@ -43,9 +48,10 @@ pub(crate) fn if_readable<'de, D: Deserializer<'de>>(deserializer: D) -> Result<
 
 impl Shape {
     /// The shape of results with these columns, the partitions last. Each may have nulls: rows of other runs may lack it.
-    pub(crate) fn new(key: &str, partition_by: &[String], columns: &SchemaRef) -> Self {
+    pub(crate) fn new(key: &Key, partition_by: &[String], columns: &SchemaRef) -> Self {
         let columns = with_nulls_of_any(columns);
-        Self { key: key.to_owned(), partition_by: partition_by.to_vec(), prefix: String::new(), columns }
+        let says_meanings = has_meanings(&columns);
+        Self { key: key.clone(), partition_by: partition_by.to_vec(), prefix: String::new(), columns, says_meanings }
     }
 
     /// The columns inside a file.
@@ -74,8 +80,8 @@ impl Shape {
     pub(crate) fn with(&self, planned: &Self, format: SinkFormat, is_of_source: &dyn Fn(&str) -> bool) -> Result<Self, Vec<Refusal>> {
         let mut refused = Vec::new();
         if self.key != planned.key {
-            let message = format!("the rows of the results are known by `{}`, and would now be known by `{}`", self.key, planned.key);
-            let hint = format!("keep `key = \"{}\"`; {ANEW}", self.key);
+            let message = format!("the rows of the results are known by {}, and would now be known by {}", self.key, planned.key);
+            let hint = format!("keep `key = {}`; {ANEW}", serde_json::json!(self.key));
             refused.push(("source", Mistake::new("key", message).hint(Some(hint))));
         }
         if self.prefix != planned.prefix {
@@ -102,7 +108,7 @@ impl Shape {
             match join(field, now).filter(|joined| format != SinkFormat::Delta || alike(joined, field)) {
                 Some(joined) => fields.push(Arc::new(joined)),
                 None => {
-                    let is_key = self.key == *field.name();
+                    let is_key = self.key.has(field.name());
                     refused.push(other_type(field, now.data_type(), is_key, is_of_source(field.name())));
                 }
             }
@@ -115,12 +121,14 @@ impl Shape {
         // The partitions are last, in their own order.
         let place = |field: &FieldRef| planned.partition_by.iter().position(|name| name == field.name());
         fields.sort_by_key(|field| place(field).map_or(0, |place| place + 1));
-        Ok(Self { columns: Arc::new(Schema::new(fields)), ..planned.clone() })
+        let columns = Schema::new(fields);
+        Ok(Self { says_meanings: has_meanings(&columns), columns: Arc::new(columns), ..planned.clone() })
     }
 
     /// Whether files of this shape have the other one too.
     pub(crate) fn has_files_of(&self, other: &Self) -> bool {
-        self.partition_by == other.partition_by && same_columns(&self.inside(), &other.inside())
+        let are_alike = self.partition_by == other.partition_by && self.says_meanings == other.says_meanings;
+        are_alike && same_columns(&self.inside(), &other.inside())
     }
 }
 
@@ -159,7 +167,7 @@ mod tests {
     fn shape(key: &str, partition_by: &[&str], columns: &[(&str, DataType)]) -> Shape {
         let fields: Vec<Field> = columns.iter().map(|(name, data_type)| Field::new(*name, data_type.clone(), false)).collect();
         let partition_by: Vec<String> = partition_by.iter().map(|name| (*name).to_owned()).collect();
-        Shape::new(key, &partition_by, &Arc::new(Schema::new(fields)))
+        Shape::new(&Key::of([key]), &partition_by, &Arc::new(Schema::new(fields)))
     }
 
     fn shown(shape: &Shape) -> Vec<String> {

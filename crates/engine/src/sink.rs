@@ -34,8 +34,8 @@ use crate::plan::names::named;
 use crate::sorted::Sorted;
 use crate::storage::Folder;
 pub(crate) use delta::{in_table, log_store, storable, storable_as_partition};
-pub(crate) use layout::{Layout, dead_letters_of, decode};
-use layout::{OpenFile, column, folder_bytes, folders};
+pub(crate) use layout::{Layout, dead_letters_of, decode, unnameable};
+use layout::{OpenFile, column, folders};
 pub(crate) use stored::columns_of_each;
 use stored::{Alike, Leaves};
 
@@ -79,13 +79,6 @@ pub(crate) struct Sink {
     /// Whether a record could not be appended: nobody knows then what the log holds, and nothing more is committed.
     is_broken: bool,
 }
-
-/// Why a row with an answer is a dead letter all the same: no folder can be called after its partition.
-const UNNAMEABLE: &str = "partition-too-long";
-/// Bytes that the name of a folder may have, on any file system and store in use.
-const LONGEST_FOLDER: usize = 255;
-/// Characters of a value that a message shows.
-const SHOWN_CHARS: usize = 40;
 
 /// What becomes of answers that could not be committed.
 const KEPT: &str = "run again: what has been answered is in the journal";
@@ -527,27 +520,9 @@ impl Files {
 
     /// Of each row why no folder can be called after its partition, if none can.
     fn unnameable(&self, batch: &RecordBatch) -> Result<Vec<Option<String>>> {
-        let mut details = vec![None; batch.num_rows()];
-        let mut paths = vec![0; batch.num_rows()];
-        let most = self.results.longest_name();
-        for field in &self.layout.shape.partitions() {
-            let name = field.name();
-            let values = cast(&column(batch, field)?, &DataType::Utf8)?;
-            let values = values.as_string::<i32>();
-            for (row, value) in values.iter().enumerate() {
-                let bytes = folder_bytes(name, value);
-                paths[row] += bytes + 1;
-                if bytes > LONGEST_FOLDER || paths[row] > most {
-                    let start: String = value.unwrap_or_default().chars().take(SHOWN_CHARS).collect();
-                    details[row].get_or_insert_with(|| {
-                        format!(
-                            "`{name}` = `{start}…` makes a folder of {bytes} bytes: at most {LONGEST_FOLDER} are possible, {most} for all"
-                        )
-                    });
-                }
-            }
-        }
-        Ok(details)
+        let partitions = self.layout.shape.partitions();
+        let values = partitions.iter().map(|field| Ok((field.name().as_str(), cast(&column(batch, field)?, &DataType::Utf8)?)));
+        Ok(unnameable(&values.collect::<Result<Vec<_>>>()?, batch.num_rows(), self.results.longest_name()))
     }
 
     /// Writes files of one kind, and of one partition, as one; without the rows whose keys leave.
@@ -582,7 +557,7 @@ impl Files {
         }
         let folder = self.folder(kind);
         let properties = if kind == Kind::Results { self.layout.properties.clone() } else { writer_properties().build() };
-        let leaves = leaves.map(|leaves| (self.layout.shape.key.as_str(), leaves));
+        let leaves = leaves.map(|leaves| (&self.layout.shape.key, leaves));
         let mut upload = folder.upload(&path);
         match alike.write(folder, leaves, properties, &mut upload).await {
             Ok((rows, bytes)) => upload.finish().await.map(|()| DataFile { path, rows, bytes, partition }),
@@ -701,7 +676,7 @@ fn unnameable_as_dead(files: &Files, batch: &RecordBatch) -> Result<(RecordBatch
     let before = internal(batch, columns::DETAIL)?.as_string::<i32>();
     let is_new = |row: usize| details[row].is_some() && reasons.is_null(row);
     let rows = 0..batch.num_rows();
-    let why = |row: usize| if is_new(row) { Some(UNNAMEABLE) } else { reasons.is_valid(row).then(|| reasons.value(row)) };
+    let why = |row: usize| if is_new(row) { Some(columns::UNSTORABLE_REASON) } else { reasons.is_valid(row).then(|| reasons.value(row)) };
     arrays[reason] = Arc::new(rows.clone().map(why).collect::<StringArray>());
     let what = |row: usize| if is_new(row) { details[row].as_deref() } else { before.is_valid(row).then(|| before.value(row)) };
     arrays[detail] = Arc::new(rows.map(what).collect::<StringArray>());
@@ -710,14 +685,14 @@ fn unnameable_as_dead(files: &Files, batch: &RecordBatch) -> Result<(RecordBatch
 
 /// Rows with a reason, as dead letters.
 fn dead_letters(layout: &Layout, batch: &RecordBatch) -> Result<RecordBatch> {
-    let at = Utc::now().timestamp_micros();
+    let (at, keys) = (Utc::now().timestamp_micros(), layout.shape.key.columns().len());
     let arrays = layout
         .dead
         .fields()
         .iter()
         .enumerate()
-        // The first one is the key.
-        .map(|(place, field)| match field.name().strip_prefix(&layout.shape.prefix).filter(|_| place > 0).unwrap_or_default() {
+        // The first ones are the key.
+        .map(|(place, field)| match field.name().strip_prefix(&layout.shape.prefix).filter(|_| place >= keys).unwrap_or_default() {
             "reason" => column(batch, &field.as_ref().clone().with_name(columns::REASON)),
             "detail" => column(batch, &field.as_ref().clone().with_name(columns::DETAIL)),
             "last_text" => column(batch, &field.as_ref().clone().with_name(columns::LAST_TEXT)),

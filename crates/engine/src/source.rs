@@ -348,8 +348,10 @@ fn in_words(folder: &Folder, seen: &[ObjectMeta], conflict: &Conflict) -> String
 }
 
 /// A type as people call it.
-fn name_of(data_type: &DataType) -> String {
+pub(crate) fn name_of(data_type: &DataType) -> String {
     match data_type {
+        DataType::FixedSizeBinary(length) => format!("{length} bytes"),
+        DataType::Map(..) => "a map".to_owned(),
         DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View => "text".to_owned(),
         DataType::List(of) | DataType::LargeList(of) | DataType::FixedSizeList(of, _) => format!("a list of {}", name_of(of.data_type())),
         DataType::Struct(_) => "a struct".to_owned(),

@@ -15,12 +15,14 @@ use datafusion::catalog::TableProvider;
 use datafusion::datasource::MemTable;
 use datafusion::prelude::{DataFrame, SessionContext};
 use object_store::ObjectMeta;
+use promptmill_core::pipeline::Key;
 use promptmill_core::{Error, Money, Pipeline, Registry, Result};
 
 use self::tables::{Tables, Trouble};
 use crate::commit::{CommitLog, DataFile};
 use crate::files::Files;
 use crate::journal;
+use crate::key;
 use crate::node::from_datafusion;
 use crate::owner::Owner;
 use crate::plan::{Plan, Purpose, session};
@@ -83,7 +85,7 @@ impl Reading<'_> {
             // Nothing has been written yet: the columns are those that a run would write.
             None => Plan::new(&session, pipeline, registry, Purpose::Looking).await.map(|plan| plan.shape(pipeline)),
         };
-        let key_and_cost = shape.as_ref().ok().map(|shape: &Shape| (quoted(&shape.key), cost_of_rows(&shape.prefix)));
+        let key_and_cost = shape.as_ref().ok().map(|shape: &Shape| (key::sql(&shape.key), cost_of_rows(&shape.prefix)));
         let (letters, files) = (state.folder("dead_letters"), log.dead_letters());
         let dead = match (&shape, files) {
             (Ok(shape), []) => Some(dead_letters_of(shape)?),
@@ -94,7 +96,7 @@ impl Reading<'_> {
             tables.add("results", committed(&session, sink, results, shape)?)?;
         }
         if let Some(columns) = &dead {
-            tables.add("dead_letters", committed(&session, &letters, files, &Shape::new("", &[], columns))?)?;
+            tables.add("dead_letters", committed(&session, &letters, files, &Shape::new(&Key::of([""]), &[], columns))?)?;
         }
         if let Err(error) = shape {
             tables.fail(if dead.is_some() { &["results"] } else { &["results", "dead_letters"] }, error);
@@ -135,9 +137,9 @@ fn unassigned_costs(key: &str, cost: &str) -> String {
             FROM shares GROUP BY key
         ), borne AS (
             SELECT key, sum(nano) AS nano FROM (
-                SELECT CAST({key} AS VARCHAR) AS key, CAST(CAST({cost} AS DECIMAL(38, 9)) * 1000000000 AS BIGINT) AS nano FROM results
+                SELECT {key} AS key, CAST(CAST({cost} AS DECIMAL(38, 9)) * 1000000000 AS BIGINT) AS nano FROM results
                 UNION ALL
-                SELECT CAST({key} AS VARCHAR) AS key, CAST(CAST({cost} AS DECIMAL(38, 9)) * 1000000000 AS BIGINT) AS nano FROM dead_letters
+                SELECT {key} AS key, CAST(CAST({cost} AS DECIMAL(38, 9)) * 1000000000 AS BIGINT) AS nano FROM dead_letters
             ) GROUP BY key
         )
         SELECT coalesce(asked.key, borne.key) AS key,

@@ -163,7 +163,7 @@ fn stands_twice(column: &str) -> Mistake {
 
 /// Whether a column is about what the model is shown, and nobody behind the stage needs it.
 fn of_items(column: &str) -> bool {
-    column == columns::ITEM || column == columns::ITEM_ERROR
+    [columns::ITEM, columns::ITEM_ERROR, columns::UNSTORABLE].contains(&column)
 }
 
 /// How to ask, as `prompt-pack` left it in the schema.

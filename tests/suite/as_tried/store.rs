@@ -154,6 +154,33 @@ fn a_partition_whose_name_is_too_long_makes_a_dead_letter_and_the_answer_is_kept
 }
 
 #[test]
+fn a_row_whose_partition_the_source_makes_too_long_is_not_asked() {
+    let spy = Spy::scripted(|asked, _| Reply::says(asked, |text| if text == "short" { "x".repeat(300) } else { text.to_owned() }));
+    let mut job = Job::new(&spy.url);
+    job.llm = "concurrency = 1\nattempts = 1".to_owned();
+    job.sink = "partition_by = [\"body\", \"summary\"]".to_owned();
+    // Once escaped, each of these characters is three bytes.
+    let bodies = ["short".to_owned(), "y".repeat(251), "/".repeat(84), "é".repeat(126), "fits".to_owned()];
+    let project = job.project(&bodies.iter().map(String::as_str).collect::<Vec<_>>());
+    let plan = project.run(&["plan", "pipeline.toml"]).expect(0).stdout;
+    assert!(plan.contains("2 to ask") && plan.contains("3 rows are not asked"), "{plan}");
+    let summary = project.run_pipeline(&["--set", "max_dead_letters=100%"]).expect(0).json();
+    assert_eq!((summary["rows"]["answered"].as_u64(), summary["rows"]["dead_letters"].as_u64()), (Some(1), Some(4)), "{summary}");
+    assert_eq!(summary["rejections"]["partition-too-long"], 3, "those that the source tells: {summary}");
+    assert_eq!(spy.asked().len(), 2);
+    let letters = project.query("SELECT id, reason, llm_attempts, detail FROM dead_letters ORDER BY id");
+    let letters: Vec<_> = letters.iter().map(|row| (row["id"].as_str(), row["reason"].as_str(), row["llm_attempts"].as_u64())).collect();
+    let long = |id, attempts| (Some(id), Some("partition-too-long"), Some(attempts));
+    assert_eq!(letters, [long("k0", 1), long("k1", 0), long("k2", 0), long("k3", 0)]);
+    assert_whole(&project, 5);
+    assert_eq!(project.run_pipeline(&["--set", "max_dead_letters=100%"]).expect(0).json()["rows"]["unchanged"], 5);
+    // Asked again, they are turned away again, unpaid.
+    project.run_pipeline(&["--retry-dead-letters", "--set", "max_dead_letters=100%"]).expect(0);
+    assert_eq!(spy.asked().len(), 2);
+    project.assert_money_agrees();
+}
+
+#[test]
 fn what_a_power_cut_has_left_unwritten_counts_as_not_written() {
     let last = |folder: PathBuf| files(&folder).into_iter().filter(|path| path.extension().is_some_and(|end| end == "json")).max();
     type Find = fn(PathBuf, &dyn Fn(PathBuf) -> Option<PathBuf>) -> PathBuf;

@@ -58,7 +58,7 @@ async fn query(session: &SessionContext, pipeline: &Pipeline, record: RunRecord)
         ),
     )
     .await?;
-    let key = quoted(&pipeline.source.key);
+    let key = promptmill_engine::key_in_sql(&pipeline.source.key);
     let [reason, detail, last_text, llm_model, cost_usd] =
         ["reason", "detail", "last_text", "llm_model", "cost_usd"].map(|name| quoted(&format!("{}{name}", pipeline.sink.prefix)));
     let reasons = format!("SELECT {reason}, count(*), coalesce(sum({cost_usd}), 0) FROM dead_letters GROUP BY {reason} ORDER BY 2 DESC");
@@ -66,8 +66,8 @@ async fn query(session: &SessionContext, pipeline: &Pipeline, record: RunRecord)
     let examples = rows(
         session,
         &format!(
-            "SELECT reason, key, detail, last_text, llm_model FROM (SELECT {reason} AS reason, CAST({key} AS VARCHAR) AS key, \
-             {detail} AS detail, {last_text} AS last_text, {llm_model} AS llm_model, row_number() OVER (PARTITION BY {reason} ORDER BY md5(CAST({key} AS VARCHAR))) AS place FROM dead_letters) AS numbered \
+            "SELECT reason, key, detail, last_text, llm_model FROM (SELECT {reason} AS reason, {key} AS key, \
+             {detail} AS detail, {last_text} AS last_text, {llm_model} AS llm_model, row_number() OVER (PARTITION BY {reason} ORDER BY md5({key})) AS place FROM dead_letters) AS numbered \
              WHERE place <= {EXAMPLES} ORDER BY reason, place"
         ),
     )
@@ -88,13 +88,9 @@ async fn query(session: &SessionContext, pipeline: &Pipeline, record: RunRecord)
     };
     let columns: String = answer_columns.iter().map(|name| format!(", {}", quoted(name))).collect();
     // A digest of the key spreads the sample over all rows, and shows the same rows each time.
-    let answers = rows(
-        session,
-        &format!(
-            "SELECT CAST({key} AS VARCHAR), {llm_model}, {cost_usd}, {flags}{columns} FROM results ORDER BY md5(CAST({key} AS VARCHAR)) LIMIT {ANSWERS}"
-        ),
-    )
-    .await?;
+    let answers =
+        rows(session, &format!("SELECT {key}, {llm_model}, {cost_usd}, {flags}{columns} FROM results ORDER BY md5({key}) LIMIT {ANSWERS}"))
+            .await?;
     Ok(Gathered { record, attempts, dead, examples, answer_columns, answers, items: BTreeMap::new() })
 }
 

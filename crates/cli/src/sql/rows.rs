@@ -19,7 +19,7 @@ use datafusion::parquet::basic::{Compression, ZstdLevel};
 use datafusion::parquet::file::properties::WriterProperties;
 use datafusion::prelude::SessionContext;
 use futures::StreamExt;
-use promptmill_core::{Error, Result};
+use promptmill_core::{Error, Result, meaning};
 
 use crate::plain::escaped;
 
@@ -111,17 +111,20 @@ enum Writer<W: Write + Send> {
 impl<W: Write + Send> Writer<W> {
     fn new(format: RowFormat, schema: SchemaRef, to: W) -> Result<Self, ArrowError> {
         Ok(match format {
-            RowFormat::Table => Self::Table { batches: vec![RecordBatch::new_empty(schema)], to },
+            RowFormat::Table => Self::Table { batches: vec![meaning::rows_with_texts(&RecordBatch::new_empty(schema))?], to },
             RowFormat::Json => Self::Json(arrow::json::ArrayWriter::new(to), false),
             RowFormat::Csv => Self::Csv(Box::new(arrow::csv::WriterBuilder::new().with_header(true).build(to)), schema, false),
             RowFormat::Parquet => {
                 let properties = WriterProperties::builder().set_compression(Compression::ZSTD(ZstdLevel::default())).build();
-                Self::Parquet(Box::new(ArrowWriter::try_new(to, schema, Some(properties))?))
+                let options = promptmill_engine::writer_options(&schema, properties)?;
+                Self::Parquet(Box::new(ArrowWriter::try_new_with_options(to, schema, options)?))
             }
         })
     }
 
     fn write(&mut self, batch: RecordBatch) -> Result<(), ArrowError> {
+        // Of what is written only Parquet has UUIDs.
+        let batch = if matches!(self, Self::Parquet(_)) { batch } else { meaning::rows_with_texts(&batch)? };
         match self {
             Self::Table { batches, .. } => batches.push(batch),
             Self::Json(writer, any) => {
@@ -161,7 +164,7 @@ impl<W: Write + Send> Writer<W> {
             Self::Csv(mut writer, schema, any) => {
                 if !any {
                     // A header also over no rows.
-                    writer.write(&flat(&RecordBatch::new_empty(schema))?)?;
+                    writer.write(&flat(&meaning::rows_with_texts(&RecordBatch::new_empty(schema))?)?)?;
                 }
                 writer.into_inner().flush()?;
             }

@@ -16,9 +16,9 @@ pub struct SourceSpec {
     /// list of them. Hive partitions (`year=2024/`) become columns. The folder of a Delta table is read through its log.
     #[schemars(example = &"data/in.parquet")]
     pub path: Paths,
-    /// The column that identifies a row: unique, not null, of any type that casts to text.
-    #[schemars(length(min = 1), example = &"id")]
-    pub key: String,
+    /// The column that identifies a row: unique, not null, of any type that casts to text; or a list of columns that do so
+    /// together. The key of a list is known as `["a","b"]` wherever one text stands for it.
+    pub key: Key,
     /// What lies there; left out: a Delta table where there is the log of one, else Parquet files. `parquet` reads the files of a
     /// Delta table past its log.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -48,6 +48,98 @@ impl Paths {
             Self::One(path) => std::slice::from_ref(path),
             Self::Several(paths) => paths,
         }
+    }
+}
+
+/// The columns that identify a row. Their order counts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Key(Vec<String>);
+
+impl Key {
+    /// A key of these columns.
+    pub fn of(columns: impl IntoIterator<Item = impl Into<String>>) -> Self {
+        Self(columns.into_iter().map(Into::into).collect())
+    }
+
+    /// Its columns.
+    pub fn columns(&self) -> &[String] {
+        &self.0
+    }
+
+    /// Whether a column is one of them.
+    pub fn has(&self, name: &str) -> bool {
+        self.0.iter().any(|column| column == name)
+    }
+
+    /// Whether several columns make it.
+    pub fn is_composite(&self) -> bool {
+        self.0.len() > 1
+    }
+
+    /// The key of these values as one text: of one column its value, of several a JSON array, which no two keys share.
+    pub fn text(values: &[&str]) -> String {
+        match values {
+            [value] => (*value).to_owned(),
+            values => serde_json::json!(values).to_string(),
+        }
+    }
+
+    /// A key as somebody types it, in the spelling that is compared: a JSON array may have spaces, and numbers without quotes.
+    pub fn typed(&self, text: &str) -> String {
+        let values = serde_json::from_str::<Vec<Value>>(text).ok().filter(|values| self.is_composite() && values.len() == self.0.len());
+        let Some(values) = values else { return text.to_owned() };
+        let values: Vec<String> = values.iter().map(|value| value.as_str().map_or_else(|| value.to_string(), str::to_owned)).collect();
+        Self::text(&values.iter().map(String::as_str).collect::<Vec<_>>())
+    }
+}
+
+impl fmt::Display for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if self.is_composite() { "columns " } else { "column " })?;
+        write!(f, "`{}`", self.0.join("`, `"))
+    }
+}
+
+impl Serialize for Key {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self.0.as_slice() {
+            [column] => serializer.serialize_str(column),
+            columns => columns.serialize(serializer),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Key {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let columns = match Value::deserialize(deserializer)? {
+            Value::String(column) => vec![column],
+            other => serde_json::from_value(other).map_err(de::Error::custom)?,
+        };
+        let mut seen = std::collections::BTreeSet::new();
+        if columns.is_empty() || !columns.iter().all(|column| seen.insert(column)) {
+            return Err(de::Error::custom("a key is one column, or several, each once"));
+        }
+        Ok(Self(columns))
+    }
+}
+
+impl JsonSchema for Key {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "Key".into()
+    }
+
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "anyOf": [
+                {"type": "string", "minLength": 1, "description": "One column."},
+                {"type": "array", "minItems": 1, "uniqueItems": true, "items": {"type": "string", "minLength": 1}, "description": "Several columns, together."},
+            ],
+            "examples": ["id", ["year", "number"]],
+        })
     }
 }
 

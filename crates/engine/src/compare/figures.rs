@@ -12,6 +12,7 @@ use serde::Serialize;
 
 use super::trial::Trial;
 use crate::items::answer_shape;
+use crate::key;
 use crate::node::from_datafusion;
 use crate::record::RunRecord;
 use crate::run::state_folder;
@@ -92,18 +93,15 @@ pub(super) async fn spent(pipeline: &Pipeline, registry: &Registry) -> Result<Mo
 /// Reads what a trial came to, over these keys.
 pub(super) async fn read(trial: &Trial, registry: &Registry, keys: &[String], error: Option<String>) -> Result<Outcome> {
     let session = sql::open(&trial.pipeline, registry).await?;
-    let key = quoted(&trial.pipeline.source.key);
+    let key = key::sql(&trial.pipeline.source.key);
     let mut outcome = Outcome::default();
     let figures = &mut outcome.figures;
     (figures.name, figures.model, figures.rows, figures.error) = (trial.name.clone(), trial.model.clone(), keys.len() as u64, error);
 
     let columns: Vec<String> =
         answer_shape(&trial.pipeline).iter().flat_map(|shape| shape.columns().into_iter().map(quoted).collect::<Vec<_>>()).collect();
-    let query = format!(
-        "SELECT CAST({key} AS VARCHAR), {}, {} FROM results",
-        quoted(&format!("{}llm_attempts", trial.pipeline.sink.prefix)),
-        columns.join(", ")
-    );
+    let query =
+        format!("SELECT {key}, {}, {} FROM results", quoted(&format!("{}llm_attempts", trial.pipeline.sink.prefix)), columns.join(", "));
     for batch in collect(&session, &query).await? {
         let (names, attempts) = (batch.column(0).as_string::<i32>(), batch.column(1).as_primitive::<Int32Type>());
         let options = FormatOptions::default();

@@ -8,6 +8,7 @@ use datafusion::prelude::SessionContext;
 use futures::TryStreamExt;
 use promptmill_core::{Error, Pipeline, Result, nearest};
 
+use crate::key;
 use crate::node::from_datafusion;
 use crate::sql::quoted;
 
@@ -41,8 +42,7 @@ pub(super) async fn draw(
         .map(|(_, predicate)| format!("(\n{predicate}\n)"))
         .collect();
     let filter = if predicates.is_empty() { String::new() } else { format!(" WHERE {}", predicates.join(" AND ")) };
-    let key = quoted(&pipeline.source.key);
-    let query = format!("SELECT CAST({key} AS VARCHAR) AS key, {stratum} AS stratum FROM source{filter}");
+    let query = format!("SELECT {} AS key, {stratum} AS stratum FROM source{filter}", key::sql(&pipeline.source.key));
     let mut stream = session.sql(&query).await.map_err(from_datafusion)?.execute_stream().await.map_err(from_datafusion)?;
     let mut strata: BTreeMap<String, Stratum> = BTreeMap::new();
     while let Some(batch) = stream.try_next().await.map_err(from_datafusion)? {

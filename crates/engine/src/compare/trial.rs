@@ -5,13 +5,16 @@ use std::path::Path;
 use std::sync::Arc;
 
 use futures::future::join_all;
+use parquet::arrow::ArrowWriter;
+use parquet::file::properties::WriterProperties;
+use promptmill_core::pipeline::Key;
 use promptmill_core::{Error, Meter, Money, Pipeline, Registry, Result, Stop};
 
 use super::figures::spent;
 use crate::items::answer_shape;
-use crate::sql::quoted;
+use crate::meaning::writer_options;
 use crate::storage::Folder;
-use crate::{RunOptions, Status, plan, run};
+use crate::{RunOptions, Status, key, plan, run};
 
 /// Settings that decide how fast a trial goes, and not what it is answered.
 const PACE: [&str; 4] = ["concurrency", "timeout", "hedge", "canary"];
@@ -54,7 +57,12 @@ impl Bench<'_> {
         let mut settings: Vec<String> = self.settings.iter().chain(changed).cloned().collect();
         let base = plan::read(self.file, &settings, self.registry).await?;
         let folder = format!("{}/{}-{}", self.folder, slug(&name), identity(&base, model, salt));
-        let columns: Vec<String> = std::iter::once(base.source.key.clone())
+        let columns: Vec<String> = base
+            .source
+            .key
+            .columns()
+            .iter()
+            .cloned()
             .chain(answer_shape(&base).iter().flat_map(|shape| shape.columns().into_iter().map(str::to_owned).collect::<Vec<_>>()))
             .map(|name| literal(&name))
             .collect();
@@ -151,19 +159,20 @@ pub(super) fn literal(text: &str) -> String {
 /// The rows of the sample as a Parquet file beside the trials: the same for all of them, also when the source moves on.
 pub(super) async fn write_sample(
     session: &datafusion::prelude::SessionContext,
-    key: &str,
+    key: &Key,
     keys: &[String],
     folder: &Folder,
 ) -> Result<String> {
     use crate::node::from_datafusion;
     use futures::TryStreamExt;
     let list: Vec<String> = keys.iter().map(|key| format!("'{}'", key.replace('\'', "''"))).collect();
-    let query = format!("SELECT * FROM source WHERE CAST({} AS VARCHAR) IN ({})", quoted(key), list.join(", "));
+    let query = format!("SELECT * FROM source WHERE {} IN ({})", key::sql(key), list.join(", "));
     let frame = session.sql(&query).await.map_err(from_datafusion)?;
     let schema = Arc::new(frame.schema().as_arrow().clone());
     let mut stream = frame.execute_stream().await.map_err(from_datafusion)?;
     let unwritable = |error: parquet::errors::ParquetError| Error::failed("the sample cannot be written").because(error);
-    let mut writer = parquet::arrow::ArrowWriter::try_new(Vec::new(), schema, None).map_err(unwritable)?;
+    let options = writer_options(&schema, WriterProperties::default()).map_err(unwritable)?;
+    let mut writer = ArrowWriter::try_new_with_options(Vec::new(), schema, options).map_err(unwritable)?;
     while let Some(batch) = stream.try_next().await.map_err(from_datafusion)? {
         writer.write(&batch).map_err(unwritable)?;
     }

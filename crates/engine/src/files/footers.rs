@@ -14,6 +14,7 @@ use parquet::file::metadata::{PageIndexPolicy, ParquetMetaData, ParquetMetaDataR
 use parquet::file::statistics::Statistics;
 
 use super::merge::Shapes;
+use crate::meaning;
 use crate::storage::{Folder, StoredFile};
 
 /// Footers that are asked for at once of a store on the network.
@@ -64,7 +65,8 @@ fn schema_of(footer: &ParquetMetaData) -> Result<Schema> {
     let file = footer.file_metadata();
     // Types of Arrow that are younger than our reader of them make it panic.
     let read = AssertUnwindSafe(|| parquet_to_arrow_schema(file.schema_descr(), file.key_value_metadata()));
-    catch_unwind(read).unwrap_or_else(|_| Err(ParquetError::General(UNKNOWN_TYPE.to_owned())))
+    let schema = catch_unwind(read).unwrap_or_else(|_| Err(ParquetError::General(UNKNOWN_TYPE.to_owned())))?;
+    Ok(meaning::columns_of(&schema, file))
 }
 
 /// Does something with the footer of every file, several at a time; the error is that of the first file that has one.

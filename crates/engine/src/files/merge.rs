@@ -1,8 +1,10 @@
 //! One schema out of those of many files: what every column can be without losing anything, and which columns have none.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use datafusion::arrow::datatypes::{DataType, Field, FieldRef, Fields, Schema, SchemaRef, TimeUnit};
+use promptmill_core::meaning;
 
 /// The schemas of some files, by shape: most files of a table have the same one.
 #[derive(Debug, Default)]
@@ -70,9 +72,7 @@ impl Shapes {
                         if wide.is_floating() && (has_wide_int(column.data_type()) || has_wide_int(&normal)) {
                             to_floats.push(field.name().clone());
                         }
-                        let same = column.metadata() == column_of(field, normal).metadata();
-                        let metadata = if same { column.metadata().clone() } else { Default::default() };
-                        *column = Arc::new(Field::new(field.name(), wide, true).with_metadata(metadata));
+                        *column = Arc::new(Field::new(field.name(), wide, true).with_metadata(meant(column, &column_of(field, normal))));
                     }
                     None if conflicts.iter().any(|conflict| conflict.column == *field.name()) => {}
                     None => conflicts
@@ -97,21 +97,43 @@ impl Shapes {
             .shapes
             .iter()
             .flat_map(|(fields, _)| fields)
-            .any(|field| schema.field_with_name(field.name()).is_ok_and(|column| column.data_type() != field.data_type()));
+            .any(|field| schema.field_with_name(field.name()).is_ok_and(|column| bare(column.data_type()) != bare(field.data_type())));
         Merged { schema, conflicts, intervals, is_cast, to_floats }
     }
 }
 
 /// A column of the table: it may be missing in some file, and of what a file says of it only the name of a type is kept.
 fn column_of(field: &Field, data_type: DataType) -> Field {
+    Field::new(field.name(), data_type, true).with_metadata(extension(field))
+}
+
+/// What a column means beyond its type.
+fn extension(field: &Field) -> HashMap<String, String> {
     let extension = field.metadata().iter().filter(|(key, _)| key.starts_with("ARROW:extension:"));
-    let metadata = extension.map(|(key, value)| (key.clone(), value.clone())).collect();
-    Field::new(field.name(), data_type, true).with_metadata(metadata)
+    extension.map(|(key, value)| (key.clone(), value.clone())).collect()
+}
+
+/// What the values of two columns mean together. Any sixteen bytes are a UUID, if some of them are; other meanings are only
+/// those of all.
+fn meant(one: &Field, other: &Field) -> HashMap<String, String> {
+    match (meaning::is_uuid(one), meaning::is_uuid(other)) {
+        _ if one.data_type() != other.data_type() && !is_text(one.data_type()) => HashMap::new(),
+        (true, false) if extension(other).is_empty() => extension(one),
+        (false, true) if extension(one).is_empty() => extension(other),
+        _ if extension(one) == extension(other) => extension(one),
+        _ => HashMap::new(),
+    }
+}
+
+fn is_text(data_type: &DataType) -> bool {
+    matches!(data_type, DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View)
 }
 
 /// A type without dictionaries: what they hold, as each file has one of its own.
 fn plain(data_type: &DataType) -> DataType {
-    let inside = |field: &FieldRef| Arc::new(field.as_ref().clone().with_data_type(plain(field.data_type())));
+    let inside = |field: &FieldRef| {
+        Arc::new(Field::new(field.name(), plain(field.data_type()), field.is_nullable()).with_metadata(extension(field)))
+    };
     match data_type {
         DataType::Dictionary(_, values) => plain(values),
         DataType::List(field) => DataType::List(inside(field)),
@@ -129,6 +151,17 @@ fn has_interval(data_type: &DataType) -> bool {
         }
         DataType::Struct(fields) => fields.iter().any(|field| has_interval(field.data_type())),
         _ => false,
+    }
+}
+
+/// A type without what its fields inside say besides: the reader needs not be told of it.
+fn bare(data_type: &DataType) -> DataType {
+    let inside = |field: &FieldRef| Arc::new(Field::new(field.name(), bare(field.data_type()), field.is_nullable()));
+    match data_type {
+        DataType::List(field) => DataType::List(inside(field)),
+        DataType::LargeList(field) => DataType::LargeList(inside(field)),
+        DataType::Struct(fields) => DataType::Struct(fields.iter().map(inside).collect()),
+        other => other.clone(),
     }
 }
 
@@ -178,7 +211,7 @@ pub(crate) fn wider(a: &DataType, b: &DataType) -> Option<DataType> {
         },
         (Duration(one), Duration(other)) => Duration(finer(*one, *other)),
         (List(one) | LargeList(one) | FixedSizeList(one, _), List(other) | LargeList(other) | FixedSizeList(other, _)) => {
-            let element = Field::new(one.name(), wider(one.data_type(), other.data_type())?, true);
+            let element = Field::new(one.name(), wider(one.data_type(), other.data_type())?, true).with_metadata(meant(one, other));
             let is_large = matches!(a, LargeList(_)) || matches!(b, LargeList(_));
             if is_large { LargeList(Arc::new(element)) } else { List(Arc::new(element)) }
         }
@@ -195,12 +228,12 @@ pub(crate) fn wider(a: &DataType, b: &DataType) -> Option<DataType> {
 fn wider_struct(one: &Fields, other: &Fields) -> Option<Fields> {
     let mut fields: Vec<FieldRef> = Vec::new();
     for field in one {
-        let data_type = match other.find(field.name()) {
-            Some((_, second)) => wider(field.data_type(), second.data_type())?,
-            None => field.data_type().clone(),
+        let (data_type, metadata) = match other.find(field.name()) {
+            Some((_, second)) => (wider(field.data_type(), second.data_type())?, meant(field, second)),
+            None => (field.data_type().clone(), extension(field)),
         };
         let is_nullable = field.is_nullable() || other.find(field.name()).is_none_or(|(_, second)| second.is_nullable());
-        fields.push(Arc::new(Field::new(field.name(), data_type, is_nullable)));
+        fields.push(Arc::new(Field::new(field.name(), data_type, is_nullable).with_metadata(metadata)));
     }
     let more = other.iter().filter(|field| one.find(field.name()).is_none());
     fields.extend(more.map(|field| Arc::new(field.as_ref().clone().with_nullable(true))));

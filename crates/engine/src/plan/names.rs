@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use datafusion::arrow::array::RecordBatch;
 use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
+use promptmill_core::pipeline::Key;
 use promptmill_core::{Mistake, Result, columns};
 
 /// In front of the names of columns of the source that are put aside.
@@ -15,8 +16,16 @@ const ASIDE: &str = "__source:";
 /// The columns of dead letters beside the key and those that account for a row.
 pub(crate) const OF_DEAD_LETTERS: [&str; 4] = ["reason", "detail", "last_text", "at"];
 /// Names that pass from stage to stage and nobody else can have.
-const TAKEN: [&str; 7] =
-    [columns::KEY, columns::ITEM, columns::ITEM_ERROR, columns::QUESTION, columns::REASON, columns::DETAIL, columns::LAST_TEXT];
+const TAKEN: [&str; 8] = [
+    columns::KEY,
+    columns::ITEM,
+    columns::ITEM_ERROR,
+    columns::UNSTORABLE,
+    columns::QUESTION,
+    columns::REASON,
+    columns::DETAIL,
+    columns::LAST_TEXT,
+];
 
 /// Whether nobody but promptmill can have a column of this name.
 pub(super) fn is_taken(name: &str) -> bool {
@@ -79,7 +88,7 @@ pub(crate) fn named(batch: &RecordBatch, prefix: &str) -> Result<RecordBatch> {
 
 /// Names of ours that columns of the source have too: `chosen` are its columns that are to be in the results. Readers such as
 /// DuckDB tell no upper from lower case.
-pub(super) fn clash(chosen: &[&str], key: &str, prefix: &str) -> Vec<Mistake> {
+pub(super) fn clash(chosen: &[&str], key: &Key, prefix: &str) -> Vec<Mistake> {
     let is_one_of = |name: &str, ours: &[&str]| ours.iter().any(|own| format!("{prefix}{own}").eq_ignore_ascii_case(name));
     let mut mistakes = Vec::new();
     let lost: Vec<String> = chosen.iter().filter(|name| is_one_of(name, &columns::ACCOUNTING)).map(|name| format!("`{name}`")).collect();
@@ -88,8 +97,8 @@ pub(super) fn clash(chosen: &[&str], key: &str, prefix: &str) -> Vec<Mistake> {
         let hint = "put something before the names of ours, such as `prefix = \"pm_\"`; or name the columns to keep with `columns`";
         mistakes.push(Mistake::new("prefix", message).hint(Some(hint)));
     }
-    if is_one_of(key, &OF_DEAD_LETTERS) {
-        let message = format!("the key is called `{key}`, and promptmill adds a column of that name to dead letters");
+    if let Some(name) = key.columns().iter().find(|name| is_one_of(name, &OF_DEAD_LETTERS)) {
+        let message = format!("the key is called `{name}`, and promptmill adds a column of that name to dead letters");
         mistakes.push(Mistake::new("prefix", message).hint(Some("put something before the names of ours, such as `prefix = \"pm_\"`")));
     }
     mistakes
@@ -122,7 +131,7 @@ mod tests {
     #[test]
     fn names_that_both_have_are_mistakes() {
         let words = |chosen: &[&str], key: &str, prefix: &str| -> Vec<String> {
-            clash(chosen, key, prefix).into_iter().map(|mistake| mistake.message).collect()
+            clash(chosen, &Key::of([key]), prefix).into_iter().map(|mistake| mistake.message).collect()
         };
         assert!(words(&["id", "title"], "id", "").is_empty());
         let both = words(&["id", "Cost_USD", "llm_model"], "id", "");

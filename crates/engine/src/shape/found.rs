@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use datafusion::arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef};
 use datafusion::common::ScalarValue;
+use promptmill_core::pipeline::Key;
 use promptmill_core::{Mistake, Result};
 
 use super::{ANEW, Refusal, Shape, joined};
@@ -53,11 +54,11 @@ impl Found {
         };
         // The key that the last run had stands in its record.
         let records = RunRecord::all(state).await?;
-        let key = records.last().and_then(|record| Some(record.configuration.get("source")?.get("key")?.as_str()?.to_owned()));
-        Ok(Some(Self::in_files(&key.unwrap_or_default(), files, &schemas, planned)))
+        let key = records.last().and_then(|record| serde_json::from_value(record.configuration.get("source")?.get("key")?.clone()).ok());
+        Ok(Some(Self::in_files(&key.unwrap_or_else(|| Key::of([""])), files, &schemas, planned)))
     }
 
-    fn in_files(key: &str, files: &[DataFile], schemas: &[SchemaRef], planned: Option<&Shape>) -> Self {
+    fn in_files(key: &Key, files: &[DataFile], schemas: &[SchemaRef], planned: Option<&Shape>) -> Self {
         let mut found = Self { shape: Shape::new(key, &[], &Arc::new(Schema::empty())), mixed: Vec::new() };
         let mut fields: Vec<FieldRef> = Vec::new();
         // The newest run's columns come first.
@@ -109,7 +110,7 @@ impl Found {
 
 /// The columns of all these files together.
 pub(crate) fn union_of(schemas: &[SchemaRef]) -> SchemaRef {
-    Found::in_files("", &[], schemas, None).shape.columns
+    Found::in_files(&Key::of([""]), &[], schemas, None).shape.columns
 }
 
 /// The type of a partition's values: that of the column inside other files, or the planned one, if its values are written
@@ -154,7 +155,7 @@ mod tests {
             schema(&[("id", DataType::Int64), ("year", DataType::Int32)]),
             schema(&[("id", DataType::Int64), ("year", DataType::Int32), ("place", DataType::Utf8)]),
         ];
-        let found = Found::in_files("id", &files, &schemas, None);
+        let found = Found::in_files(&Key::of(["id"]), &files, &schemas, None);
         assert!(found.refusals().is_empty());
         let shown: Vec<String> =
             found.shape.columns.fields().iter().map(|field| format!("{} {}", field.name(), field.data_type())).collect();
@@ -166,7 +167,7 @@ mod tests {
     fn columns_of_several_types_are_texts_and_refused() {
         let files = [file("1.parquet", &[]), file("2.parquet", &[])];
         let found = Found::in_files(
-            "id",
+            &Key::of(["id"]),
             &files,
             &[schema(&[("id", DataType::Utf8), ("ref", DataType::Utf8)]), schema(&[("id", DataType::Utf8), ("ref", DataType::Int64)])],
             None,

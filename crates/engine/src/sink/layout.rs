@@ -2,21 +2,26 @@
 
 use std::sync::Arc;
 
-use datafusion::arrow::array::{ArrayRef, RecordBatch, new_null_array};
+use datafusion::arrow::array::{ArrayRef, AsArray, RecordBatch, new_null_array};
 use datafusion::arrow::compute::{CastOptions, cast_with_options};
 use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
 use parquet::arrow::ArrowWriter;
 use parquet::file::properties::WriterProperties;
 use parquet::schema::types::ColumnPath;
-use promptmill_core::{Error, Result, columns};
+use promptmill_core::{Error, Result, columns, meaning};
 
 use crate::commit::writer_properties;
+use crate::meaning::writer_options;
 use crate::shape::Shape;
 
 /// Bytes of a file's open row group beyond which it is encoded.
 const ROW_GROUP_BYTES: usize = 24 << 20;
 /// The same where files are merged: there both what is read and what is written are in memory.
 pub(super) const MERGED_ROW_GROUP_BYTES: usize = 16 << 20;
+/// Bytes that the name of a folder may have, on any file system and store in use.
+const LONGEST_FOLDER: usize = 255;
+/// Characters of a value that a message shows.
+const SHOWN_CHARS: usize = 40;
 /// The name that Hive gives to the partition of nulls.
 const NULL_PARTITION: &str = "__HIVE_DEFAULT_PARTITION__";
 
@@ -36,11 +41,12 @@ pub(crate) struct Layout {
 impl Layout {
     /// The layout of results of this shape. `output` is what comes out behind the last stage.
     pub(crate) fn new(shape: Shape, output: &SchemaRef) -> Result<Self> {
-        let key = shape.key.as_str();
         // Hardly any value occurs twice in these: a dictionary of them would be a second copy, searched for each row,
         // and some 70 kB a column before the first one.
         let ours = ["input_tokens", "output_tokens", "cost_usd"].map(|name| format!("{}{name}", shape.prefix));
-        let mut unique: Vec<&str> = ours.iter().map(String::as_str).chain([key]).collect();
+        let mut unique: Vec<&str> = ours.iter().map(String::as_str).collect();
+        // Of several columns one may have few values.
+        unique.extend(shape.key.columns().iter().filter(|_| !shape.key.is_composite()).map(String::as_str));
         // Free texts are the answers that can be repaired; those of a fixed set are not.
         let is_text = |field: &Field| {
             field.metadata().contains_key(columns::ANSWER) && output.column_with_name(&format!("{}_flags", field.name())).is_some()
@@ -55,7 +61,8 @@ impl Layout {
 
 /// The columns of the dead letters beside results of this shape.
 pub(crate) fn dead_letters_of(shape: &Shape) -> Result<SchemaRef> {
-    let mut dead = vec![shape.columns.field_with_name(&shape.key)?.clone().with_nullable(true)];
+    let key = shape.key.columns().iter().map(|name| Ok(shape.columns.field_with_name(name)?.clone().with_nullable(true)));
+    let mut dead = key.collect::<Result<Vec<_>>>()?;
     let mut ours = ["reason", "detail", "last_text", "llm_model"].map(|name| Field::new(name, DataType::Utf8, true)).to_vec();
     ours.extend([
         Field::new("llm_attempts", DataType::Int32, true),
@@ -79,7 +86,8 @@ pub(super) struct OpenFile {
 
 impl OpenFile {
     pub(super) fn new(schema: &SchemaRef, properties: WriterProperties) -> Result<Self> {
-        let writer = ArrowWriter::try_new(Vec::new(), Arc::clone(schema), Some(properties)).map_err(not_written)?;
+        let options = writer_options(schema, properties).map_err(not_written)?;
+        let writer = ArrowWriter::try_new_with_options(Vec::new(), Arc::clone(schema), options).map_err(not_written)?;
         Ok(Self { writer, rows: 0 })
     }
 
@@ -109,8 +117,12 @@ pub(super) fn not_written(error: parquet::errors::ParquetError) -> Error {
 
 /// A column of a batch in the type of `field`; nulls if it is not there.
 pub(super) fn column(batch: &RecordBatch, field: &Field) -> Result<ArrayRef> {
-    match batch.column_by_name(field.name()) {
-        Some(array) => whole(array, field),
+    match batch.schema_ref().column_with_name(field.name()) {
+        // What has no UUIDs has their texts.
+        Some((place, of)) if meaning::has_uuids(of) && !meaning::has_uuids(field) => {
+            whole(&meaning::texts(batch.column(place), of)?, field)
+        }
+        Some((place, _)) => whole(batch.column(place), field),
         None => Ok(new_null_array(field.data_type(), batch.num_rows())),
     }
 }
@@ -140,8 +152,28 @@ pub(super) fn folders(partition_by: &[String], partition: &[Option<String>]) -> 
         .collect()
 }
 
+/// Of each row why no folder can be called after its partition, if none can. `partitions` are names and values as text,
+/// outermost first; `most` is how many bytes all folders may have together.
+pub(crate) fn unnameable(partitions: &[(&str, ArrayRef)], rows: usize, most: usize) -> Vec<Option<String>> {
+    let mut details = vec![None; rows];
+    let mut paths = vec![0; rows];
+    for (name, values) in partitions {
+        for (row, value) in values.as_string::<i32>().iter().enumerate() {
+            let bytes = folder_bytes(name, value);
+            paths[row] += bytes + 1;
+            if bytes > LONGEST_FOLDER || paths[row] > most {
+                let start: String = value.unwrap_or_default().chars().take(SHOWN_CHARS).collect();
+                details[row].get_or_insert_with(|| {
+                    format!("`{name}` = `{start}…` makes a folder of {bytes} bytes: at most {LONGEST_FOLDER} are possible, {most} for all")
+                });
+            }
+        }
+    }
+    details
+}
+
 /// How many bytes the name of a partition's folder has.
-pub(super) fn folder_bytes(name: &str, value: Option<&str>) -> usize {
+fn folder_bytes(name: &str, value: Option<&str>) -> usize {
     // What is escaped becomes three bytes of one.
     let at_most = 3 * (name.len() + value.map_or(NULL_PARTITION.len(), str::len)) + 1;
     if at_most <= 255 { at_most } else { encode(name).len() + 1 + value.map_or(NULL_PARTITION.len(), |value| encode(value).len()) }

@@ -4,9 +4,9 @@
 use std::fs::File;
 use std::sync::Arc;
 
-use datafusion::arrow::array::{Array, ArrayRef, AsArray, BooleanArray, RecordBatch, StringArray};
-use datafusion::arrow::compute::{cast, filter_record_batch};
-use datafusion::arrow::datatypes::{DataType, SchemaRef};
+use datafusion::arrow::array::{Array, ArrayRef, BooleanArray, RecordBatch, StringArray};
+use datafusion::arrow::compute::filter_record_batch;
+use datafusion::arrow::datatypes::{DataType, Field, SchemaRef};
 use futures::stream::BoxStream;
 use futures::{Stream, StreamExt, TryStreamExt};
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
@@ -16,10 +16,13 @@ use parquet::errors::ParquetError;
 use parquet::file::metadata::ParquetMetaData;
 use parquet::file::properties::WriterProperties;
 use parquet::schema::types::SchemaDescriptor;
+use promptmill_core::pipeline::Key;
 use promptmill_core::{Error, Result};
 
 use super::layout::{MERGED_ROW_GROUP_BYTES, not_written, whole};
 use crate::commit::DataFile;
+use crate::key::texts;
+use crate::meaning::{columns_for_all, writer_options};
 use crate::shape::{same_columns, with_nulls_of_any};
 use crate::storage::{Folder, Upload};
 
@@ -47,6 +50,14 @@ async fn open(folder: &Folder, file: &DataFile) -> Result<Opened> {
 }
 
 impl Opened {
+    fn columns_for_all(&self) -> SchemaRef {
+        let file = match self {
+            Self::Near(builder) => builder.parquet_schema(),
+            Self::Far(builder) => builder.parquet_schema(),
+        };
+        Arc::new(columns_for_all(self.schema(), file))
+    }
+
     fn schema(&self) -> &SchemaRef {
         match self {
             Self::Near(builder) => builder.schema(),
@@ -54,9 +65,11 @@ impl Opened {
         }
     }
 
-    /// Its rows, of all columns or of one.
-    fn rows(self, column: Option<&str>) -> Result<BoxStream<'static, Result<RecordBatch, ParquetError>>, ParquetError> {
-        let mask = |schema: &SchemaDescriptor| column.map_or_else(ProjectionMask::all, |name| ProjectionMask::columns(schema, [name]));
+    /// Its rows, of all columns or of some.
+    fn rows(self, columns: Option<&[&str]>) -> Result<BoxStream<'static, Result<RecordBatch, ParquetError>>, ParquetError> {
+        let mask = |schema: &SchemaDescriptor| {
+            columns.map_or_else(ProjectionMask::all, |names| ProjectionMask::columns(schema, names.iter().copied()))
+        };
         Ok(match self {
             Self::Near(builder) => {
                 let mask = mask(builder.parquet_schema());
@@ -71,17 +84,17 @@ impl Opened {
 }
 
 /// The keys in a file.
-pub(super) async fn keys(folder: &Folder, file: &DataFile, key: &str) -> Result<impl Stream<Item = Result<StringArray>>> {
-    let batches = open(folder, file).await?.rows(Some(key)).map_err(|error| not_read(folder, file, error))?;
-    Ok(batches.map(move |batch| {
-        let keys = keys_of(&batch.map_err(|error| not_read(folder, file, error))?, key)?;
-        Ok(keys.as_string::<i32>().clone())
-    }))
+pub(super) async fn keys(folder: &Folder, file: &DataFile, key: &Key) -> Result<impl Stream<Item = Result<StringArray>>> {
+    let opened = open(folder, file).await?;
+    let inside = key.columns().iter().map(String::as_str).filter(|name| opened.schema().column_with_name(name).is_some());
+    let inside: Vec<&str> = inside.collect();
+    let batches = opened.rows(Some(&inside)).map_err(|error| not_read(folder, file, error))?;
+    Ok(batches.map(move |batch| keys_of(&batch.map_err(|error| not_read(folder, file, error))?, key, file)))
 }
 
-/// The columns of each file.
+/// The columns of each file, as every reader sees them.
 pub(crate) async fn columns_of_each(folder: &Folder, files: &[DataFile]) -> Result<Vec<SchemaRef>> {
-    let opening = futures::stream::iter(files).map(|file| async { Ok(Arc::clone(open(folder, file).await?.schema())) });
+    let opening = futures::stream::iter(files).map(|file| async { Ok(open(folder, file).await?.columns_for_all()) });
     opening.buffered(OPENED_AT_ONCE).try_collect().await
 }
 
@@ -135,12 +148,13 @@ impl<'m> Alike<'m> {
     pub(super) async fn write(
         self,
         folder: &Folder,
-        leaves: Option<(&str, Leaves<'_>)>,
+        leaves: Option<(&Key, Leaves<'_>)>,
         properties: WriterProperties,
         to: &mut Upload,
     ) -> Result<(u64, u64)> {
         let Self { schema, files } = self;
-        let mut writer = AsyncArrowWriter::try_new(to, Arc::clone(&schema), Some(properties)).map_err(not_written)?;
+        let options = writer_options(&schema, properties).map_err(not_written)?;
+        let mut writer = AsyncArrowWriter::try_new_with_options(to, Arc::clone(&schema), options).map_err(not_written)?;
         let (mut rows, mut nulls) = (0, vec![0; schema.fields().len()]);
         for (file, opened) in files {
             let opened = match opened {
@@ -152,7 +166,7 @@ impl<'m> Alike<'m> {
             while let Some(mut batch) = batches.try_next().await.map_err(|error| not_read(folder, file, error))? {
                 read += batch.num_rows() as u64;
                 if let Some((key, leaves)) = leaves {
-                    batch = without(&batch, key, leaves)?;
+                    batch = without(&batch, key, file, leaves)?;
                 }
                 // The same columns; only where nulls may be, and what the items of a list are called, may differ.
                 let fields = schema.fields().iter().zip(batch.columns());
@@ -202,16 +216,26 @@ fn miscounted(what: &str) -> Error {
 }
 
 /// The rows that stay.
-fn without(batch: &RecordBatch, key: &str, leaves: Leaves<'_>) -> Result<RecordBatch> {
-    let keys = keys_of(batch, key)?;
-    let keys = keys.as_string::<i32>();
+fn without(batch: &RecordBatch, key: &Key, file: &DataFile, leaves: Leaves<'_>) -> Result<RecordBatch> {
+    let keys = keys_of(batch, key, file)?;
     let stays = (0..keys.len()).map(|row| Ok(keys.is_null(row) || !leaves(keys.value(row))?)).collect::<Result<Vec<bool>>>()?;
     Ok(filter_record_batch(batch, &BooleanArray::from(stays))?)
 }
 
-fn keys_of(batch: &RecordBatch, key: &str) -> Result<ArrayRef> {
-    let keys = batch.column_by_name(key).ok_or_else(|| Error::failed(format!("a file of results has no column `{key}`")))?;
-    Ok(cast(keys, &DataType::Utf8)?)
+/// The keys of rows of a file. What of them is a partition stands in the file's folders.
+fn keys_of(batch: &RecordBatch, key: &Key, file: &DataFile) -> Result<StringArray> {
+    let folders = file.partition_by().unwrap_or_default();
+    let columns = key.columns().iter().map(|name| {
+        if let Some((place, field)) = batch.schema_ref().column_with_name(name) {
+            return Ok((Arc::clone(batch.column(place)), field.clone()));
+        }
+        let value = folders.iter().position(|folder| folder == name).and_then(|place| file.partition.get(place));
+        let value = value.ok_or_else(|| Error::failed(format!("a file of results has no column `{name}`")))?;
+        let values: StringArray = std::iter::repeat_n(value.as_deref(), batch.num_rows()).collect();
+        Ok((Arc::new(values) as ArrayRef, Field::new(name, DataType::Utf8, true)))
+    });
+    let columns = columns.collect::<Result<Vec<_>>>()?;
+    texts(columns.iter().map(|(array, field)| (array, field)))
 }
 
 pub(super) fn not_read(folder: &Folder, file: &DataFile, error: ParquetError) -> Error {

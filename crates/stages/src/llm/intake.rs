@@ -73,8 +73,9 @@ impl Desk {
             array.ok_or_else(|| Error::failed(format!("column `{name}` is not in the plan")))
         };
         let (keys, items) = (text(columns::KEY)?, text(columns::ITEM)?);
-        // Why a row has no item, where it has none.
-        let errors = batch.column_by_name(columns::ITEM_ERROR).and_then(|array| array.as_string_opt::<i32>());
+        // Why nothing is asked about a row, where nothing is.
+        let unasked = [(columns::UNSTORABLE, columns::UNSTORABLE_REASON), (columns::ITEM_ERROR, TEMPLATE)];
+        let unasked = unasked.map(|(name, reason)| (batch.column_by_name(name).and_then(|array| array.as_string_opt::<i32>()), reason));
         let questions = batch
             .column_by_name(columns::QUESTION)
             .and_then(|array| array.as_fixed_size_binary_opt())
@@ -108,11 +109,14 @@ impl Desk {
                 racing: false,
             };
             self.held.add(&row);
-            if let Some(error) = errors.and_then(|errors| errors.is_valid(index).then(|| errors.value(index))) {
+            let mut why = unasked
+                .iter()
+                .filter_map(|(errors, reason)| errors.filter(|errors| errors.is_valid(index)).map(|errors| (errors.value(index), *reason)));
+            if let Some((error, reason)) = why.next() {
                 // It bears what was asked about it before; nothing can be asked now.
                 let _ = self.recall(&mut row, &past);
-                self.context.meter.reject(TEMPLATE);
-                self.finish(row, 0, Err(Fault { retry: false, ..Fault::new(TEMPLATE, error) }));
+                self.context.meter.reject(reason);
+                self.finish(row, 0, Err(Fault { retry: false, ..Fault::new(reason, error) }));
                 continue;
             }
             let weight = if self.item_bytes == 0.0 { 1.0 } else { ITEM_WEIGHT };

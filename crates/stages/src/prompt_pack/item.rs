@@ -11,7 +11,7 @@ use arrow::compute::cast;
 use arrow::datatypes::{DataType, Field, Float64Type, Int64Type, UInt64Type};
 use minijinja::Environment;
 use minijinja::value::{Enumerator, Object, Value};
-use promptmill_core::{Error, Result};
+use promptmill_core::{Error, Result, meaning};
 
 use super::names::{ROW, reads};
 use super::{environment, value};
@@ -118,8 +118,6 @@ enum Column {
     UInt(arrow::array::UInt64Array),
     Float(arrow::array::Float64Array),
     Bool(BooleanArray),
-    /// Sixteen bytes each.
-    Uuid(arrow::array::FixedSizeBinaryArray),
     /// Anything else: lists and records, and what has a text of its own, such as dates.
     Other(Arc<dyn Array>),
     /// No column of that name: nothing.
@@ -129,9 +127,10 @@ enum Column {
 impl Column {
     fn new(array: &Arc<dyn Array>, field: &Field) -> Result<Self> {
         use DataType::{
-            Boolean, Dictionary, FixedSizeBinary, Float16, Float32, Float64, Int8, Int16, Int32, Int64, LargeUtf8, UInt8, UInt16, UInt32,
-            UInt64, Utf8, Utf8View,
+            Boolean, Dictionary, Float16, Float32, Float64, Int8, Int16, Int32, Int64, LargeUtf8, UInt8, UInt16, UInt32, UInt64, Utf8,
+            Utf8View,
         };
+        let array = &meaning::texts(array, field)?;
         Ok(match array.data_type() {
             Utf8 | LargeUtf8 | Utf8View => Self::Text(cast(array, &Utf8)?.as_string().clone()),
             Dictionary(_, value) if value.is_string() => Self::Text(cast(array, &Utf8)?.as_string().clone()),
@@ -143,7 +142,6 @@ impl Column {
             }
             Float64 => Self::Float(array.as_primitive::<Float64Type>().clone()),
             Boolean => Self::Bool(array.as_boolean().clone()),
-            FixedSizeBinary(16) if field.extension_type_name() == Some(value::UUID) => Self::Uuid(array.as_fixed_size_binary().clone()),
             _ => Self::Other(Arc::clone(array)),
         })
     }
@@ -155,8 +153,6 @@ impl Column {
             Self::UInt(array) => value_at(array, row),
             Self::Float(array) => value_at(array, row),
             Self::Bool(array) => value_at(array, row),
-            Self::Uuid(array) if array.is_valid(row) => value::uuid(array.value(row)).into(),
-            Self::Uuid(_) => Value::from(()),
             Self::Other(array) => value::value(array, row),
             Self::Missing => Value::UNDEFINED,
         }

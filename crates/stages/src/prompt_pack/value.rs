@@ -13,9 +13,6 @@ use minijinja::{Error, ErrorKind};
 /// Bytes that are no text are shown as hexadecimal digits, as hashes and ids are, up to so many.
 const SHOWN_BYTES: usize = 64;
 
-/// What Parquet calls a column of sixteen bytes that are a UUID.
-pub(super) const UUID: &str = "arrow.uuid";
-
 /// The value at a place of an array.
 pub(super) fn value(array: &ArrayRef, row: usize) -> Value {
     if array.is_null(row) {
@@ -102,18 +99,6 @@ pub(super) fn text(array: &dyn Array, row: usize) -> Result<String, Error> {
     let options = FormatOptions::default().with_display_error(false);
     let shown = ArrayFormatter::try_new(array, &options).map_err(|error| cannot(&error.to_string()))?;
     shown.value(row).try_to_string().map_err(|error| cannot(&error.to_string()))
-}
-
-/// A UUID of sixteen bytes, as everybody writes it.
-pub(super) fn uuid(bytes: &[u8]) -> String {
-    let mut text = String::with_capacity(36);
-    for (index, byte) in bytes.iter().enumerate() {
-        if [4, 6, 8, 10].contains(&index) {
-            text.push('-');
-        }
-        let _ = write!(text, "{byte:02x}");
-    }
-    text
 }
 
 fn cannot(what: &str) -> Error {
