@@ -19,7 +19,7 @@ const ROW_GROUP_BYTES: usize = 24 << 20;
 /// The same where files are merged: there both what is read and what is written are in memory.
 pub(super) const MERGED_ROW_GROUP_BYTES: usize = 16 << 20;
 /// Bytes that the name of a folder may have, on any file system and store in use.
-const LONGEST_FOLDER: usize = 255;
+pub(super) const LONGEST_FOLDER: usize = 255;
 /// Characters of a value that a message shows.
 const SHOWN_CHARS: usize = 40;
 /// The name that Hive gives to the partition of nulls.

@@ -8,7 +8,9 @@ use datafusion::arrow::array::{ArrayRef, FixedSizeBinaryArray, RecordBatch, Stri
 use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use futures::TryStreamExt;
 use promptmill_core::Answered;
+use promptmill_core::pipeline::Key;
 
+use super::layout::LONGEST_FOLDER;
 use super::stored::keys;
 use super::*;
 use crate::shape::Shape;
@@ -59,7 +61,7 @@ async fn opened(state: &Folder, results: &Folder, mode: Mode) -> Result<Sink> {
 }
 
 async fn opened_as(format: SinkFormat, state: &Folder, results: &Folder, mode: Mode) -> Result<Sink> {
-    let layout = Layout::new(Shape::new("id", &["place".to_owned()], &schema()), &schema())?;
+    let layout = Layout::new(Shape::new(&Key::of(["id"]), &["place".to_owned()], &schema()), &schema())?;
     let opening = Opening {
         results: results.clone(),
         log: CommitLog::open(state).await?,
@@ -111,7 +113,7 @@ async fn found(state: &Folder, results: &Folder) -> BTreeMap<String, usize> {
     let mut found: BTreeMap<String, usize> = BTreeMap::new();
     for (folder, files) in [(results.clone(), log.results()), (state.folder("dead_letters"), log.dead_letters())] {
         for file in files {
-            let batches: Vec<_> = keys(&folder, file, "id").await.expect("opens").try_collect().await.expect("reads");
+            let batches: Vec<_> = keys(&folder, file, &Key::of(["id"])).await.expect("opens").try_collect().await.expect("reads");
             for key in batches.iter().flatten().flatten() {
                 *found.entry(key.to_owned()).or_default() += 1;
             }
@@ -153,7 +155,7 @@ async fn assert_bare(results: &Folder, what: &str) {
     for path in results.list().await.expect("lists").into_iter().filter(|path| path.ends_with(".parquet")) {
         let bytes = results.head(&path).await.expect("is there").size;
         let file = DataFile { path, rows: 0, bytes, partition: vec![] };
-        let batches: Vec<_> = keys(results, &file, "id").await.expect("opens").try_collect().await.expect("reads");
+        let batches: Vec<_> = keys(results, &file, &Key::of(["id"])).await.expect("opens").try_collect().await.expect("reads");
         for key in batches.iter().flatten().flatten() {
             let before = seen.insert(key.to_owned(), file.path.clone());
             assert!(before.is_none(), "{key} is in {before:?} and {}; {what}", file.path);
