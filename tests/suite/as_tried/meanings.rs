@@ -123,7 +123,8 @@ fn a_uuid_is_a_key_and_stays_one_and_so_does_what_other_columns_mean() {
     std::fs::create_dir(project.path("in")).expect("a folder");
     std::fs::rename(project.path("rows.parquet"), project.path("in/rows.parquet")).expect("moved");
     write(&project, "in/more.parquet", &more);
-    project.run_pipeline(&["--set", "source.path=in"]).expect(0);
+    project.write("pipeline.toml", &job.toml().replace("path = \"rows.parquet\"", "path = \"in\""));
+    project.run_pipeline(&[]).expect(0);
     assert_eq!(project.query("SELECT id FROM results ORDER BY id")[1], json!({"id": "00000000-0000-0000-0000-000000000003"}));
     assert!(said(&project, "out/results", "id").0.contains("Uuid"), "a file that says nothing of its bytes goes along");
     // Out of SQL they come as what they are, and are compared with what people write.
@@ -135,7 +136,7 @@ fn a_uuid_is_a_key_and_stays_one_and_so_does_what_other_columns_mean() {
     assert!(page.contains(ONE), "the report names rows by their keys");
     // A row that has left goes by its key too.
     std::fs::remove_file(project.path("in/more.parquet")).expect("removed");
-    project.run_pipeline(&["--set", "source.path=in", "--prune"]).expect(0);
+    project.run_pipeline(&["--prune"]).expect(0);
     assert_eq!(project.query("SELECT id FROM results"), [json!({"id": ONE})]);
 }
 
