@@ -112,10 +112,10 @@ fn partitions_and_keys_that_no_text_can_hold_are_refused_by_check() {
     });
     let bytes = FixedSizeBinaryArray::try_from_iter([[1_u8; 16], [2; 16]].into_iter()).expect("bytes");
     let refused: [(&str, ArrayRef); 4] = [
-        ("Struct", Arc::new(records)),
-        ("List", Arc::new(lists.finish())),
+        ("a struct", Arc::new(records)),
+        ("a list of text", Arc::new(lists.finish())),
         ("Binary", Arc::new(BinaryArray::from(vec![&b"\xff"[..], b"ok"]))),
-        ("FixedSizeBinary", Arc::new(bytes)),
+        ("16 bytes", Arc::new(bytes)),
     ];
     let spy = server();
     for (what, array) in &refused {
