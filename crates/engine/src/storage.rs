@@ -1,8 +1,11 @@
 //! Folders on a local disk or on S3, behind one interface.
 
+mod clouds;
+mod credentials;
 mod durable;
 #[cfg(test)]
 mod failing;
+mod profile;
 mod reader;
 mod s3;
 mod upload;
@@ -23,6 +26,7 @@ use object_store::{ObjectMeta, ObjectStore, ObjectStoreExt, PutMode, PutOptions,
 use parquet::arrow::async_reader::AsyncFileReader;
 use promptmill_core::{Error, Result};
 
+pub(crate) use clouds::is_known as is_known_cloud;
 use durable::Durable;
 #[cfg(test)]
 pub(crate) use failing::{Fault, Faults};
@@ -64,10 +68,11 @@ impl fmt::Display for Folder {
 }
 
 impl Folder {
-    /// The folder at a path or an `s3://` URL. It need not exist.
+    /// The folder at a path or at an `s3://` URL; with the features `azure` and `gcs` also at an `az://`, `abfss://` or `gs://`
+    /// one. It need not exist.
     ///
     /// # Errors
-    /// If the URL is of another kind, or the settings for S3 in the environment cannot be used.
+    /// If the URL is of another kind, or the settings for the store in the environment cannot be used.
     pub fn open(path: &str) -> Result<Self> {
         let shown = path.trim_end_matches('/').to_owned();
         let wrong = |message: String| Error::failed(message).hint("use a local path or `s3://bucket/folder`");
@@ -79,6 +84,12 @@ impl Folder {
             let store = s3::open(bucket)?;
             let url = ObjectStoreUrl::parse(format!("s3://{bucket}")).map_err(|error| wrong(error.to_string()))?;
             let root = Path::parse(prefix).map_err(|error| wrong(error.to_string()))?;
+            return Ok(Self { store, root, url, local: None, shown });
+        }
+        if let Some(opened) = clouds::open(path) {
+            let clouds::Opened { store, url, inside } = opened?;
+            let url = ObjectStoreUrl::parse(url).map_err(|error| wrong(error.to_string()))?;
+            let root = Path::parse(inside).map_err(|error| wrong(error.to_string()))?;
             return Ok(Self { store, root, url, local: None, shown });
         }
         if path.contains("://") {
@@ -116,6 +127,24 @@ impl Folder {
             shown: format!("{}/{name}", self.shown),
             ..self.clone()
         }
+    }
+
+    /// The folder around this one; `None` at the top.
+    pub(crate) fn above(&self) -> Option<Self> {
+        let root = match self.root.as_ref().rsplit_once('/') {
+            Some((above, _)) => Path::parse(above).ok()?,
+            None if self.root.as_ref().is_empty() => return None,
+            None => Path::default(),
+        };
+        let local = match &self.local {
+            Some(local) => Some(local.parent()?.to_owned()),
+            None => None,
+        };
+        let shown = match &local {
+            Some(local) => local.to_string_lossy().into_owned(),
+            None => self.shown.rsplit_once('/')?.0.to_owned(),
+        };
+        Some(Self { root, local, shown, ..self.clone() })
     }
 
     /// The folder on the local disk, if it is one.
@@ -469,7 +498,7 @@ mod tests {
 
     #[test]
     fn other_places_are_refused_by_name() {
-        let error = Folder::open("gs://bucket/x").expect_err("refused");
-        assert!(error.to_string().contains("gs://bucket/x"), "{error}");
+        let error = Folder::open("ftp://bucket/x").expect_err("refused");
+        assert!(error.to_string().contains("ftp://bucket/x"), "{error}");
     }
 }

@@ -8,7 +8,7 @@ use promptmill_core::{Mistake, Result};
 use super::hive::percent_decode;
 use super::pattern::{self, Pattern};
 use super::told;
-use crate::storage::{Action, Folder};
+use crate::storage::{Action, Folder, is_known_cloud};
 
 /// What one path stands for.
 #[derive(Clone, Debug)]
@@ -35,14 +35,21 @@ pub(super) struct Found {
     pub(super) meta: ObjectMeta,
     /// The names from the place down to the file, its own last.
     pub(super) inside: Vec<String>,
+    /// What the store says of its content, as a number; 0 if it says nothing.
+    pub(super) tag: u64,
+}
+
+/// The tag of a file in its store, as a number: as texts the tags of a hundred thousand files are a third of their list.
+fn tag_of(meta: &ObjectMeta) -> u64 {
+    let Some(tag) = meta.e_tag.as_ref().or(meta.version.as_ref()) else { return 0 };
+    u64::from_le_bytes(*blake3::hash(tag.as_bytes()).as_bytes().first_chunk().unwrap_or(&[0; 8]))
 }
 
 impl Place {
     /// Finds out what a path stands for: what is there by exactly this name goes before what it means as a pattern.
     pub(super) async fn of(written: &str) -> Result<Self, Mistake> {
         let text = with_known_scheme(written)?;
-        let is_remote = text.starts_with("s3://");
-        let bucket_end = if is_remote { text[5..].find('/').map_or(text.len(), |slash| 5 + slash) } else { 0 };
+        let bucket_end = bucket_end(&text);
         if pattern::is_pattern(&text[..bucket_end]) {
             let hint = "a pattern may stand behind the bucket, as in `s3://bucket/folder/*.parquet`";
             return Err(Mistake::new("path", format!("`{written}` has a wildcard in the name of the bucket")).hint(Some(hint)));
@@ -101,7 +108,10 @@ impl Place {
         let root = self.folder.path("");
         if self.is_file() {
             return match self.folder.store().head(&root).await {
-                Ok(meta) => Ok(vec![Found { meta, inside: Vec::new() }]),
+                Ok(meta) => {
+                    let tag = tag_of(&meta);
+                    Ok(vec![Found { meta, inside: Vec::new(), tag }])
+                }
                 // It was there when the place was opened.
                 Err(object_store::Error::NotFound { .. }) => Ok(Vec::new()),
                 Err(error) => Err(self.folder.failed(Action::Read, "", error)),
@@ -115,7 +125,7 @@ impl Place {
         };
         let (mut found, mut logs) = (Vec::new(), Vec::new());
         for mut meta in listed {
-            // Nobody asks for these, and of a hundred thousand files they are a third of the list.
+            let tag = tag_of(&meta);
             (meta.e_tag, meta.version) = (None, None);
             let Some(inside) = below(&meta.location, &root) else { continue };
             let inside: Vec<String> = inside.map(|part| part.as_ref().to_owned()).collect();
@@ -125,8 +135,8 @@ impl Place {
                 Kind::File | Kind::Folder => !names.is_empty(),
             };
             match table_above(&names) {
-                _ if is_meant => found.push(Found { meta, inside }),
-                Some(depth) => logs.push((depth, Found { meta, inside })),
+                _ if is_meant => found.push(Found { meta, inside, tag }),
+                Some(depth) => logs.push((depth, Found { meta, inside, tag })),
                 None => {}
             }
         }
@@ -178,10 +188,16 @@ fn table_above(names: &[&str]) -> Option<usize> {
     of_log.or(is_iceberg.then(|| names.len() - 2))
 }
 
-/// The store that a path is in: its bucket, or nothing for this machine.
+/// The store that a path is in: the URL of its bucket, or nothing for this machine.
 pub(super) fn store_of(written: &str) -> Result<String, Mistake> {
     let text = with_known_scheme(written)?;
-    Ok(text.strip_prefix("s3://").and_then(|rest| rest.split('/').next()).unwrap_or_default().to_owned())
+    Ok(text[..bucket_end(&text)].to_owned())
+}
+
+/// Where the store's part of a URL ends; of a local path there is none.
+fn bucket_end(text: &str) -> usize {
+    let Some(start) = text.find("://").map(|scheme| scheme + 3) else { return 0 };
+    text[start..].find('/').map_or(text.len(), |slash| start + slash)
 }
 
 fn below<'p>(path: &'p Path, root: &Path) -> Option<Box<dyn Iterator<Item = PathPart<'p>> + 'p>> {
@@ -191,19 +207,6 @@ fn below<'p>(path: &'p Path, root: &Path) -> Option<Box<dyn Iterator<Item = Path
     let depth = root.parts().count();
     let is_below = path.parts().zip(root.parts()).all(|(one, other)| one == other) && path.parts().count() >= depth;
     is_below.then(|| Box::new(path.parts().skip(depth)) as _)
-}
-
-/// The folder above one.
-pub(super) fn parent(folder: &Folder) -> Option<Folder> {
-    let above = match folder.local() {
-        Some(local) => local.parent()?.to_string_lossy().into_owned(),
-        None => {
-            let root = folder.path("");
-            let (above, _) = root.as_ref().rsplit_once('/')?;
-            format!("{}/{above}", folder.store_url().as_str().trim_end_matches('/'))
-        }
-    };
-    Folder::open(&above).ok()
 }
 
 /// Whether a folder is called as those inside of tables are: a partition, or the place of an Iceberg table's files.
@@ -223,6 +226,7 @@ fn with_known_scheme(written: &str) -> Result<String, Mistake> {
     let Some((scheme, rest)) = written.split_once("://") else { return Ok(written.to_owned()) };
     match scheme {
         "s3" => Ok(written.to_owned()),
+        scheme if is_known_cloud(scheme) => Ok(written.to_owned()),
         "s3a" | "s3n" => Ok(format!("s3://{rest}")),
         "file" => {
             let path = rest.strip_prefix("localhost").unwrap_or(rest);

@@ -3,7 +3,7 @@
 use promptmill_core::Mistake;
 use promptmill_core::pipeline::SourceFormat;
 
-use super::place::{Found, Place, holds_anything, is_part_of_table, parent};
+use super::place::{Found, Place, holds_anything, is_part_of_table};
 use crate::storage::Folder;
 
 /// The folder of a Delta table, if the source is one. What is a table and cannot be read as one is refused by name.
@@ -57,8 +57,8 @@ pub(super) async fn delta(places: &[Place], found: &[Vec<Found>], format: Option
 async fn above(place: &Place) -> Result<(), Mistake> {
     // A partition lies below its table, and a file in it; no other folder above has a say.
     let mut folder = match (place.is_file(), place.is_folder()) {
-        (true, _) => parent(&place.folder),
-        (_, true) => parent(&place.folder).filter(|_| is_part_of_table(&place.folder)),
+        (true, _) => place.folder.above(),
+        (_, true) => place.folder.above().filter(|_| is_part_of_table(&place.folder)),
         _ => Some(place.folder.clone()),
     };
     while let Some(table) = folder {
@@ -71,7 +71,7 @@ async fn above(place: &Place) -> Result<(), Mistake> {
         if metadata.iter().any(|name| name.ends_with(".metadata.json")) {
             return Err(iceberg(&table.to_string()));
         }
-        folder = parent(&table).filter(|_| is_part_of_table(&table));
+        folder = table.above().filter(|_| is_part_of_table(&table));
     }
     Ok(())
 }
