@@ -1,6 +1,7 @@
 //! `promptmill sql`: queries over what a pipeline reads and writes.
 
 mod rows;
+mod table;
 
 use std::io::IsTerminal;
 use std::path::PathBuf;
@@ -13,7 +14,7 @@ use rustyline::error::ReadlineError;
 
 use crate::plain::Escaping;
 use crate::{PipelineArgs, output, render};
-use rows::{RowFormat, Rows};
+use rows::{Form, RowFormat, Rows};
 
 #[derive(Debug, Args)]
 #[command(
@@ -27,6 +28,9 @@ pub(crate) struct Sql {
     /// How rows are printed
     #[arg(long, default_value = "table")]
     output: RowFormat,
+    /// At a terminal: the table with all its rows and values, however wide that is
+    #[arg(long)]
+    full: bool,
     /// The file that the rows go to, whole or not at all; left out: standard output
     #[arg(long, value_name = "FILE")]
     to: Option<PathBuf>,
@@ -40,19 +44,50 @@ struct Tables<'p> {
 
 impl Tables<'_> {
     /// Writes the rows of a query.
-    async fn answer(&self, query: &str, format: RowFormat, to: impl std::io::Write + Send) -> Result<()> {
+    async fn answer(&self, query: &str, form: Form, to: impl std::io::Write + Send) -> Result<()> {
         let rows = promptmill_engine::sql::reading(self.pipeline, self.registry, async |session| Rows::of(session, query).await).await?;
-        rows.write(format, to).await
+        rows.write(form, to).await
     }
 
-    /// Writes them to standard output; on a terminal as text that cannot steer it.
-    async fn print(&self, query: &str, format: RowFormat) -> Result<()> {
+    /// Writes them to standard output; on a terminal as text that cannot steer it, and a table as wide as that.
+    async fn print(&self, query: &str, Mode { format, full }: Mode) -> Result<()> {
         let output = std::io::stdout();
-        if output.is_terminal() {
-            self.answer(query, format, Escaping::new(output)).await
-        } else {
-            self.answer(query, format, output).await
+        if !output.is_terminal() {
+            return self.answer(query, Form::Whole(format), output).await;
         }
+        let width = terminal_size::terminal_size_of(&output).map_or(USUAL_WIDTH, |(width, _)| usize::from(width.0));
+        let form = if format == RowFormat::Table && !full { Form::Fitted(width) } else { Form::Whole(format) };
+        self.answer(query, form, Escaping::new(output)).await
+    }
+}
+
+/// Columns of a terminal that does not say how many it has.
+const USUAL_WIDTH: usize = 80;
+
+/// How the prompt shows rows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Mode {
+    format: RowFormat,
+    /// Whether a table shows everything.
+    full: bool,
+}
+
+impl Mode {
+    /// The mode that a line of the prompt asks for.
+    fn of(line: &str) -> Result<Self> {
+        let modes = [
+            ("table", RowFormat::Table, false),
+            ("full", RowFormat::Table, true),
+            ("line", RowFormat::Line, true),
+            ("json", RowFormat::Json, true),
+            ("csv", RowFormat::Csv, true),
+        ];
+        let wanted = line.strip_prefix(".mode").map(str::trim);
+        let found = modes.iter().find(|(name, _, _)| Some(*name) == wanted);
+        let known = "there are .mode table, .mode full, .mode line, .mode json and .mode csv";
+        found
+            .map(|(_, format, full)| Self { format: *format, full: *full })
+            .ok_or_else(|| Error::failed(format!("`{line}` is not known")).hint(known))
     }
 }
 
@@ -82,7 +117,7 @@ impl Sql {
             if self.output == RowFormat::Parquet && std::io::stdout().is_terminal() {
                 return Err(Error::failed("Parquet is not for a terminal").hint("add `--to FILE`, or `> FILE`"));
             }
-            return tables.print(query, self.output).await;
+            return tables.print(query, Mode { format: self.output, full: self.full }).await;
         };
         // A name of its own until it is whole, so that a query that fails leaves what was there.
         let mut part = path.clone().into_os_string();
@@ -90,7 +125,7 @@ impl Sql {
         let part = PathBuf::from(part);
         let failed = |error: std::io::Error| Error::failed(format!("`{}` cannot be written", path.display())).because(error);
         let file = std::fs::File::create(&part).map_err(failed)?;
-        let written = tables.answer(query, self.output, &file).await;
+        let written = tables.answer(query, Form::Whole(self.output), &file).await;
         let written = written.and_then(|()| file.sync_all().and_then(|()| std::fs::rename(&part, path)).map_err(failed));
         if written.is_err() {
             // What cannot be removed either is told by its name.
@@ -103,11 +138,18 @@ impl Sql {
     async fn prompt(&self, tables: &Tables<'_>) -> Result<()> {
         let failed = |error| Error::failed("the prompt cannot be shown").because(error);
         let mut editor = DefaultEditor::new().map_err(failed)?;
-        output::error("tables: source, results, dead_letters, attempts, runs, unassigned_costs; end a query with `;`, leave with Ctrl-D");
+        output::error(
+            "tables: source, results, dead_letters, attempts, runs, unassigned_costs; end a query with `;`, `.mode line` shows values in full, leave with Ctrl-D",
+        );
+        let mut mode = Mode { format: self.output, full: self.full };
         let mut query = String::new();
         loop {
             match editor.readline(if query.is_empty() { "promptmill> " } else { "        ... " }) {
                 Ok(line) if query.is_empty() && ["quit", "exit", "\\q"].contains(&line.trim()) => return Ok(()),
+                Ok(line) if query.is_empty() && line.trim_start().starts_with('.') => match Mode::of(line.trim()) {
+                    Ok(wanted) => mode = wanted,
+                    Err(error) => output::error(&render::error(&error, true)),
+                },
                 Ok(line) => {
                     query.push_str(&line);
                     query.push('\n');
@@ -115,7 +157,7 @@ impl Sql {
                     query.clear();
                     // A history that cannot be kept is no reason to stop.
                     let _ = editor.add_history_entry(format!("{whole};"));
-                    if let Err(error) = tables.print(&whole, self.output).await {
+                    if let Err(error) = tables.print(&whole, mode).await {
                         output::error(&render::error(&error, true));
                     }
                 }

@@ -1,6 +1,7 @@
 //! The rows of a query on their way out: batch by batch, so that memory does not grow with them.
 //!
-//! Only a table for people is gathered first: its columns are as wide as their widest value.
+//! Only a table for people is gathered first: its columns are as wide as their widest value. At a terminal it is no wider than
+//! that ([`super::table`]).
 
 use std::io::{ErrorKind, Write};
 use std::sync::Arc;
@@ -21,18 +22,30 @@ use datafusion::prelude::SessionContext;
 use futures::StreamExt;
 use promptmill_core::{Error, Result, meaning};
 
+use super::table::{Table, write_lines};
 use crate::plain::escaped;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum RowFormat {
-    /// A table for people
+    /// A table for people; at a terminal as wide as it, with the first and the last rows
     Table,
+    /// Every value in full, a line each
+    Line,
     /// A JSON array of objects
     Json,
     /// CSV with a header
     Csv,
     /// A Parquet file
     Parquet,
+}
+
+/// How rows are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Form {
+    /// All of them.
+    Whole(RowFormat),
+    /// As a table that fits into so many columns of a terminal.
+    Fitted(usize),
 }
 
 /// A row group that has come to this size is written out.
@@ -62,9 +75,9 @@ impl Rows {
     }
 
     /// Writes them.
-    pub(crate) async fn write(self, format: RowFormat, to: impl Write + Send) -> Result<()> {
+    pub(crate) async fn write(self, form: Form, to: impl Write + Send) -> Result<()> {
         let Self { schema, first, mut rest } = self;
-        let mut writer = Writer::new(format, schema, to).map_err(unprintable)?;
+        let mut writer = Writer::new(form, schema, to).map_err(unprintable)?;
         let mut next = first;
         while let Some(batch) = next {
             match writer.write(batch) {
@@ -103,14 +116,24 @@ fn is_broken_pipe(error: &ArrowError) -> bool {
 
 enum Writer<W: Write + Send> {
     Table { batches: Vec<RecordBatch>, to: W },
+    Fitted(Box<Table>, W),
+    Lines { schema: SchemaRef, rows: usize, to: W },
     Json(arrow::json::ArrayWriter<W>, bool),
     Csv(Box<arrow::csv::Writer<W>>, SchemaRef, bool),
     Parquet(Box<ArrowWriter<W>>),
 }
 
 impl<W: Write + Send> Writer<W> {
-    fn new(format: RowFormat, schema: SchemaRef, to: W) -> Result<Self, ArrowError> {
+    fn new(form: Form, schema: SchemaRef, to: W) -> Result<Self, ArrowError> {
+        let format = match form {
+            Form::Fitted(width) => {
+                let shown = meaning::rows_with_texts(&RecordBatch::new_empty(schema))?.schema();
+                return Ok(Self::Fitted(Box::new(Table::new(shown, width)), to));
+            }
+            Form::Whole(format) => format,
+        };
         Ok(match format {
+            RowFormat::Line => Self::Lines { schema, rows: 0, to },
             RowFormat::Table => Self::Table { batches: vec![meaning::rows_with_texts(&RecordBatch::new_empty(schema))?], to },
             RowFormat::Json => Self::Json(arrow::json::ArrayWriter::new(to), false),
             RowFormat::Csv => Self::Csv(Box::new(arrow::csv::WriterBuilder::new().with_header(true).build(to)), schema, false),
@@ -127,6 +150,11 @@ impl<W: Write + Send> Writer<W> {
         let batch = if matches!(self, Self::Parquet(_)) { batch } else { meaning::rows_with_texts(&batch)? };
         match self {
             Self::Table { batches, .. } => batches.push(batch),
+            Self::Fitted(table, _) => table.add(&batch)?,
+            Self::Lines { schema, rows, to } => {
+                write_lines(schema, &batch, *rows, to)?;
+                *rows += batch.num_rows();
+            }
             Self::Json(writer, any) => {
                 *any |= batch.num_rows() > 0;
                 writer.write(&batch)?;
@@ -153,6 +181,8 @@ impl<W: Write + Send> Writer<W> {
                 writeln!(to, "{}", escaped(&table.to_string()))?;
                 to.flush()?;
             }
+            Self::Fitted(table, mut to) => table.write(&mut to)?,
+            Self::Lines { mut to, .. } => to.flush()?,
             Self::Json(mut writer, any) => {
                 if any {
                     writer.finish()?;
