@@ -3,7 +3,10 @@
 mod brief;
 pub(crate) mod footers;
 pub(crate) mod merge;
+pub(crate) mod paged;
+pub(crate) mod weight;
 
+use std::collections::HashSet;
 use std::fmt;
 use std::sync::Arc;
 
@@ -20,9 +23,12 @@ use datafusion::logical_expr::{Expr, TableProviderFilterPushDown, TableType};
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::empty::EmptyExec;
 use object_store::ObjectMeta;
+use object_store::path::Path;
 use promptmill_core::Result;
 
-use self::brief::Brief;
+use self::brief::{Brief, How};
+use self::paged::MayBeHeavy;
+use self::weight::Weight;
 use crate::node::from_datafusion;
 use crate::storage::{Folder, Readers, SMALL_BYTES};
 
@@ -40,6 +46,10 @@ pub(crate) struct Files {
     files: Vec<(ObjectMeta, Vec<ScalarValue>)>,
     /// Whether some file may have other types than the table.
     is_cast: bool,
+    /// Those that may have to be read page by page.
+    heavy: HashSet<Path>,
+    /// How much their rows weigh.
+    weight: Weight,
 }
 
 impl fmt::Debug for Files {
@@ -62,13 +72,18 @@ impl Files {
         });
         let files = files.collect::<Result<Vec<_>>>()?;
         let schema = TableSchema::builder(schema).with_table_partition_cols(partitions).build();
-        Ok(Self { folder: folder.clone(), schema, files, is_cast: true })
+        Ok(Self { folder: folder.clone(), schema, files, is_cast: true, heavy: HashSet::new(), weight: Weight::LIGHT })
     }
 
     /// Says whether some file has other types than the table. Where none has, the reader of the files filters by itself; where one
     /// has, a predicate that it cannot apply to that file would be none.
     pub(crate) fn cast(self, is_cast: bool) -> Self {
         Self { is_cast, ..self }
+    }
+
+    /// Says how much the rows weigh, and which files may have to be read page by page.
+    pub(crate) fn weighing(self, weight: Weight, heavy: HashSet<Path>) -> Self {
+        Self { weight, heavy, ..self }
     }
 
     /// Whether the files are small ones far away, where each is one request and mostly waiting.
@@ -107,19 +122,29 @@ impl TableProvider for Files {
         let mut options = state.table_options().parquet.clone();
         options.global.pushdown_filters = !self.is_cast;
         options.global.reorder_filters = true;
-        let mut at_once = state.config().target_partitions();
+        let mut at_once = if self.weight.in_turn() { 1 } else { state.config().target_partitions() };
         if self.are_whole() {
             // What is asked for in turn stays in turn.
             at_once = if at_once > 1 { at_once.max(SMALL_AT_ONCE) } else { at_once };
             // Looking for a filter in them opens a file twice.
             options.global.bloom_filter_on_read = false;
         }
-        let files = self.files.iter().cloned().map(|(meta, values)| PartitionedFile::new_from_meta(meta).with_partition_values(values));
+        let files = self.files.iter().cloned().map(|(meta, values)| {
+            let is_heavy = self.heavy.contains(&meta.location);
+            let file = PartitionedFile::new_from_meta(meta).with_partition_values(values);
+            if is_heavy { file.with_extension(MayBeHeavy) } else { file }
+        });
         let groups = FileGroup::new(files.collect()).split_files(at_once);
         let source = ParquetSource::new(self.schema.clone()).with_table_parquet_options(options);
         let footers = state.runtime_env().cache_manager.get_file_metadata_cache();
         let source = source.with_parquet_file_reader_factory(Arc::new(Readers::new(&self.folder, footers)));
-        let source: Arc<dyn FileSource> = if self.files.len() > MANY { Arc::new(Brief::new(source)) } else { Arc::new(source) };
+        let how = How {
+            is_brief: self.files.len() > MANY,
+            heavy: (!self.heavy.is_empty()).then(|| self.folder.clone()),
+            in_turn: self.weight.in_turn(),
+        };
+        let is_plain = !how.is_brief && how.heavy.is_none();
+        let source: Arc<dyn FileSource> = if is_plain { Arc::new(source) } else { Arc::new(Brief::new(source, how)) };
         let config = FileScanConfigBuilder::new(self.folder.store_url().clone(), source)
             .with_file_groups(groups)
             .with_projection_indices(projection.cloned())?

@@ -41,6 +41,8 @@ use stored::{Alike, Leaves};
 
 /// Encoded bytes in all open files together beyond which the largest is closed: the sink's share of memory.
 const OPEN_BYTES: usize = 96 << 20;
+/// The same of a file of dead letters, whose last texts may be long.
+const DEAD_BYTES: usize = 24 << 20;
 /// Files that are open at the most: one that is empty takes a quarter of a megabyte, which its bytes do not tell.
 const OPEN_FILES: usize = 256;
 /// Staged rows that are remembered one by one before their index is written.
@@ -272,6 +274,11 @@ impl Sink {
             self.staged.write(&mut self.files, &filter_record_batch(batch, &mask)?)?;
             self.now.write(&mut self.files, &filter_record_batch(batch, &datafusion::arrow::compute::not(&mask)?)?)?;
         }
+        for bundle in [&mut self.now, &mut self.staged] {
+            if bundle.open_dead.as_ref().is_some_and(|file| file.bytes() > DEAD_BYTES) {
+                bundle.close_dead(&mut self.files).await?;
+            }
+        }
         if self.staged.settlements.len() > INDEX_ROWS {
             self.staged.write_index(&mut self.files).await?;
         }
@@ -480,15 +487,19 @@ impl Bundle {
         for partition in partitions {
             self.close(files, partition).await?;
         }
-        if let Some(file) = self.open_dead.take() {
-            self.risk()?;
-            let (rows, bytes) = file.finish()?;
-            self.dead_letters.push(files.store_dead(rows, bytes, self.place).await?);
-            self.is_broken = false;
-        }
+        self.close_dead(files).await?;
         self.write_index(files).await?;
         // Also where nothing was left to be written now.
         self.risk()?;
+        self.is_broken = false;
+        Ok(())
+    }
+
+    async fn close_dead(&mut self, files: &mut Files) -> Result<()> {
+        let Some(file) = self.open_dead.take() else { return Ok(()) };
+        self.risk()?;
+        let (rows, bytes) = file.finish()?;
+        self.dead_letters.push(files.store_dead(rows, bytes, self.place).await?);
         self.is_broken = false;
         Ok(())
     }

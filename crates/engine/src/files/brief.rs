@@ -1,6 +1,6 @@
-//! A scan that forgets what it counted in a file once the file is read.
+//! A scan that gives each file the reader that fits it, and forgets what it counted in a file once that is read.
 //!
-//! The reader of Parquet files counts some twenty things in each of them (row groups pruned, bytes
+//! Heavy files are read page by page ([`super::paged`]). Of many files nothing is kept: the reader of Parquet files counts some twenty things in each of them (row groups pruned, bytes
 //! scanned, time spent on the footer) and keeps the counts until the query ends. Of 100,000 small
 //! files they are most of the memory of a run, and nobody looks at them.
 
@@ -21,20 +21,46 @@ use datafusion::physical_plan::metrics::ExecutionPlanMetricsSet;
 use datafusion_datasource::morsel::{MorselPlanner, Morselizer};
 use object_store::ObjectStore;
 
-/// Parquet files of which each is read by a source of its own, whose counts end with it.
+use super::paged::{Paged, Scan};
+use super::weight::BATCH_ROWS;
+use crate::storage::Folder;
+
+/// Parquet files of which each gets its reader.
 pub(super) struct Brief {
     source: Arc<dyn FileSource>,
+    how: How,
     /// Rows at once, known when a partition is opened.
     batch_size: Option<usize>,
 }
 
+/// How files are read.
+#[derive(Clone, Debug)]
+pub(super) struct How {
+    /// Each by a source of its own, whose counts end with it.
+    pub(super) is_brief: bool,
+    /// Where they are, if some may have to be read page by page.
+    pub(super) heavy: Option<Folder>,
+    /// One after the other, none in several parts.
+    pub(super) in_turn: bool,
+}
+
 impl Brief {
-    pub(super) fn new(source: ParquetSource) -> Self {
-        Self { source: Arc::new(source), batch_size: None }
+    pub(super) fn new(source: ParquetSource, how: How) -> Self {
+        Self { source: Arc::new(source), how, batch_size: None }
     }
 
     fn of(&self, source: Arc<dyn FileSource>) -> Arc<dyn FileSource> {
-        Arc::new(Self { source, batch_size: self.batch_size })
+        Arc::new(Self { source, how: self.how.clone(), batch_size: self.batch_size })
+    }
+
+    /// The scan without its list of files, which is all that a reader of one file needs to know of it.
+    fn outline(&self, scan: &FileScanConfig) -> FileScanConfig {
+        FileScanConfigBuilder::new(scan.object_store_url.clone(), Arc::clone(&self.source))
+            .with_batch_size(self.batch_size)
+            .with_limit(scan.limit)
+            .with_preserve_order(scan.preserve_order)
+            .with_expr_adapter(scan.expr_adapter_factory.clone())
+            .build()
     }
 }
 
@@ -61,14 +87,20 @@ impl FileSource for Brief {
     }
 
     fn create_morselizer(&self, store: Arc<dyn ObjectStore>, scan: &FileScanConfig, partition: usize) -> Result<Box<dyn Morselizer>> {
-        // What the reader needs to know of the scan, without its list of files.
-        let outline = FileScanConfigBuilder::new(scan.object_store_url.clone(), Arc::clone(&self.source))
-            .with_batch_size(self.batch_size)
-            .with_limit(scan.limit)
-            .with_preserve_order(scan.preserve_order)
-            .with_expr_adapter(scan.expr_adapter_factory.clone())
-            .build();
-        Ok(Box::new(FileByFile { outline, store, partition }))
+        let each: Box<dyn Morselizer> = match self.how.is_brief {
+            true => Box::new(FileByFile { outline: self.outline(scan), store, partition }),
+            false => self.source.create_morselizer(store, scan, partition)?,
+        };
+        let Some(folder) = self.how.heavy.clone() else { return Ok(each) };
+        let parquet = (self.source.as_ref() as &dyn any::Any).downcast_ref::<ParquetSource>();
+        let scan = Scan {
+            folder,
+            source: Arc::clone(&self.source),
+            adapters: scan.expr_adapter_factory.clone(),
+            filters: parquet.is_some_and(|parquet| parquet.table_parquet_options().global.pushdown_filters),
+            batch_rows: self.batch_size.unwrap_or(BATCH_ROWS),
+        };
+        Ok(Box::new(Paged { others: each, scan: Arc::new(scan) }))
     }
 
     fn table_schema(&self) -> &TableSchema {
@@ -76,7 +108,11 @@ impl FileSource for Brief {
     }
 
     fn with_batch_size(&self, batch_size: usize) -> Arc<dyn FileSource> {
-        Arc::new(Self { source: self.source.with_batch_size(batch_size), batch_size: Some(batch_size) })
+        Arc::new(Self { source: self.source.with_batch_size(batch_size), how: self.how.clone(), batch_size: Some(batch_size) })
+    }
+
+    fn supports_repartitioning(&self) -> bool {
+        !self.how.in_turn
     }
 
     fn filter(&self) -> Option<Arc<dyn PhysicalExpr>> {

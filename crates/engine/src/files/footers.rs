@@ -1,19 +1,25 @@
 //! The footers of many files, looked at in parallel: which columns they have, and how many rows.
 
+pub(crate) mod cache;
+
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::fs::File;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use chrono::Utc;
 use datafusion::arrow::datatypes::Schema;
 use futures::{StreamExt, TryStreamExt};
-use object_store::ObjectMeta;
+use object_store::{ObjectMeta, ObjectStoreExt};
 use parquet::arrow::parquet_to_arrow_schema;
 use parquet::errors::{ParquetError, Result};
 use parquet::file::metadata::{PageIndexPolicy, ParquetMetaData, ParquetMetaDataReader};
 use parquet::file::statistics::Statistics;
 
+use self::cache::{Cache, Known};
 use super::merge::Shapes;
+use super::weight::{Dictionary, Weight, dictionaries};
 use crate::meaning;
 use crate::storage::{Folder, StoredFile};
 
@@ -22,16 +28,44 @@ const AT_ONCE: usize = 64;
 /// So much is fetched for a footer: most are smaller, and files that are, are there whole.
 const FOOTER_BYTES: usize = 64 << 10;
 
+/// Dictionaries that are looked at; of files with more it is taken for granted that they have to be read page by page.
+const LOOKED_AT: usize = 256;
+
 /// What is said of a file that no reader here knows all types of.
 pub(crate) const UNKNOWN_TYPE: &str = "a column is of a type that is not known here, such as a whole number of 128 bits";
 
 /// What the footers of some files say together.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Footers {
     pub(crate) shapes: Shapes,
     pub(crate) rows: u64,
     /// The places of files without any.
     pub(crate) empty: BTreeSet<usize>,
+    pub(crate) weights: Weights,
+}
+
+/// How much the rows of some files weigh.
+#[derive(Debug)]
+pub(crate) struct Weights {
+    /// All together.
+    pub(crate) all: Weight,
+    /// The places of files that may have to be read page by page.
+    pub(crate) heavy: BTreeSet<usize>,
+}
+
+impl Default for Weights {
+    fn default() -> Self {
+        Self { all: Weight::LIGHT, heavy: BTreeSet::new() }
+    }
+}
+
+impl Weights {
+    fn add(&mut self, place: usize, weight: Weight) {
+        self.all = self.all.and(weight);
+        if weight.by_page {
+            self.heavy.insert(place);
+        }
+    }
 }
 
 /// A file whose footer cannot be read.
@@ -42,31 +76,117 @@ pub(crate) struct Unreadable {
     pub(crate) error: ParquetError,
 }
 
-/// Looks into every file.
-pub(crate) async fn read(folder: &Folder, files: &[ObjectMeta]) -> Result<Footers, Unreadable> {
-    let found = Mutex::new(Footers::default());
+/// What is known of a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct OfFile {
+    /// Its place among the schemas.
+    schema: usize,
+    rows: u64,
+    weight: Weight,
+}
+
+/// Looks into every file, but for those that the cache knows.
+pub(crate) async fn read(folder: &Folder, files: &[ObjectMeta], cache: Option<Cache<'_>>) -> Result<Footers, Unreadable> {
+    let now = Utc::now();
+    let Known { mut schemas, files: mut known } = match &cache {
+        Some(cache) => cache.load().await,
+        None => Known::default(),
+    };
+    let keys = cache.map(|cache| cache.keys).unwrap_or_default();
+    let mut found: Vec<Option<OfFile>> = (0..files.len()).map(|place| known.remove(keys.get(place)?)).collect();
+    drop(known);
+    let new: Vec<usize> = (0..files.len()).filter(|place| found[*place].is_none()).collect();
+    if !new.is_empty() {
+        let metas: Cow<'_, [ObjectMeta]> = match new.len() == files.len() {
+            true => Cow::Borrowed(files),
+            false => new.iter().map(|place| files[*place].clone()).collect(),
+        };
+        let read =
+            read_all(folder, &metas, schemas).await.map_err(|unreadable| Unreadable { place: new[unreadable.place], ..unreadable })?;
+        schemas = read.0;
+        new.iter().zip(read.1).for_each(|(place, file)| found[*place] = Some(file));
+    }
+    let found: Vec<OfFile> = found.into_iter().flatten().collect();
+    if let Some(cache) = cache.filter(|_| !new.is_empty()) {
+        cache.save(files, &schemas, &found, now).await;
+    }
+    Ok(Footers::of(&schemas, &found))
+}
+
+impl Footers {
+    fn of(schemas: &[Schema], files: &[OfFile]) -> Self {
+        let mut footers = Self { shapes: Shapes::default(), rows: 0, empty: BTreeSet::new(), weights: Weights::default() };
+        // The first file of each schema stands for the others.
+        let mut seen = BTreeSet::new();
+        for (place, file) in files.iter().enumerate() {
+            let has_rows = file.rows > 0;
+            if seen.insert((file.schema, has_rows)) {
+                footers.shapes.add(&schemas[file.schema], place, has_rows);
+            }
+            footers.rows += file.rows;
+            if !has_rows {
+                footers.empty.insert(place);
+            }
+            footers.weights.add(place, file.weight);
+        }
+        footers
+    }
+}
+
+/// Reads the footers of all these files: their schemas, besides those that are known, and what each has.
+async fn read_all(folder: &Folder, files: &[ObjectMeta], schemas: Vec<Schema>) -> Result<(Vec<Schema>, Vec<OfFile>), Unreadable> {
+    let none = OfFile { schema: 0, rows: 0, weight: Weight::LIGHT };
+    let found = Mutex::new((schemas, vec![none; files.len()], Vec::new()));
     each(folder, files, |place, footer| {
         let schema = schema_of(footer)?;
-        let mut found = found.lock().unwrap_or_else(PoisonError::into_inner);
         let rows = footer.file_metadata().num_rows().unsigned_abs();
-        found.shapes.add(&schema, place, rows > 0);
-        found.rows += rows;
-        if rows == 0 {
-            found.empty.insert(place);
-        }
+        let (weight, dictionaries) = (Weight::of(footer, |_| true), dictionaries(footer));
+        let mut found = found.lock().unwrap_or_else(PoisonError::into_inner);
+        let (schemas, files, looks) = &mut *found;
+        let known = schemas.iter().position(|known| *known == schema);
+        let schema = known.unwrap_or_else(|| {
+            schemas.push(schema);
+            schemas.len() - 1
+        });
+        files[place] = OfFile { schema, rows, weight };
+        looks.extend(dictionaries.into_iter().map(|dictionary| (place, dictionary)));
         Ok(())
     })
     .await?;
-    Ok(found.into_inner().unwrap_or_else(PoisonError::into_inner))
+    let (schemas, mut found, looks) = found.into_inner().unwrap_or_else(PoisonError::into_inner);
+    look_at(folder, files, looks, &mut found).await;
+    Ok((schemas, found))
+}
+
+/// How much the rows of some files weigh, where nothing else is to be known of them.
+pub(crate) async fn weigh(folder: &Folder, files: &[ObjectMeta]) -> Result<Weights, Unreadable> {
+    Ok(read(folder, files, None).await?.weights)
+}
+
+/// Takes a look at dictionaries whose texts may be long.
+async fn look_at(folder: &Folder, files: &[ObjectMeta], mut looks: Vec<(usize, Dictionary)>, found: &mut [OfFile]) {
+    for (place, _) in looks.drain(LOOKED_AT.min(looks.len())..) {
+        found[place].weight.by_page = true;
+    }
+    let looking = futures::stream::iter(looks).map(|(place, dictionary)| async move {
+        let bytes = folder.store().get_range(&files[place].location, dictionary.range.clone()).await;
+        (place, bytes.map_or(Weight { by_page: true, ..Weight::LIGHT }, |bytes| dictionary.weight(bytes)))
+    });
+    let looked: Vec<(usize, Weight)> = looking.buffer_unordered(AT_ONCE).collect().await;
+    looked.into_iter().for_each(|(place, weight)| found[place].weight = found[place].weight.and(weight));
 }
 
 /// The columns of a file.
 fn schema_of(footer: &ParquetMetaData) -> Result<Schema> {
+    Ok(meaning::columns_of(&stored_schema_of(footer)?, footer.file_metadata()))
+}
+
+/// The same as the file has them, without what they mean.
+pub(super) fn stored_schema_of(footer: &ParquetMetaData) -> Result<Schema> {
     let file = footer.file_metadata();
     // Types of Arrow that are younger than our reader of them make it panic.
     let read = AssertUnwindSafe(|| parquet_to_arrow_schema(file.schema_descr(), file.key_value_metadata()));
-    let schema = catch_unwind(read).unwrap_or_else(|_| Err(ParquetError::General(UNKNOWN_TYPE.to_owned())))?;
-    Ok(meaning::columns_of(&schema, file))
+    catch_unwind(read).unwrap_or_else(|_| Err(ParquetError::General(UNKNOWN_TYPE.to_owned())))
 }
 
 /// Does something with the footer of every file, several at a time; the error is that of the first file that has one.
@@ -117,7 +237,7 @@ fn read_local(meta: &ObjectMeta) -> Result<ParquetMetaData> {
 }
 
 /// The path of a file on the local disk.
-fn local_path(meta: &ObjectMeta) -> String {
+pub(super) fn local_path(meta: &ObjectMeta) -> String {
     if cfg!(windows) { meta.location.to_string() } else { format!("/{}", meta.location) }
 }
 

@@ -24,12 +24,13 @@ use promptmill_core::{Attempt, Begun, CostSource, Error, Fingerprint, Money, Res
 
 use super::LOST;
 use super::trouble;
+use crate::files::weight::Weight;
 use crate::storage::Folder;
 
 /// How much response text becomes one record batch while a segment is written; keeps memory flat.
 const BATCH_BYTES: usize = 1024 * 1024;
 
-/// Rows of one record batch while a segment is read; with long responses some ten megabytes.
+/// Rows of one record batch while a segment is read; fewer where responses are long.
 const BATCH_ROWS: usize = 512;
 
 static COLUMNS: LazyLock<(SchemaRef, SchemaRef)> = LazyLock::new(|| {
@@ -179,11 +180,13 @@ pub(super) async fn read(
     // The page index is what lets a reader skip the pages of rows that nobody asked for.
     let options = ArrowReaderOptions::new().with_page_index_policy(PageIndexPolicy::Optional).with_schema(segment_schema());
     let builder = ParquetRecordBatchStreamBuilder::new_with_options(file, options).await;
-    let mut reader = builder.map_err(failed)?.with_batch_size(BATCH_ROWS);
-    if let Some(columns) = columns {
-        let mask = ProjectionMask::columns(reader.parquet_schema(), columns.iter().copied());
-        reader = reader.with_projection(mask);
-    }
+    let reader = builder.map_err(failed)?;
+    let mask = match columns {
+        Some(columns) => ProjectionMask::columns(reader.parquet_schema(), columns.iter().copied()),
+        None => ProjectionMask::all(),
+    };
+    let rows_at_once = Weight::of(reader.metadata(), |leaf| mask.leaf_included(leaf)).rows_at_once;
+    let mut reader = reader.with_batch_size(rows_at_once.min(BATCH_ROWS)).with_projection(mask);
     if let Some(rows) = rows {
         let total = usize::try_from(reader.metadata().file_metadata().num_rows()).unwrap_or_default();
         reader = reader.with_row_selection(RowSelection::from_consecutive_ranges(rows.iter().map(|&row| row..row + 1), total));

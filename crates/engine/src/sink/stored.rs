@@ -21,6 +21,7 @@ use promptmill_core::{Error, Result};
 
 use super::layout::{MERGED_ROW_GROUP_BYTES, not_written, whole};
 use crate::commit::DataFile;
+use crate::files::weight::Weight;
 use crate::key::texts;
 use crate::meaning::{columns_for_all, writer_options};
 use crate::shape::{same_columns, with_nulls_of_any};
@@ -65,7 +66,7 @@ impl Opened {
         }
     }
 
-    /// Its rows, of all columns or of some.
+    /// Its rows, of all columns or of some, as many at a time as their size allows.
     fn rows(self, columns: Option<&[&str]>) -> Result<BoxStream<'static, Result<RecordBatch, ParquetError>>, ParquetError> {
         let mask = |schema: &SchemaDescriptor| {
             columns.map_or_else(ProjectionMask::all, |names| ProjectionMask::columns(schema, names.iter().copied()))
@@ -73,11 +74,14 @@ impl Opened {
         Ok(match self {
             Self::Near(builder) => {
                 let mask = mask(builder.parquet_schema());
+                let rows = Weight::of(builder.metadata(), |leaf| mask.leaf_included(leaf)).rows_at_once;
+                let builder = builder.with_batch_size(rows);
                 futures::stream::iter(builder.with_projection(mask).build()?).map_err(ParquetError::from).boxed()
             }
             Self::Far(builder) => {
                 let mask = mask(builder.parquet_schema());
-                builder.with_projection(mask).build()?.boxed()
+                let rows = Weight::of(builder.metadata(), |leaf| mask.leaf_included(leaf)).rows_at_once;
+                builder.with_batch_size(rows).with_projection(mask).build()?.boxed()
             }
         })
     }

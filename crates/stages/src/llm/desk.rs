@@ -36,6 +36,8 @@ use super::standing::Standing;
 
 /// Rows that leave together, at the most …
 const OUTPUT_ROWS: usize = 1024;
+/// … their bytes, of which one row alone may have more …
+const OUTPUT_BYTES: usize = 4 << 20;
 /// … and how long an answered row waits for others.
 const OUTPUT_WAIT: Duration = Duration::from_millis(200);
 /// Rows given up without a single answer, after which a run stops to spend; so many more if an earlier run had answers.
@@ -86,6 +88,8 @@ pub(super) struct Desk {
     /// What is being asked, with the rows that ask the very same and wait for the first one's answer.
     pub(super) asking_now: HashMap<Fingerprint, Vec<Row>>,
     pub(super) done: Vec<Done>,
+    /// Bytes of those rows.
+    done_bytes: usize,
     pub(super) done_since: Option<Instant>,
     pub(super) input_open: bool,
     /// For the waits of rows that are asked again.
@@ -146,6 +150,7 @@ impl Desk {
             item_bytes: 0.0,
             asking_now: HashMap::new(),
             done: Vec::new(),
+            done_bytes: 0,
             done_since: None,
             input_open: true,
             again_at: None,
@@ -168,7 +173,7 @@ impl Desk {
                 self.launch();
             }
             let flush_at = self.done_since.map(|since| since + OUTPUT_WAIT);
-            if self.done.len() >= OUTPUT_ROWS || flush_at.is_some_and(|at| at <= Instant::now()) {
+            if self.done.len() >= OUTPUT_ROWS || self.done_bytes >= OUTPUT_BYTES || flush_at.is_some_and(|at| at <= Instant::now()) {
                 self.flush(output).await?;
                 continue;
             }
@@ -364,7 +369,10 @@ impl Desk {
     pub(super) fn finish(&mut self, row: Row, model: usize, result: Result<Answer, Fault>) {
         let others = self.asking_now.remove(&row.question).unwrap_or_default();
         let count = 1 + others.len() as u64;
-        [&row].into_iter().chain(&others).for_each(|row| self.held.remove(row));
+        for row in [&row].into_iter().chain(&others) {
+            self.held.remove(row);
+            self.done_bytes += row.bytes;
+        }
         match &result {
             Ok(_) => {
                 self.context.meter.add(|meter| &meter.answered, count);
@@ -410,11 +418,13 @@ impl Desk {
         if self.done.is_empty() {
             return Ok(());
         }
-        let done = std::mem::take(&mut self.done);
+        let mut done = std::mem::take(&mut self.done);
+        self.done_bytes = 0;
         let asking = self.asking()?;
-        for rows in done.chunks(OUTPUT_ROWS) {
+        while !done.is_empty() {
+            let rows: Vec<Done> = done.drain(..together(&done)).collect();
             // A consumer that has gone has nothing to lose: the journal has every answer.
-            let _ = output.send(to_batch(rows, &asking.shape, &asking.output)).await;
+            let _ = output.send(to_batch(&rows, &asking.shape, &asking.output)).await;
         }
         Ok(())
     }
@@ -443,6 +453,16 @@ impl Desk {
             _ => format!("check what the key may do at `providers.{}.base_url`", self.models[model].provider_name),
         })
     }
+}
+
+/// How many rows leave together.
+fn together(done: &[Done]) -> usize {
+    let mut bytes = 0;
+    let fits = |done: &&Done| {
+        bytes += done.row.bytes;
+        bytes <= OUTPUT_BYTES
+    };
+    done.iter().take(OUTPUT_ROWS).take_while(fits).count().max(1)
 }
 
 /// The beginning of what a model said, on one line.
