@@ -4,10 +4,13 @@
 //! rows, a server with a script, and a pipeline in which a test changes a line or two.
 
 mod columns;
+mod credentials;
+mod footers;
 mod keys;
 mod lakes;
 mod locks;
 mod meanings;
+mod memory;
 mod money;
 mod refusals;
 mod replies;
@@ -15,6 +18,7 @@ mod rows;
 mod security;
 mod store;
 mod templates;
+mod terminal;
 mod values;
 
 use std::sync::Arc;

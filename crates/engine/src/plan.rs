@@ -25,9 +25,11 @@ use promptmill_llm::cost_bound::not_under_budget;
 use promptmill_llm::goes_out_in_clear;
 
 use crate::commit::CommitLog;
+use crate::files::weight::BATCH_ROWS;
 use crate::identity::Order;
 use crate::key::{self, RowKey, can_be_key};
 use crate::node::{StageNode, StageQueryPlanner, from_datafusion};
+use crate::run::state_folder;
 use crate::shape::{Found, Shape};
 use crate::sink::{storable, storable_as_partition};
 use crate::source::{self, SourceFiles, SourceSummary};
@@ -67,9 +69,6 @@ pub(crate) enum Purpose {
     Looking,
 }
 
-/// Rows that travel together: enough to be quick, few enough that a stage between two of them stays lively.
-const BATCH_ROWS: usize = 1024;
-
 /// A session for pipelines. What a run lends to its stages goes in here, not into the plan.
 pub(crate) fn session(context: Option<StageContext>) -> SessionContext {
     let mut config = SessionConfig::new().with_batch_size(BATCH_ROWS).with_information_schema(true);
@@ -103,7 +102,9 @@ impl Plan {
         if let Purpose::Asking { has_budget } = purpose {
             checker.providers(registry, has_budget);
         }
-        let source = source::open(session, &pipeline.source).await;
+        // A state that cannot be opened is told of by whoever needs it.
+        let state = state_folder(pipeline).ok();
+        let source = source::open(session, &pipeline.source, state.as_ref()).await;
         let source = source.map_err(|mistake| checker.wrong(&["source"], mistake)).ok();
         let planned = match &source {
             // Who asks for a column that is no one type is not told besides that there is none.
@@ -647,7 +648,7 @@ pub async fn read(path: &Path, settings: &[String], registry: &Registry) -> Resu
     let declares: Vec<Declares> = pipeline.stages.iter().map(|stage| stage.stage.declares()).collect();
     let mut checker = Checker { pipeline: &pipeline, declares: &declares, list: mistakes };
     let session = session(None);
-    match source::open(&session, &pipeline.source).await {
+    match source::open(&session, &pipeline.source, None).await {
         Ok((source, files)) if checker.files(&files) => {
             checker.filtered(&session, &source)?;
             let schema = source.schema();

@@ -135,7 +135,7 @@ pub async fn run(pipeline: Arc<Pipeline>, registry: &Registry, options: RunOptio
         (Ok(()), None) => Status::Completed,
     };
     let mut summary = Summary::new(&run_id, status, &meter.read(), budget, started.elapsed(), &pipeline.sink.path);
-    summary.unassigned_usd = match sql::unassigned(&pipeline, registry).await {
+    summary.unassigned_usd = match sql::unassigned(&pipeline, registry, &plan).await {
         Ok(unassigned) => Some(unassigned),
         Err(error) => {
             tracing::warn!("what no row bears of the cost could not be counted: {error}");
@@ -296,8 +296,8 @@ async fn flow(
         // With one partition the first rows are the first rows each time.
         session.state_ref().write().config_mut().options_mut().execution.target_partitions = 1;
     }
-    let state = session.state();
     plan.files.register(&session);
+    let state = session.state();
     let physical = state.create_physical_plan(&rows).await.map_err(from_datafusion)?;
     let mut stream = execute_stream(physical, state.task_ctx()).map_err(from_datafusion)?;
     let result = drain(&mut stream, sink, timeline, meter, commit_every).await;

@@ -17,10 +17,9 @@ use std::sync::Arc;
 use datafusion::arrow::datatypes::{DataType, Field, FieldRef, SchemaRef};
 use datafusion::catalog::TableProvider;
 use datafusion::prelude::SessionContext;
-use futures::TryStreamExt;
 use object_store::path::Path;
 use object_store::{ObjectMeta, ObjectStore};
-use parquet::arrow::async_reader::ParquetRecordBatchStreamBuilder;
+use parquet::arrow::async_reader::AsyncFileReader;
 use parquet::errors::ParquetError;
 use promptmill_core::pipeline::SourceSpec;
 use promptmill_core::{Error, Mistake, Result};
@@ -29,14 +28,19 @@ use serde::{Deserialize, Serialize};
 use self::hive::Partitions;
 use self::place::{Found, Place};
 use crate::files::Files;
-use crate::files::footers::{self, UNKNOWN_TYPE, Unreadable};
+use crate::files::footers::cache::{self, Cache};
+use crate::files::footers::{self, UNKNOWN_TYPE, Unreadable, Weights};
 use crate::files::merge::{Conflict, Merged};
+use crate::files::paged;
 use crate::storage::{Folder, StoredFile};
 
 /// Files with odd names that are looked into; more are left out by their names.
 const LOOKED_INTO: usize = 1_000;
 /// Files that a message names.
 const NAMED: usize = 3;
+/// Stored bytes of a row, and of a file, beyond which the footers of a Delta table's files are looked at.
+const LARGE_ROW: u64 = 512;
+const LARGE_FILE: u64 = 32 << 20;
 /// Whole numbers up to here are fractions without loss.
 const EXACT: i128 = 1 << 53;
 
@@ -44,8 +48,7 @@ const EXACT: i128 = 1 << 53;
 pub(crate) fn register(session: &SessionContext, spec: &SourceSpec) -> Result<()> {
     let path = spec.path.all().first().map(String::as_str).unwrap_or_default();
     let bucket = place::store_of(path).map_err(|mistake| Error::failed(mistake.message))?;
-    let store = if bucket.is_empty() { ".".to_owned() } else { format!("s3://{bucket}") };
-    Folder::open(&store)?.register(session);
+    Folder::open(if bucket.is_empty() { "." } else { &bucket })?.register(session);
     Ok(())
 }
 
@@ -115,8 +118,13 @@ impl SourceSummary {
     }
 }
 
-/// Opens the source as the files that are there now. What is wrong with it is a mistake in one of its settings.
-pub(crate) async fn open(session: &SessionContext, spec: &SourceSpec) -> Result<(Arc<dyn TableProvider>, SourceFiles), Mistake> {
+/// Opens the source as the files that are there now. What is wrong with it is a mistake in one of its settings. In the state,
+/// if there is one, is kept what their footers said.
+pub(crate) async fn open(
+    session: &SessionContext,
+    spec: &SourceSpec,
+    state: Option<&Folder>,
+) -> Result<(Arc<dyn TableProvider>, SourceFiles), Mistake> {
     let paths = spec.path.all();
     for pair in paths.windows(2) {
         if place::store_of(&pair[0])? != place::store_of(&pair[1])? {
@@ -138,7 +146,7 @@ pub(crate) async fn open(session: &SessionContext, spec: &SourceSpec) -> Result<
         found.push(place.list().await.map_err(|error| told(&error))?);
     }
     if let Some(table) = tables::delta(&places, &found, spec.format).await? {
-        return open_delta(table, places, spec).await;
+        return open_delta(session, table, places, spec).await;
     }
     for (name, is_set) in [("version", spec.version.is_some()), ("timestamp", spec.timestamp.is_some())] {
         if is_set {
@@ -148,13 +156,24 @@ pub(crate) async fn open(session: &SessionContext, spec: &SourceSpec) -> Result<
     }
     let mut summary = SourceSummary { format: "parquet".to_owned(), ..SourceSummary::default() };
     let data = data_files(&places, found, &mut summary).await.map_err(|error| told(&error))?;
-    let (seen, folders): (Vec<ObjectMeta>, Vec<Vec<String>>) = data.into_iter().unzip();
+    let (mut seen, mut folders, mut keys) =
+        (Vec::with_capacity(data.len()), Vec::with_capacity(data.len()), Vec::with_capacity(data.len()));
+    let mut has_tags = folder.local().is_none();
+    for Data { meta, folders: names, tag } in data {
+        has_tags &= tag != 0;
+        keys.push(cache::key(&folder, &meta, tag));
+        seen.push(meta);
+        folders.push(names);
+    }
     let Some(smallest) = seen.iter().min_by_key(|file| file.size) else { return Err(nothing(paths, &summary)) };
     if smallest.size == 0 {
         let message = format!("source file `{}` is empty, which no Parquet file is", shown(&folder, smallest));
         return Err(Mistake::new("path", message).hint(Some("write it anew")));
     }
-    let footers = footers::read(&folder, &seen).await.map_err(|unreadable| damaged(&folder, &seen, &unreadable))?;
+    let footers = footers::read(&folder, &seen, state.map(|state| Cache { state, keys: &keys, has_tags }))
+        .await
+        .map_err(|unreadable| damaged(&folder, &seen, &unreadable))?;
+    drop(keys);
     let partitions = Partitions::of(folders.iter().map(Vec::as_slice));
     let partition_fields: Vec<FieldRef> =
         partitions.columns().map(|(name, data_type)| Arc::new(Field::new(name, data_type, true))).collect();
@@ -178,7 +197,9 @@ pub(crate) async fn open(session: &SessionContext, spec: &SourceSpec) -> Result<
     // Files without rows are not opened again, whatever types they have.
     let with_rows = seen.iter().zip(&folders).enumerate().filter(|(place, _)| !footers.empty.contains(place));
     let metas = with_rows.map(|(_, (meta, folders))| (meta.clone(), values(folders))).collect();
-    let table = Files::new(&folder, schema, partition_fields, metas).map_err(|error| told(&error))?.cast(is_cast);
+    let Weights { all: weight, heavy } = footers.weights;
+    let heavy = heavy.into_iter().map(|place| seen[place].location.clone()).collect();
+    let table = Files::new(&folder, schema, partition_fields, metas).map_err(|error| told(&error))?.cast(is_cast).weighing(weight, heavy);
     (summary.files, summary.rows) = (seen.len() as u64, Some(footers.rows));
     summary.bytes = seen.iter().map(|file| file.size).sum();
     let in_words = |conflict: Conflict| (conflict.column.clone(), in_words(&folder, &seen, &conflict));
@@ -189,10 +210,17 @@ pub(crate) async fn open(session: &SessionContext, spec: &SourceSpec) -> Result<
         (column, words)
     }));
     summary.notes.extend(conflicts.values().map(|words| format!("{words}: it is left out, as nothing reads it")));
-    Ok((Arc::new(table), SourceFiles { places, folder, seen, summary, conflicts }))
+    let files = SourceFiles { places, folder, seen, summary, conflicts, rows_at_once: weight.rows_at_once };
+    files.register(session);
+    Ok((Arc::new(table), files))
 }
 
-async fn open_delta(folder: Folder, places: Vec<Place>, spec: &SourceSpec) -> Result<(Arc<dyn TableProvider>, SourceFiles), Mistake> {
+async fn open_delta(
+    session: &SessionContext,
+    folder: Folder,
+    places: Vec<Place>,
+    spec: &SourceSpec,
+) -> Result<(Arc<dyn TableProvider>, SourceFiles), Mistake> {
     let delta::Snapshot { version, schema, partitions, files, rows } = delta::read(&folder, spec).await?;
     let seen: Vec<ObjectMeta> = files.iter().map(|(meta, _)| meta.clone()).collect();
     let summary = SourceSummary {
@@ -203,39 +231,55 @@ async fn open_delta(folder: Folder, places: Vec<Place>, spec: &SourceSpec) -> Re
         bytes: seen.iter().map(|file| file.size).sum(),
         ..SourceSummary::default()
     };
+    // Its log says nothing of the rows' sizes; where they cannot be small, the footers are asked.
+    let mean = seen.iter().map(|file| file.size).sum::<u64>() / rows.unwrap_or(1).max(1);
+    let large: Vec<ObjectMeta> = seen.iter().filter(|file| mean > LARGE_ROW || file.size > LARGE_FILE).cloned().collect();
+    let weights = footers::weigh(&folder, &large).await.map_err(|unreadable| damaged(&folder, &large, &unreadable))?;
+    let heavy = weights.heavy.into_iter().map(|place| large[place].location.clone()).collect();
     // Files of one table may be older than its columns: each is brought to the types that the log says.
-    let table = Files::new(&folder, schema, partitions, files).map_err(|error| told(&error))?.cast(true);
-    Ok((Arc::new(table), SourceFiles { places, folder, seen, summary, conflicts: BTreeMap::new() }))
+    let table = Files::new(&folder, schema, partitions, files).map_err(|error| told(&error))?.cast(true).weighing(weights.all, heavy);
+    let rows_at_once = weights.all.rows_at_once;
+    let files = SourceFiles { places, folder, seen, summary, conflicts: BTreeMap::new(), rows_at_once };
+    files.register(session);
+    Ok((Arc::new(table), files))
 }
 
-/// The files that are data, each with the folders that it lies in, in the order of their names.
-async fn data_files(places: &[Place], found: Vec<Vec<Found>>, summary: &mut SourceSummary) -> Result<Vec<(ObjectMeta, Vec<String>)>> {
-    let mut data: Vec<(ObjectMeta, Vec<String>)> = Vec::new();
+/// A file that is data.
+struct Data {
+    meta: ObjectMeta,
+    /// The folders that it lies in.
+    folders: Vec<String>,
+    tag: u64,
+}
+
+/// The files that are data, in the order of their names.
+async fn data_files(places: &[Place], found: Vec<Vec<Found>>, summary: &mut SourceSummary) -> Result<Vec<Data>> {
+    let mut data: Vec<Data> = Vec::new();
     let mut odd = Vec::new();
     for (place, found) in places.iter().zip(found) {
         for file in found {
             let name = file.meta.location.filename().unwrap_or_default().to_owned();
             if place.is_file() || (is_named_parquet(&name) && !place.is_hidden(&file.inside)) {
-                data.push((file.meta.clone(), place.folders_of(&file)));
+                data.push(Data { folders: place.folders_of(&file), tag: file.tag, meta: file.meta });
             } else if !place.is_hidden(&file.inside) && file.meta.size > 0 {
-                odd.push((place.folders_of(&file), file.meta, name));
+                odd.push((Data { folders: place.folders_of(&file), tag: file.tag, meta: file.meta }, name));
             }
         }
     }
     let are_few = odd.len() <= LOOKED_INTO;
-    for (folders, meta, name) in odd {
+    for (file, name) in odd {
         if let Some(why) = is_left_behind(&name) {
             summary.leave_out(why, name);
         } else if !are_few {
             summary.leave_out("not named as Parquet files are", name);
-        } else if is_parquet_inside(&places[0].folder, &meta).await? {
-            data.push((meta, folders));
+        } else if is_parquet_inside(&places[0].folder, &file.meta).await? {
+            data.push(file);
         } else {
             summary.leave_out(kind_of(&name), name);
         }
     }
-    data.sort_by(|(one, _), (other, _)| one.location.cmp(&other.location));
-    data.dedup_by(|(one, _), (other, _)| one.location == other.location);
+    data.sort_by(|one, other| one.meta.location.cmp(&other.meta.location));
+    data.dedup_by(|one, other| one.meta.location == other.meta.location);
     Ok(data)
 }
 
@@ -388,24 +432,67 @@ fn told(error: &Error) -> Mistake {
 fn damaged(folder: &Folder, seen: &[ObjectMeta], unreadable: &Unreadable) -> Mistake {
     let file = &seen[unreadable.place];
     let name = file.location.filename().unwrap_or_default();
-    let what = match kind_of(name) {
-        "no Parquet files" => what_is_wrong(&unreadable.error),
-        kind => format!("cannot be read as Parquet: by its name it is one of {kind}"),
+    let Wrong { what, hint } = match (kind_of(name), what_is_wrong(&unreadable.error)) {
+        (kind, Wrong { what, .. }) if kind != "no Parquet files" && what == DAMAGED => {
+            Wrong { what: format!("cannot be read as Parquet: by its name it is one of {kind}"), hint: "leave it out" }
+        }
+        (_, wrong) => wrong,
     };
-    let hint = if what.contains(UNKNOWN_TYPE) { "write that column with another type" } else { "restore it, or leave it out" };
     Mistake::new("path", format!("source file `{}` {what}", shown(folder, file))).hint(Some(hint))
 }
 
-fn what_is_wrong(error: &ParquetError) -> String {
-    let words = error.to_string();
-    match words.to_lowercase() {
-        text if text.contains("encrypt") => "is encrypted, and promptmill reads plain Parquet only".to_owned(),
-        text if text.contains("not found") || text.contains("no such file") => "has disappeared".to_owned(),
-        text if text.contains("permission denied") => "may not be read by this user".to_owned(),
-        _ if words.contains(UNKNOWN_TYPE) => format!("cannot be read: {UNKNOWN_TYPE}"),
-        text if text.contains("overflow") => format!("has more in one batch than fits: {words}"),
-        _ => "cannot be read as Parquet: it is damaged, or was not written to its end".to_owned(),
+/// Why a file cannot be read, and what to do about it.
+struct Wrong {
+    what: String,
+    hint: &'static str,
+}
+
+const DAMAGED: &str = "cannot be read as Parquet: it is damaged, or was not written to its end";
+
+/// Only what the bytes of a file say themselves makes it damaged: a store may be away, a disk may fail, and there is Parquet
+/// that this reader does not know.
+fn what_is_wrong(error: &ParquetError) -> Wrong {
+    let wrong = |what: String, hint| Wrong { what, hint };
+    let (words, all) = (error.to_string(), chain(error).to_lowercase());
+    let is_of_file = !matches!(error, ParquetError::External(cause) if is_of_store(cause.as_ref()));
+    match all {
+        text if text.contains("encrypt") => {
+            wrong("is encrypted, and promptmill reads plain Parquet only".to_owned(), "decrypt it, or leave it out")
+        }
+        text if text.contains("not found") || text.contains("no such file") => {
+            wrong("has disappeared".to_owned(), "restore it, or leave it out")
+        }
+        _ if words.contains(UNKNOWN_TYPE) => wrong(format!("cannot be read: {UNKNOWN_TYPE}"), "write that column with another type"),
+        text if text.contains("permission denied") => wrong("may not be read by this user".to_owned(), "allow that, or leave it out"),
+        _ if !is_of_file => wrong(format!("cannot be read now: {words}"), "run again when it can be reached"),
+        text if text.contains("overflow decoding") || text.contains("offset overflow") => {
+            wrong(format!("has more in one batch than fits: {words}"), "write it anew with smaller row groups")
+        }
+        text if matches!(error, ParquetError::NYI(_))
+            || ["disabled feature", "not supported", "unsupported"].iter().any(|no| text.contains(no)) =>
+        {
+            wrong(format!("is Parquet of a kind that promptmill does not read: {words}"), "write it anew, with zstd or snappy")
+        }
+        _ => wrong(DAMAGED.to_owned(), "restore it, or leave it out"),
     }
+}
+
+/// An error with everything beneath it.
+fn chain(error: &(dyn std::error::Error + 'static)) -> String {
+    let beneath = std::iter::successors(error.source(), |error| error.source());
+    beneath.fold(error.to_string(), |text, error| format!("{text}: {error}"))
+}
+
+/// Whether an error is one of reading, not of what was read.
+fn is_of_store(error: &(dyn std::error::Error + 'static)) -> bool {
+    let mut causes = std::iter::successors(Some(error), |error| error.source());
+    causes.any(|error| error.is::<object_store::Error>() || error.downcast_ref::<std::io::Error>().is_some_and(is_of_disk))
+}
+
+/// Decoders tell of bad bytes as errors of input as well.
+fn is_of_disk(error: &std::io::Error) -> bool {
+    use std::io::ErrorKind;
+    !matches!(error.kind(), ErrorKind::UnexpectedEof | ErrorKind::InvalidData | ErrorKind::InvalidInput | ErrorKind::Other)
 }
 
 /// The files of a source, as they were when it was opened.
@@ -417,12 +504,19 @@ pub(crate) struct SourceFiles {
     pub(crate) summary: SourceSummary,
     /// Columns that are not in the table because their types do not go together, each with the words to say so.
     pub(crate) conflicts: BTreeMap<String, String>,
+    /// Rows that may be in memory together.
+    rows_at_once: usize,
 }
 
 impl SourceFiles {
-    /// Lets a session read the store that the source is in.
+    /// Lets a session read the source, as many rows at a time as its rows allow: whatever gathers rows on their way goes by
+    /// their number. Nor are they dealt out to several filters, whose queues know no bound while one of them is ahead.
     pub(crate) fn register(&self, session: &SessionContext) {
         self.folder.register(session);
+        let state = session.state_ref();
+        let mut state = state.write();
+        let config = state.config_mut();
+        *config = config.clone().with_batch_size(self.rows_at_once).with_round_robin_repartition(false);
     }
 
     /// Fails if a file has changed or gone since. New ones are no part of this run.
@@ -451,8 +545,9 @@ impl SourceFiles {
     pub(crate) async fn blame(&self, error: Error, whole: bool) -> Error {
         for file in &self.seen {
             let Err(found) = read_through(&self.folder, file, whole).await else { continue };
-            return Error::failed(format!("source file `{}` {}", shown(&self.folder, file), what_is_wrong(&found)))
-                .hint("restore it, or leave it out; what was answered is kept")
+            let Wrong { what, hint } = what_is_wrong(&found);
+            return Error::failed(format!("source file `{}` {what}", shown(&self.folder, file)))
+                .hint(format!("{hint}; what was answered is kept"))
                 .because(found);
         }
         error
@@ -465,13 +560,11 @@ impl SourceFiles {
 }
 
 async fn read_through(folder: &Folder, file: &ObjectMeta, whole: bool) -> Result<(), ParquetError> {
-    let reader = StoredFile { store: Arc::clone(folder.store()), path: file.location.clone(), size: Some(file.size) };
-    let builder = ParquetRecordBatchStreamBuilder::new(reader).await?;
     if whole {
-        let mut batches = builder.build()?;
-        while batches.try_next().await?.is_some() {}
+        return paged::read_through(folder, file).await;
     }
-    Ok(())
+    let mut stored = StoredFile { store: Arc::clone(folder.store()), path: file.location.clone(), size: Some(file.size) };
+    stored.get_metadata(None).await.map(drop)
 }
 
 /// The columns that users know: without those that pass between engine and stages.

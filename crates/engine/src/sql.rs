@@ -47,7 +47,17 @@ pub async fn open(pipeline: &Pipeline, registry: &Registry) -> Result<SessionCon
 ///
 /// # Errors
 /// If the pipeline is wrong, its state cannot be read, or what `read` says.
-pub async fn reading<T>(pipeline: &Pipeline, registry: &Registry, mut read: impl AsyncFnMut(&SessionContext) -> Result<T>) -> Result<T> {
+pub async fn reading<T>(pipeline: &Pipeline, registry: &Registry, read: impl AsyncFnMut(&SessionContext) -> Result<T>) -> Result<T> {
+    reading_planned(pipeline, registry, None, read).await
+}
+
+/// The same, where the pipeline has been planned already.
+async fn reading_planned<T>(
+    pipeline: &Pipeline,
+    registry: &Registry,
+    plan: Option<&Plan>,
+    mut read: impl AsyncFnMut(&SessionContext) -> Result<T>,
+) -> Result<T> {
     let state = state_folder(pipeline)?;
     let sink = Folder::open(&pipeline.sink.path)?;
     let owner = Owner::find(&state, &sink).await.map_err(|error| error.of(pipeline))?;
@@ -57,7 +67,7 @@ pub async fn reading<T>(pipeline: &Pipeline, registry: &Registry, mut read: impl
             Some(known) => in_table(&sink, known, log).await,
             None => log.results().to_vec(),
         };
-        let reading = Reading { pipeline, registry, state: &state, sink: &sink, log, results: &results };
+        let reading = Reading { pipeline, registry, plan, state: &state, sink: &sink, log, results: &results };
         read(&reading.session(&trouble).await?).await
     });
     read.await.map_err(|error| trouble.behind(error, pipeline))
@@ -67,6 +77,8 @@ pub async fn reading<T>(pipeline: &Pipeline, registry: &Registry, mut read: impl
 struct Reading<'r> {
     pipeline: &'r Pipeline,
     registry: &'r Registry,
+    /// If there is one already.
+    plan: Option<&'r Plan>,
     state: &'r Folder,
     sink: &'r Folder,
     log: &'r CommitLog,
@@ -75,15 +87,21 @@ struct Reading<'r> {
 
 impl Reading<'_> {
     async fn session(&self, trouble: &Trouble) -> Result<SessionContext> {
-        let Self { pipeline, registry, state, sink, log, results } = *self;
+        let Self { pipeline, registry, plan, state, sink, log, results } = *self;
         let session = session(None);
         sink.register(&session);
         state.register(&session);
-        let mut tables = Tables::new(pipeline, trouble);
+        let mut tables = Tables::new(pipeline, state, trouble);
         let shape = match Found::of(log, results, state, sink, None).await? {
             Some(found) => Ok(found.shape),
             // Nothing has been written yet: the columns are those that a run would write.
-            None => Plan::new(&session, pipeline, registry, Purpose::Looking).await.map(|plan| plan.shape(pipeline)),
+            None => match plan {
+                Some(plan) => Ok(plan.shape(pipeline)),
+                None => Plan::new(&session, pipeline, registry, Purpose::Looking).await.map(|plan| {
+                    tables.opened(Arc::clone(&plan.source));
+                    plan.shape(pipeline)
+                }),
+            },
         };
         let key_and_cost = shape.as_ref().ok().map(|shape: &Shape| (key::sql(&shape.key), cost_of_rows(&shape.prefix)));
         let (letters, files) = (state.folder("dead_letters"), log.dead_letters());
@@ -130,7 +148,7 @@ fn unassigned_costs(key: &str, cost: &str) -> String {
     format!(
         "WITH shares AS (
             SELECT unnest(keys) AS key, unnest(range(0, CAST(cardinality(keys) AS BIGINT))) AS place, CAST(cardinality(keys) AS BIGINT) AS count,
-                CAST(cost_usd AS DECIMAL(38, 9)) * 1000000000 AS nano, status
+                CAST(cost_usd AS DECIMAL(38, 9)) * 1000000000 AS nano
             FROM attempts WHERE cost_usd IS NOT NULL
         ), asked AS (
             SELECT key, sum(CAST(CAST(nano AS BIGINT) * (place + 1) / count - CAST(nano AS BIGINT) * place / count AS BIGINT)) AS nano, count(*) AS attempts
@@ -151,12 +169,12 @@ fn unassigned_costs(key: &str, cost: &str) -> String {
     )
 }
 
-/// What no row bears of what all attempts have cost; see [`unassigned_costs`].
+/// What no row bears of what all attempts of a planned pipeline have cost; see [`unassigned_costs`].
 ///
 /// # Errors
 /// If the pipeline is wrong or its state cannot be read.
-pub(crate) async fn unassigned(pipeline: &Pipeline, registry: &Registry) -> Result<Money> {
-    reading(pipeline, registry, async |session| {
+pub(crate) async fn unassigned(pipeline: &Pipeline, registry: &Registry, plan: &Plan) -> Result<Money> {
+    reading_planned(pipeline, registry, Some(plan), async |session| {
         // A run has refused another prefix than that of the results.
         let cost = cost_of_rows(&pipeline.sink.prefix);
         let sum = format!(

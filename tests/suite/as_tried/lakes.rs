@@ -256,7 +256,9 @@ fn what_no_run_can_do_is_found_by_check() {
         assert_eq!(ran.stderr.contains("the results would lie in the source"), is_inside, "{sink}: {}", ran.stderr);
     }
     for (source, said) in [
-        ("path = \"gs://b/in\"", "write it as a local path"),
+        ("path = \"ftp://b/in\"", "write it as a local path"),
+        ("path = \"gs://b/in\"", "--features gcs"),
+        ("path = \"abfss://c@a.dfs.core.windows.net/in\"", "--features azure"),
         ("path = \"in/{a\"", "has no `}`"),
         ("path = \"in\"\nversion = 3", "chooses a version of a Delta table"),
         ("path = \"in\"\nformat = \"delta\"", "is no Delta table"),

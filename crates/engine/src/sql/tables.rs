@@ -17,6 +17,7 @@ use tokio::sync::OnceCell;
 use crate::node::from_datafusion;
 use crate::plan::session;
 use crate::source;
+use crate::storage::Folder;
 
 /// The name of the table that is opened late.
 const SOURCE: &str = "source";
@@ -57,6 +58,7 @@ struct Failed {
 pub(super) struct Tables {
     there: MemorySchemaProvider,
     spec: SourceSpec,
+    state: Folder,
     source: OnceCell<Arc<dyn TableProvider>>,
     failed: Mutex<Failed>,
     trouble: Trouble,
@@ -69,10 +71,11 @@ impl fmt::Debug for Tables {
 }
 
 impl Tables {
-    pub(super) fn new(pipeline: &Pipeline, trouble: &Trouble) -> Self {
+    pub(super) fn new(pipeline: &Pipeline, state: &Folder, trouble: &Trouble) -> Self {
         Self {
             there: MemorySchemaProvider::new(),
             spec: pipeline.source.clone(),
+            state: state.clone(),
             source: OnceCell::new(),
             failed: Mutex::default(),
             trouble: trouble.clone(),
@@ -81,6 +84,11 @@ impl Tables {
 
     pub(super) fn add(&self, name: &str, table: Arc<dyn TableProvider>) -> Result<()> {
         self.there.register_table(name.to_owned(), table).map(|_| ()).map_err(from_datafusion)
+    }
+
+    /// Says what the source is, where it has been opened already.
+    pub(super) fn opened(&mut self, source: Arc<dyn TableProvider>) {
+        self.source = OnceCell::new_with(Some(source));
     }
 
     /// Queries that name one of these tables fail with this error; others do not.
@@ -106,8 +114,8 @@ impl Tables {
 
     async fn open_source(&self) -> Result<Arc<dyn TableProvider>, Mistake> {
         // A thread of its own: what opens a source borrows across its waits, and may not move from one to another.
-        let spec = self.spec.clone();
-        let opening = move || tokio::runtime::Handle::current().block_on(async { source::open(&session(None), &spec).await });
+        let (spec, state) = (self.spec.clone(), self.state.clone());
+        let opening = move || tokio::runtime::Handle::current().block_on(async { source::open(&session(None), &spec, Some(&state)).await });
         let opened = tokio::task::spawn_blocking(opening).await;
         opened.map_err(|error| Mistake::new("path", format!("the source cannot be opened: {error}")))?.map(|(table, _)| table)
     }
