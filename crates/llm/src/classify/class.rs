@@ -50,6 +50,9 @@ static MONEY_TEXT: LazyLock<Regex> = LazyLock::new(|| {
         r"|free tier of the model has been exhausted|余额不足|欠费|额度不足"
     ))
 });
+/// What is said of a rate, whatever it is called beside that: quotas are of money, and of requests at a time.
+static RATE_TEXT: LazyLock<Regex> =
+    LazyLock::new(|| regex(r"\bconcurren(t|cy)\b|\b(requests?|tokens?) per (second|minute|hour)\b|\btoo many requests\b"));
 /// OpenAI's words for an empty account, which Google uses for a rate.
 const QUOTA_TEXT: &str = "exceeded your current quota, please check your plan and billing details";
 
@@ -208,7 +211,8 @@ pub(super) fn class_of(status: u16, told: &Told, hint: Option<LimitHint>) -> Cla
     let head = told.text.char_indices().nth(ACCOUNT_CHARS).map_or(told.text.as_str(), |(end, _)| &told.text[..end]);
     let is_about_request = matches!(status, ..300 | 400 | 403 | 422 | 451 | 500);
 
-    if status == 402 || says(MONEY) || (!told.is_page && is_money_text(head, told)) {
+    let is_rate = status == 429 && RATE_TEXT.is_match(head);
+    if status == 402 || (!is_rate && (says(MONEY) || (!told.is_page && is_money_text(head, told)))) {
         return Class::MoneyGone;
     }
     if status == 401 || says(AUTH) || (matches!(status, ..300 | 400 | 403) && AUTH_TEXT.is_match(head)) {
