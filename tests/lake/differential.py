@@ -1,17 +1,20 @@
-"""Folders of Parquet files as other programs write them, and whether promptmill reads in them what DuckDB reads.
+"""Folders of files as other programs write them, and whether promptmill reads in them what DuckDB reads.
 
-    python differential.py BINARY [--first SEED] [--folders N] [--keep FOLDER]
+    python differential.py BINARY [--first SEED] [--folders N] [--keep FOLDER] [--also SEED,…]
 
-Each seed gives one folder: files by pyarrow, Polars and DuckDB, of random types, codecs, page versions, row groups and
-nulls, with columns that move, appear, or get a wider type from file to file, flat or in Hive partitions. Compared with what
-DuckDB says are the rows of `promptmill sql … FROM source`, and those of a sink after a run of the built-in model.
+Each seed gives one folder: Parquet, CSV, JSON lines or Arrow files by pyarrow, Polars and DuckDB, of random types, codecs, page
+versions, row groups and nulls, with columns that move, appear, or get a wider type from file to file, flat or in Hive
+partitions, known by one column, by a UUID or by two columns together. Compared with what DuckDB says are the rows of
+`promptmill sql … FROM source`, and those of a sink after a run of the built-in model.
 One line of JSON at the end; what differs stands before it, with the seed that repeats it.
 """
 
 import argparse
 import base64
+import csv
 import datetime as dt
 import decimal
+import gzip
 import json
 import math
 import random
@@ -26,6 +29,7 @@ from pathlib import Path
 import duckdb
 import polars as pl
 import pyarrow as pa
+import pyarrow.feather
 import pyarrow.parquet as pq
 
 WORDS = ["verzoekt", "de regering", "naïve", "Zürich", "line\nbreak", 'a "quote"', "tab\there", "日本", "", " ", "100%", "{{ x }}", "a/b", "😀"]
@@ -91,6 +95,16 @@ KINDS = {
 }
 # Polars and DuckDB have types of their own for these, or none.
 ONLY_ARROW = {"category", "tiny", "unsigned"}
+# What some columns mean beyond their types. They are drawn apart, so that seeds of before give the folders of before.
+MEANT = {
+    "uuid": (pa.uuid(), lambda rng: rng.choice([None, uuid.UUID(int=rng.getrandbits(128)).bytes])),
+    "json": (pa.json_(), lambda rng: rng.choice([None, '{"a": [1, "x"]}', "[]", "12"])),
+}
+# The kinds of columns that files without types have.
+IN_TEXT = ["int", "long", "float", "amount", "flag", "text", "born", "moment_ms"]
+IN_JSON = ["int", "long", "float", "flag", "text", "born", "list", "words", "struct"]
+# Parts of keys that would run together if they were only joined.
+PARTS = ["a", "a|b", 'a","b', "-", "a\\", "é", "b|", "|b"]
 
 
 class Folder:
@@ -99,7 +113,16 @@ class Folder:
     def __init__(self, seed, path):
         self.rng = rng = random.Random(seed)
         self.path = path
-        kinds = rng.sample(sorted(KINDS), rng.randint(2, 6))
+        # What came to the generator later has a generator of its own.
+        self.more = more = random.Random(f"more {seed}")
+        self.format = more.choice(["parquet"] * 5 + ["csv", "jsonl", "arrow"])
+        self.key = more.choice(["id"] * 3 + ["both"])
+        self.has_uuids = self.format in ("parquet", "arrow") and more.random() < 0.15
+        meant = more.sample(sorted(MEANT), more.choice([0, 0, 1, 2])) if self.format in ("parquet", "arrow") else []
+        self.meant = {f"{kind} meant": kind for kind in meant}
+        self.dialect = {"delim": more.choice([",", ";", "\t", "|"]), "packed": more.choice(["", "", ".gz"])}
+        known = {"csv": IN_TEXT, "jsonl": IN_JSON}.get(self.format, sorted(KINDS))
+        kinds = rng.sample(known, rng.randint(2, 6))
         self.columns = {f"{kind}{rng.choice(['', '_2', ' value', '-x', '.y', 'É'])}": kind for kind in kinds}
         self.partition_by = rng.sample(sorted(PARTITIONS), rng.choice([0, 0, 1, 2]))
         self.key_type = rng.choice([pa.int64(), pa.string(), pa.int32(), pa.large_string()])
@@ -118,6 +141,17 @@ class Folder:
         if pa.types.is_string(self.key_type) or pa.types.is_large_string(self.key_type):
             keys = [f"k {key:04}" for key in keys]
         arrays = {"id": pa.array(keys, self.key_type)}
+        if self.has_uuids:
+            storage = pa.array([uuid.UUID(int=number).bytes for number in range(self.next_key - rows, self.next_key)], pa.binary(16))
+            arrays["id"] = pa.ExtensionArray.from_storage(pa.uuid(), storage)
+        if self.key == "both":
+            numbers = range(self.next_key - rows, self.next_key)
+            arrays["part"] = pa.array([PARTS[number % len(PARTS)] for number in numbers], pa.string())
+            arrays["number"] = pa.array([number // len(PARTS) for number in numbers], pa.int32())
+        for name, kind in self.meant.items():
+            column_type, value = MEANT[kind]
+            storage = pa.array([value(self.more) for _ in range(rows)], column_type.storage_type)
+            arrays[name] = pa.ExtensionArray.from_storage(column_type, storage)
         arrays["body"] = pa.array([f"Motie {key}. De Kamer verzoekt de regering om plan {key} uit te voeren." for key in keys])
         for name, kind in self.columns.items():
             if self.drifts and rng.random() < 0.2 and self.next_key > rows:
@@ -139,7 +173,12 @@ class Folder:
         folder.mkdir(parents=True, exist_ok=True)
         rows = self.table(rng.choice([0, 1, 7, 60]) if number else rng.choice([1, 7, 60]))
         file = folder / f"part {number}.parquet"
-        writers = ["arrow", "arrow"] if ONLY_ARROW & set(self.columns.values()) else ["arrow", "polars", "duckdb"]
+        if self.format != "parquet":
+            return getattr(self, f"write_{self.format}")(rows, folder, number)
+        only_arrow = ONLY_ARROW & set(self.columns.values()) or self.meant or self.has_uuids
+        writers = ["arrow", "arrow"] if only_arrow else ["arrow", "polars", "duckdb"]
+        if (self.meant or self.has_uuids) and not ONLY_ARROW & set(self.columns.values()):
+            writers = ["arrow", "duckdb"]
         codec = rng.choice(CODECS)
         match rng.choice(writers):
             case "arrow":
@@ -163,6 +202,48 @@ class Folder:
                 duckdb.sql(f"COPY rows TO '{quoted(file)}' (FORMAT parquet, COMPRESSION {codec}, PARQUET_VERSION {version})")
 
 
+    def write_csv(self, rows, folder, number):
+        file = folder / f"part {number}.csv{self.dialect['packed']}"
+        session = duckdb.connect()
+        session.execute("SET TimeZone = 'UTC'")
+        if self.more.random() < 0.5:
+            session.register("rows", rows)
+            quotes = self.more.choice(["", ", FORCE_QUOTE *"])
+            how = f"FORMAT csv, HEADER, DELIMITER '{self.dialect['delim']}'{quotes}"
+            packing = ", COMPRESSION gzip" if self.dialect["packed"] else ""
+            session.execute(f"COPY rows TO '{quoted(file)}' ({how}{packing})")
+            return
+        opened = gzip.open if self.dialect["packed"] else open
+        with opened(file, "wt", encoding=self.more.choice(["utf-8", "utf-8-sig"]), newline="") as text:
+            ends = self.more.choice(["\n", "\r\n"])
+            how = self.more.choice([csv.QUOTE_MINIMAL, csv.QUOTE_ALL])
+            writer = csv.writer(text, delimiter=self.dialect["delim"], lineterminator=ends, quoting=how)
+            writer.writerow(rows.column_names)
+            for row in rows.to_pylist():
+                writer.writerow(["" if value is None else value for value in row.values()])
+
+    def write_jsonl(self, rows, folder, number):
+        file = folder / f"part {number}.jsonl{self.dialect['packed']}"
+        opened = gzip.open if self.dialect["packed"] else open
+        leaves_out = self.more.random() < 0.5
+        with opened(file, "wt", encoding="utf-8") as text:
+            for row in rows.to_pylist():
+                row = {name: value for name, value in row.items() if value is not None or not leaves_out}
+                text.write(json.dumps(row, ensure_ascii=self.more.random() < 0.5, default=str) + "\n")
+
+    def write_arrow(self, rows, folder, number):
+        writers = ["feather", "stream"] + ([] if self.meant or self.has_uuids else ["polars"])
+        match self.more.choice(writers):
+            case "feather":
+                codec = self.more.choice(["uncompressed", "lz4", "zstd"])
+                pa.feather.write_feather(rows, str(folder / f"part {number}.feather"), compression=codec, chunksize=self.more.choice([1, 7, 1000]))
+            case "stream":
+                with pa.ipc.new_stream(str(folder / f"part {number}.arrows"), rows.schema) as writer:
+                    writer.write_table(rows, max_chunksize=10)
+            case "polars":
+                pl.from_arrow(rows).write_ipc(folder / f"part {number}.arrow", compression=self.more.choice(["uncompressed", "lz4", "zstd"]))
+
+
 def quoted(path):
     return str(path).replace("'", "''")
 
@@ -183,7 +264,7 @@ def plain(value):
     if isinstance(value, dt.date):
         return ("day", value.isoformat())
     if isinstance(value, uuid.UUID):
-        return ("uuid", str(value))
+        return str(value)
     if isinstance(value, dict):
         return {name: plain(inner) for name, inner in value.items()}
     if isinstance(value, (list, tuple)):
@@ -201,6 +282,8 @@ def truth(folder):
     """What DuckDB reads, with its session in UTC."""
     session = duckdb.connect()
     session.execute("SET TimeZone = 'UTC'")
+    if folder.format != "parquet":
+        return OTHERS[folder.format](folder, session)
     files = [str(file) for file in sorted(folder.path.rglob("*.parquet")) if not file.name.startswith((".", "_"))]
     hive = "true" if folder.partition_by else "false"
     return session.sql(
@@ -208,11 +291,91 @@ def truth(folder):
     ).to_arrow_table()
 
 
+def files_of(folder):
+    return [str(file) for file in sorted(folder.path.rglob("part *.*"))]
+
+
+def truth_of_csv(folder, session):
+    """Every value as the text that stands in the file: what each is, `as_text` compares."""
+    hive = "true" if folder.partition_by else "false"
+    how = f"delim = {folder.dialect['delim']!r}, quote = '\"', header = true, all_varchar = true, null_padding = false"
+    files = [file for file in files_of(folder) if rows_in(file)]
+    if not files:
+        return None
+    return session.sql(
+        f"SELECT * FROM read_csv({files!r}, {how}, union_by_name = true, hive_partitioning = {hive})"
+    ).to_arrow_table()
+
+
+def rows_in(file):
+    opened = gzip.open if file.endswith(".gz") else open
+    with opened(file, "rb") as text:
+        return text.read().count(b"\n") > 1
+
+
+def truth_of_json(folder, session):
+    hive = "true" if folder.partition_by else "false"
+    files = [file for file in files_of(folder) if (gzip.open if file.endswith(".gz") else open)(file).read(1)]
+    if not files:
+        return None
+    how = "format = 'newline_delimited', sample_size = -1, convert_strings_to_integers = false, map_inference_threshold = -1"
+    return session.sql(
+        f"SELECT * FROM read_json({files!r}, {how}, union_by_name = true, hive_partitioning = {hive})"
+    ).to_arrow_table()
+
+
+def truth_of_arrow(folder, session):
+    parts = []
+    for number, file in enumerate(files_of(folder)):
+        opened = pa.ipc.open_stream if file.endswith(".arrows") else pa.ipc.open_file
+        rows = opened(pa.memory_map(file)).read_all()
+        for name, value in (pair.split("=", 1) for pair in Path(file).parts if "=" in pair):
+            value = None if value == "__HIVE_DEFAULT_PARTITION__" else urllib.parse.unquote(value)
+            column = pa.array([value] * rows.num_rows, pa.string())
+            kind = {"year": pa.int64(), "day": pa.date32()}.get(name)
+            rows = rows.append_column(name, column.cast(kind) if kind else column)
+        session.register(f"part{number}", rows)
+        parts.append(f"SELECT * FROM part{number}")
+    return session.sql(" UNION ALL BY NAME ".join(parts)).to_arrow_table()
+
+
+OTHERS = {"csv": truth_of_csv, "jsonl": truth_of_json, "arrow": truth_of_arrow}
+
+
+def as_text(found, text):
+    """Whether a value is what a text says, whatever type it has been given."""
+    if text in (None, ""):
+        return found in (None, "")
+    if isinstance(found, bool):
+        return str(found).lower() == text.lower()
+    if isinstance(found, int):
+        return str(found) == text
+    if isinstance(found, float):
+        return found == float(text)
+    if isinstance(found, tuple) and found[0] == "moment":
+        return dt.datetime.fromisoformat(found[1]) == dt.datetime.fromisoformat(text)
+    if isinstance(found, tuple) and found[0] == "day":
+        return found[1] == text
+    return found == text
+
+
+def same(found, expected, folder):
+    """Whether two values are one, as far as the format of the files says what they are."""
+    if folder.format == "csv" and (expected is None or isinstance(expected, str)):
+        return as_text(found, expected)
+    if isinstance(found, int) and isinstance(expected, tuple) and expected[0] == "decimal":
+        # DuckDB's whole numbers of 128 bits.
+        return decimal.Decimal(expected[1]) == found
+    if folder.format == "jsonl" and isinstance(found, str) and isinstance(expected, tuple):
+        return found.replace(" ", "T") == expected[1]
+    return found == expected
+
+
 PIPELINE = """name = "lake"
 
 [source]
 path = "in"
-key = "id"
+SOURCE
 
 [[stages]]
 use = "prompt-pack"
@@ -228,7 +391,14 @@ path = "out/lake"
 """
 
 
-def difference(name, expected, found, count):
+def pipeline_of(folder):
+    lines = ['key = ["part", "number"]' if folder.key == "both" else 'key = "id"']
+    if folder.format == "csv" and folder.dialect["delim"] != ",":
+        lines.append(f"delimiter = {json.dumps(folder.dialect['delim'])}")
+    return PIPELINE.replace("SOURCE", "\n".join(lines))
+
+
+def difference(name, expected, found, count, folder):
     """The first thing that differs, in words; None if nothing does."""
     if count != len(found):
         return f"{name}: {count - len(found)} keys twice"
@@ -238,7 +408,7 @@ def difference(name, expected, found, count):
         for column, value in row.items():
             if column not in found[key]:
                 return f"{name}: column {column!r} is not there"
-            if found[key][column] != value:
+            if not same(found[key][column], value, folder):
                 return f"{name}: {column!r} of row {key}: {value!r} expected, {found[key][column]!r} found"
     return None
 
@@ -253,8 +423,10 @@ def check(binary, seed, path):
     source.mkdir(parents=True)
     folder = Folder(seed, source)
     expected_table = truth(folder)
+    if expected_table is None:
+        return None
     expected, _ = rows_of(expected_table, expected_table.column_names)
-    (path / "pipeline.toml").write_text(PIPELINE)
+    (path / "pipeline.toml").write_text(pipeline_of(folder))
 
     def run(*arguments):
         return subprocess.run([binary, *arguments], cwd=path, capture_output=True, text=True, timeout=300)
@@ -263,7 +435,10 @@ def check(binary, seed, path):
     if ran.returncode != 0:
         return f"sql: exit {ran.returncode}: {ran.stderr.strip()[:600]}"
     found, count = rows_of(pq.ParquetFile(path / "source.parquet").read(), expected_table.column_names)
-    wrong = difference("source", expected, found, count)
+    if folder.format == "csv":
+        # Keys of files without types may be numbers here and texts there.
+        found = {json.dumps(str(json.loads(key))): row for key, row in found.items()}
+    wrong = difference("source", expected, found, count, folder)
     if wrong:
         return wrong
     ran = run("run", "pipeline.toml", "--output", "json", "--progress", "none")
@@ -279,7 +454,22 @@ def check(binary, seed, path):
     session.execute("SET TimeZone = 'UTC'")
     results = session.sql(f"SELECT * FROM read_parquet('{quoted(path)}/out/lake/**/*.parquet')").to_arrow_table()
     found, count = rows_of(results, results.column_names)
-    return difference("results", expected, found, count)
+    if folder.format == "csv":
+        found = {json.dumps(str(json.loads(key))): row for key, row in found.items()}
+    wrong = difference("results", expected, found, count, folder)
+    if wrong or not (folder.has_uuids or folder.meant):
+        return wrong
+    # Every reader sees what columns mean.
+    types = {name: str(kind) for name, kind in zip(*described(session, path))}
+    for name, kind in ([("id", "uuid")] if folder.has_uuids else []) + list(folder.meant.items()):
+        if name in types and types[name] != kind.upper():
+            return f"results: {name!r} is {types[name]}"
+    return None
+
+
+def described(session, path):
+    relation = session.sql(f"SELECT * FROM read_parquet('{quoted(path)}/out/lake/**/*.parquet')")
+    return relation.columns, relation.types
 
 
 def main():
@@ -288,10 +478,12 @@ def main():
     arguments.add_argument("--first", type=int, default=0)
     arguments.add_argument("--folders", type=int, default=20)
     arguments.add_argument("--keep", type=Path, help="where folders with a difference are kept")
+    arguments.add_argument("--also", default="", help="more seeds, with commas between them")
     chosen = arguments.parse_args()
     binary = str(Path(chosen.binary).resolve())
     wrong, refused = [], []
-    for seed in range(chosen.first, chosen.first + chosen.folders):
+    also = [int(seed) for seed in chosen.also.split(",") if seed]
+    for seed in [*range(chosen.first, chosen.first + chosen.folders), *also]:
         path = Path(tempfile.mkdtemp(prefix=f"lake-{seed}-"))
         try:
             difference_found = check(binary, seed, path)

@@ -6,6 +6,7 @@
 mod columns;
 mod credentials;
 mod footers;
+mod formats;
 mod keys;
 mod lakes;
 mod locks;

@@ -296,6 +296,46 @@ fn frame() -> Vec<Case> {
     ]
 }
 
+/// How CSV files are written: with the setting a file is what it is, without it it is another one, or none.
+fn of_csv_files() -> Vec<Case> {
+    let case = |name: &str, file: &str, changed: &str, is_seen: fn(&Seen, &Seen) -> bool| {
+        let path = format!("source.path={file}.csv");
+        Case::new(&format!("source.{name}"), &[&format!("source.{changed}")], is_seen).base(&[&path])
+    };
+    let only_with_it = |base: &Seen, changed: &Seen| base.code == 2 && base.asked.is_empty() && changed.accepts();
+    vec![
+        case("delimiter", "semicolons", "delimiter=;", only_with_it),
+        case("header", "nameless", "header=['id', 'year', 'title']", only_with_it),
+        case("quote", "quoted", "quote=\"'\"", only_with_it),
+        case("escape", "escaped", "escape='\\'", only_with_it),
+        case("comment", "commented", "comment=\"#\"", only_with_it),
+        case("null", "unknown", "null=NA", |base, changed| base.code != 0 && changed.rows_asked() == 11),
+        case("types.*", "plain", "types.code=string", move |base, changed| {
+            let shown = |seen: &Seen| seen.results.first().map(|row| row["code"].clone());
+            (shown(base).as_deref(), shown(changed).as_deref()) == (Some("1.5"), Some("1.50"))
+        }),
+    ]
+}
+
+/// CSV files of twelve rows, each written in another way.
+fn write_csv(project: &Project, name: &str) {
+    let rows = |row: &dyn Fn(usize) -> String| (0..12).map(row).collect::<Vec<_>>().join("\n") + "\n";
+    let year = |row: usize| 2023 + row % 2;
+    let text = match name {
+        "semicolons" => format!("id;year;title\n{}", rows(&|row| format!("m{row};{};Motie, {row}", year(row)))),
+        "nameless" => rows(&|row| format!("m{row},{},Motie {row}", year(row))),
+        "quoted" => format!("id,year,title\n{}", rows(&|row| format!("m{row},{},'Motie, {row}'", year(row)))),
+        "escaped" => format!("id,year,title\n{}", rows(&|row| format!("m{row},{},\"Motie \\\", {row}\"", year(row)))),
+        "commented" => format!("# of the council\nid,year,title\n{}", rows(&|row| format!("m{row},{},Motie {row}", year(row)))),
+        "unknown" => {
+            let year = |row: usize| if row == 3 { "NA".to_owned() } else { year(row).to_string() };
+            format!("id,year,title\n{}", rows(&|row| format!("m{row},{},Motie {row}", year(row))))
+        }
+        _ => format!("id,year,title,code\n{}", rows(&|row| format!("m{row},{},Motie {row},1.50", year(row)))),
+    };
+    project.write(&format!("{name}.csv"), &text);
+}
+
 /// A setting that only Delta tables have, for a source that is none.
 fn refused_without_a_table(name: &str, setting: &str) -> Case {
     Case::new(name, &[setting], |base, changed| {
@@ -734,7 +774,7 @@ fn models() -> Vec<Case> {
 }
 
 fn cases() -> Vec<Case> {
-    [frame(), names(), asking(), pace(), repairs(), rejections_that_are_kept(), models()].into_iter().flatten().collect()
+    [frame(), of_csv_files(), names(), asking(), pace(), repairs(), rejections_that_are_kept(), models()].into_iter().flatten().collect()
 }
 
 /// Writes a source of so many rows, with so much ballast in each that nothing can compress.
@@ -788,6 +828,11 @@ fn run(settings: &[String], manner: &Manner) -> Seen {
         let name = format!("{name}.parquet");
         if PIPELINE.contains(&name) || settings.iter().any(|set| set.contains(&name)) {
             write_source(&project.path(&name), rows, ballast);
+        }
+    }
+    for name in ["semicolons", "nameless", "quoted", "escaped", "commented", "unknown", "plain"] {
+        if settings.iter().any(|set| set.contains(&format!("{name}.csv"))) {
+            write_csv(&project, name);
         }
     }
     project.write("pipeline.toml", &PIPELINE.replace("{url}", &spy.url));

@@ -26,8 +26,8 @@ use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
 
 pub use config::{
-    AboveSpec, Access, Key, MaxDeadLetters, MaxTokensField, ModelSpec, Paths, Period, PriceSpec, ProviderSpec, SinkFormat, SinkSpec,
-    SourceFormat, SourceSpec, StateSpec, Structured, TierSpec,
+    AboveSpec, Access, Header, Key, MaxDeadLetters, MaxTokensField, ModelSpec, Nulls, Paths, Period, PriceSpec, ProviderSpec, SinkFormat,
+    SinkSpec, SourceFormat, SourceSpec, StateSpec, Structured, TierSpec,
 };
 pub use edit::with_value;
 pub use schema::{json_schema, schema_generator};

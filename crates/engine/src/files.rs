@@ -93,7 +93,8 @@ impl Files {
     }
 }
 
-fn partition_value(value: Option<&str>, data_type: &DataType) -> Result<ScalarValue> {
+/// The value of a partition, of which the folder has the text.
+pub(crate) fn partition_value(value: Option<&str>, data_type: &DataType) -> Result<ScalarValue> {
     let text = ScalarValue::Utf8(value.map(str::to_owned));
     text.cast_to(data_type).map_err(from_datafusion)
 }

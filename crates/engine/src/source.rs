@@ -2,13 +2,16 @@
 //!
 //! What a path means is said in `place`, by name or as a `pattern`, the same on a disk and in a bucket; which folders are
 //! columns in `hive`; how a Delta table names its files in `delta`. The columns are those of all files together
-//! ([`crate::files`]).
+//! ([`crate::files`]). Files that are no Parquet are read by `records`.
 
 mod delta;
+mod formats;
 mod hive;
 mod pattern;
 mod place;
+mod records;
 mod tables;
+mod whole;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -21,15 +24,16 @@ use object_store::path::Path;
 use object_store::{ObjectMeta, ObjectStore};
 use parquet::arrow::async_reader::AsyncFileReader;
 use parquet::errors::ParquetError;
-use promptmill_core::pipeline::SourceSpec;
+use promptmill_core::pipeline::{SourceFormat, SourceSpec};
 use promptmill_core::{Error, Mistake, Result};
 use serde::{Deserialize, Serialize};
 
 use self::hive::Partitions;
 use self::place::{Found, Place};
+use self::records::{Kind, Looked, Records};
 use crate::files::Files;
 use crate::files::footers::cache::{self, Cache};
-use crate::files::footers::{self, UNKNOWN_TYPE, Unreadable, Weights};
+use crate::files::footers::{self, Footers, UNKNOWN_TYPE, Unreadable, Weights};
 use crate::files::merge::{Conflict, Merged};
 use crate::files::paged;
 use crate::storage::{Folder, StoredFile};
@@ -41,8 +45,6 @@ const NAMED: usize = 3;
 /// Stored bytes of a row, and of a file, beyond which the footers of a Delta table's files are looked at.
 const LARGE_ROW: u64 = 512;
 const LARGE_FILE: u64 = 32 << 20;
-/// Whole numbers up to here are fractions without loss.
-const EXACT: i128 = 1 << 53;
 
 /// Lets a session read the store that a source is in.
 pub(crate) fn register(session: &SessionContext, spec: &SourceSpec) -> Result<()> {
@@ -55,7 +57,7 @@ pub(crate) fn register(session: &SessionContext, spec: &SourceSpec) -> Result<()
 /// What a source is made of, as `check`, `plan` and the run record say it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SourceSummary {
-    /// `parquet` or `delta`.
+    /// `parquet`, `delta`, `csv`, `jsonl` or `arrow`.
     pub format: String,
     /// The version of a Delta table that was read.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -154,8 +156,13 @@ pub(crate) async fn open(
             return Err(Mistake::new(name, message).hint(Some("leave it out, or give the folder of a Delta table")));
         }
     }
-    let mut summary = SourceSummary { format: "parquet".to_owned(), ..SourceSummary::default() };
-    let data = data_files(&places, found, &mut summary).await.map_err(|error| told(&error))?;
+    let format = formats::format_of(&places, &found, spec.format).await?;
+    let kind = Kind::of(format, spec)?;
+    let mut summary = SourceSummary { format: formats::named(format).to_owned(), ..SourceSummary::default() };
+    let data = match &kind {
+        Some(_) => formats::record_files(&places, found, (format, spec.format.is_some()), &mut summary),
+        None => data_files(&places, found, &mut summary).await.map_err(|error| told(&error))?,
+    };
     let (mut seen, mut folders, mut keys) =
         (Vec::with_capacity(data.len()), Vec::with_capacity(data.len()), Vec::with_capacity(data.len()));
     let mut has_tags = folder.local().is_none();
@@ -165,29 +172,37 @@ pub(crate) async fn open(
         seen.push(meta);
         folders.push(names);
     }
-    let Some(smallest) = seen.iter().min_by_key(|file| file.size) else { return Err(nothing(paths, &summary)) };
+    let Some(smallest) = seen.iter().min_by_key(|file| file.size) else { return Err(nothing(paths, format, &summary)) };
     if smallest.size == 0 {
         let message = format!("source file `{}` is empty, which no Parquet file is", shown(&folder, smallest));
         return Err(Mistake::new("path", message).hint(Some("write it anew")));
     }
-    let footers = footers::read(&folder, &seen, state.map(|state| Cache { state, keys: &keys, has_tags }))
-        .await
-        .map_err(|unreadable| damaged(&folder, &seen, &unreadable))?;
+    let looked = match &kind {
+        Some(kind) => records::look(kind, &folder, &seen).await?,
+        None => {
+            let cache = state.map(|state| Cache { state, keys: &keys, has_tags });
+            let Footers { shapes, rows, empty, weights } =
+                footers::read(&folder, &seen, cache).await.map_err(|unreadable| damaged(&folder, &seen, &unreadable))?;
+            Looked { shapes, rows: Some(rows), empty, weights, conflicts: BTreeMap::new() }
+        }
+    };
     drop(keys);
+    let Looked { shapes, rows, empty, weights, conflicts: of_records } = looked;
+    let columns = whole::Columns { kind: kind.as_ref(), folder: &folder, seen: &seen };
     let partitions = Partitions::of(folders.iter().map(Vec::as_slice));
     let partition_fields: Vec<FieldRef> =
         partitions.columns().map(|(name, data_type)| Arc::new(Field::new(name, data_type, true))).collect();
     let is_partition = |name: &str| partition_fields.iter().any(|field| field.name() == name);
-    let in_files: Vec<String> = partition_fields.iter().map(|field| field.name().clone()).filter(|name| footers.shapes.has(name)).collect();
-    let Merged { schema, conflicts, intervals, is_cast, to_floats } = footers.shapes.merge(is_partition);
+    let in_files: Vec<String> = partition_fields.iter().map(|field| field.name().clone()).filter(|name| shapes.has(name)).collect();
+    let Merged { schema, conflicts, intervals, is_cast, to_floats } = shapes.merge(is_partition);
     let values = |folders: &[String]| partition_fields.iter().map(|field| hive::value_of(folders, field.name())).collect::<Vec<_>>();
     for name in &in_files {
         let stands = |place: usize| hive::value_of(&folders[place], name);
-        check_partition(&folder, &seen, name, stands).await?;
+        columns.check_partition(name, stands).await?;
         summary.notes.push(format!("column `{name}` is in the files too: the folders' values are taken, with which the files agree"));
     }
     for name in &to_floats {
-        check_exact(&folder, &seen, name).await?;
+        columns.check_exact(name).await?;
     }
     if partitions.uneven() > 0 {
         let names: Vec<&str> = partition_fields.iter().map(|field| field.name().as_str()).collect();
@@ -195,15 +210,21 @@ pub(crate) async fn open(
         summary.notes.push(format!("{count} outside of some folder of the partitions {}, whose columns are null there", names.join(", ")));
     }
     // Files without rows are not opened again, whatever types they have.
-    let with_rows = seen.iter().zip(&folders).enumerate().filter(|(place, _)| !footers.empty.contains(place));
+    let with_rows = seen.iter().zip(&folders).enumerate().filter(|(place, _)| !empty.contains(place));
     let metas = with_rows.map(|(_, (meta, folders))| (meta.clone(), values(folders))).collect();
-    let Weights { all: weight, heavy } = footers.weights;
+    let Weights { all: weight, heavy } = weights;
     let heavy = heavy.into_iter().map(|place| seen[place].location.clone()).collect();
-    let table = Files::new(&folder, schema, partition_fields, metas).map_err(|error| told(&error))?.cast(is_cast).weighing(weight, heavy);
-    (summary.files, summary.rows) = (seen.len() as u64, Some(footers.rows));
+    let table: Arc<dyn TableProvider> = match kind {
+        Some(kind) => Arc::new(Records::new(kind, &folder, &schema, &partition_fields, metas).map_err(|error| told(&error))?),
+        None => {
+            let files = Files::new(&folder, schema, partition_fields, metas).map_err(|error| told(&error))?;
+            Arc::new(files.cast(is_cast).weighing(weight, heavy))
+        }
+    };
+    (summary.files, summary.rows) = (seen.len() as u64, rows);
     summary.bytes = seen.iter().map(|file| file.size).sum();
     let in_words = |conflict: Conflict| (conflict.column.clone(), in_words(&folder, &seen, &conflict));
-    let mut conflicts: BTreeMap<String, String> = conflicts.into_iter().map(in_words).collect();
+    let mut conflicts: BTreeMap<String, String> = conflicts.into_iter().map(in_words).chain(of_records).collect();
     conflicts.extend(intervals.into_iter().map(|(column, place)| {
         let file = shown(&folder, &seen[place]);
         let words = format!("column `{column}` holds intervals in `{file}`, of which days and times are read and months are not");
@@ -212,7 +233,7 @@ pub(crate) async fn open(
     summary.notes.extend(conflicts.values().map(|words| format!("{words}: it is left out, as nothing reads it")));
     let files = SourceFiles { places, folder, seen, summary, conflicts, rows_at_once: weight.rows_at_once };
     files.register(session);
-    Ok((Arc::new(table), files))
+    Ok((table, files))
 }
 
 async fn open_delta(
@@ -312,7 +333,7 @@ fn kind_of(name: &str) -> &'static str {
         "xlsx" | "xls" | "ods" => "spreadsheets",
         "zip" | "tar" | "tgz" | "7z" => "archives",
         "txt" | "md" => "texts",
-        _ => "no Parquet files",
+        _ => "other files",
     }
 }
 
@@ -327,61 +348,18 @@ async fn is_parquet_inside(folder: &Folder, meta: &ObjectMeta) -> Result<bool> {
 }
 
 /// What to say where nothing is left to read.
-fn nothing(paths: &[String], summary: &SourceSummary) -> Mistake {
-    let source = paths.join("`, `");
+fn nothing(paths: &[String], format: SourceFormat, summary: &SourceSummary) -> Mistake {
+    let (source, kind) = (paths.join("`, `"), records::name_of(format).trim_end_matches('s'));
     match summary.left_out.iter().max_by_key(|left_out| left_out.files) {
         Some(LeftOut { why, some, .. }) => {
-            let message = format!("source `{source}` holds no Parquet file, but {why} (`{}`)", some.join("`, `"));
+            let message = format!("source `{source}` holds no {kind}, but {why} (`{}`)", some.join("`, `"));
             Mistake::new("path", message).hint(Some(
-                "promptmill reads Parquet files and Delta tables; DuckDB writes them: `COPY (FROM 'file.csv') TO 'file.parquet'`",
+                "promptmill reads Parquet, CSV, JSON lines and Arrow files, and Delta tables; `format` says what files are whose names do not",
             ))
         }
-        None => Mistake::new("path", format!("source `{source}` holds no Parquet file"))
-            .hint(Some("give a Parquet file, a folder, a glob such as `data/*.parquet`, or a list of them")),
+        None => Mistake::new("path", format!("source `{source}` holds no {kind}"))
+            .hint(Some("give a file, a folder, a glob such as `data/*.parquet`, or a list of them")),
     }
-}
-
-/// Holds what the files say of a column against the folder that they lie in.
-async fn check_partition(
-    folder: &Folder,
-    seen: &[ObjectMeta],
-    name: &str,
-    stands: impl Fn(usize) -> Option<String>,
-) -> Result<(), Mistake> {
-    let bounds = footers::bounds(folder, seen, name).await.map_err(|unreadable| damaged(folder, seen, &unreadable))?;
-    for (place, bounds) in bounds {
-        let (Some(bounds), Some(folder_says)) = (bounds, stands(place)) else { continue };
-        let same = |value: &str| *value == folder_says || value.parse::<i64>().ok().is_some_and(|value| folder_says.parse() == Ok(value));
-        let is_number = |value: &str| value.parse::<i64>().is_ok();
-        if is_number(&bounds.least) != is_number(&folder_says) || (same(&bounds.least) && same(&bounds.greatest)) {
-            continue;
-        }
-        let other = if same(&bounds.least) { bounds.greatest } else { bounds.least };
-        let file = shown(folder, &seen[place]);
-        return Err(Mistake::new(
-            "path",
-            format!("`{file}` has a row with `{name}` {other}, but lies in the folder `{name}={folder_says}`"),
-        )
-        .hint(Some(format!("rename the column in the files or the folders: both are called `{name}`"))));
-    }
-    Ok(())
-}
-
-/// Whole numbers become fractions where other files have those: no number may lose a digit by it.
-async fn check_exact(folder: &Folder, seen: &[ObjectMeta], name: &str) -> Result<(), Mistake> {
-    let bounds = footers::bounds(folder, seen, name).await.map_err(|unreadable| damaged(folder, seen, &unreadable))?;
-    let is_exact = |number: &str| number.parse::<i128>().is_ok_and(|number| number.abs() <= EXACT);
-    let too_large = bounds.iter().find_map(|(place, bounds)| {
-        let bounds = bounds.as_ref()?;
-        let number = [&bounds.least, &bounds.greatest].into_iter().find(|number| number.parse::<i128>().is_ok() && !is_exact(number))?;
-        Some((*place, number.clone()))
-    });
-    let Some((place, number)) = too_large else { return Ok(()) };
-    let message = format!(
-        "column `{name}` is whole numbers in some files and fractions in others, where {number} of `{}` would lose digits",
-        shown(folder, &seen[place])
-    );
-    Err(Mistake::new("path", message).hint(Some("write the column with one type in all files")))
 }
 
 /// A conflict of types, in words.
@@ -433,7 +411,7 @@ fn damaged(folder: &Folder, seen: &[ObjectMeta], unreadable: &Unreadable) -> Mis
     let file = &seen[unreadable.place];
     let name = file.location.filename().unwrap_or_default();
     let Wrong { what, hint } = match (kind_of(name), what_is_wrong(&unreadable.error)) {
-        (kind, Wrong { what, .. }) if kind != "no Parquet files" && what == DAMAGED => {
+        (kind, Wrong { what, .. }) if kind != "other files" && what == DAMAGED => {
             Wrong { what: format!("cannot be read as Parquet: by its name it is one of {kind}"), hint: "leave it out" }
         }
         (_, wrong) => wrong,
@@ -543,7 +521,10 @@ impl SourceFiles {
 
     /// The failure of a query over the source, with the file that is to blame if there is one: they are read one by one.
     pub(crate) async fn blame(&self, error: Error, whole: bool) -> Error {
-        for file in &self.seen {
+        // What reads other files names them itself.
+        let are_parquet =
+            [formats::named(SourceFormat::Parquet), formats::named(SourceFormat::Delta)].contains(&self.summary.format.as_str());
+        for file in self.seen.iter().filter(|_| are_parquet) {
             let Err(found) = read_through(&self.folder, file, whole).await else { continue };
             let Wrong { what, hint } = what_is_wrong(&found);
             return Error::failed(format!("source file `{}` {what}", shown(&self.folder, file)))

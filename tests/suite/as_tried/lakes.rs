@@ -9,6 +9,7 @@ use arrow::array::{
 };
 use arrow::datatypes::Int8Type;
 use parquet::arrow::ArrowWriter;
+use parquet::file::properties::{EnabledStatistics, WriterProperties};
 use serde_json::{Value, json};
 
 use crate::bucket::Bucket;
@@ -231,8 +232,43 @@ fn files_are_known_by_what_is_in_them_and_what_is_left_out_is_said() {
     assert_eq!(record["source"]["left_out"].as_array().map(Vec::len), Some(3), "{}", record["source"]);
     std::fs::create_dir(project.path("csv")).expect("a folder");
     project.write("csv/notes.csv", "id,text\na,b\n");
-    project.write("pipeline.toml", &pipeline("path = \"csv\"", ""));
+    project.write("pipeline.toml", &pipeline("path = \"csv\"\nformat = \"parquet\"", ""));
     assert!(refused(&project).contains("holds no Parquet file, but CSV files (`notes.csv`)"));
+    assert_eq!(keys(&project, "path = \"csv\""), ["a"], "where nothing else lies, the names say what files are");
+    project.write("csv/notes.jsonl", "{}");
+    project.write("pipeline.toml", &pipeline("path = \"csv\"", ""));
+    let said = refused(&project);
+    assert!(said.contains("holds CSV files (`notes.csv`) and JSON files (`notes.jsonl`)") && said.contains("format = \"csv\""), "{said}");
+}
+
+#[test]
+fn numbers_that_would_lose_digits_are_found_without_statistics() {
+    let project = project("path = \"in\"");
+    let put = |name: &str, number: ArrayRef, statistics: bool| {
+        let rows = RecordBatch::try_from_iter([("id", text(&[name])), ("text", text(&[TEXT])), ("n", number)]).expect("a batch");
+        let enabled = if statistics { EnabledStatistics::Chunk } else { EnabledStatistics::None };
+        let properties = WriterProperties::builder().set_statistics_enabled(enabled).build();
+        let mut writer = ArrowWriter::try_new(Vec::new(), rows.schema(), Some(properties)).expect("a writer");
+        writer.write(&rows).expect("a row");
+        let path = project.path(&format!("in/{name}"));
+        std::fs::create_dir_all(path.parent().expect("a folder")).expect("a folder");
+        std::fs::write(path, writer.into_inner().expect("a file")).expect("a file");
+    };
+    let ints = |number: i64| Arc::new(Int64Array::from(vec![number])) as ArrayRef;
+    put("a.parquet", Arc::new(Float64Array::from(vec![0.5])), true);
+    put("b.parquet", ints(1 << 53), false);
+    assert_eq!(project.query("SELECT n FROM source ORDER BY n"), [json!({"n": 0.5}), json!({"n": (1_i64 << 53) as f64})]);
+    for statistics in [true, false] {
+        put("b.parquet", ints((1 << 53) + 1), statistics);
+        let said = refused(&project);
+        assert!(said.contains("where 9007199254740993 of `in/b.parquet` would lose digits"), "{statistics}: {said}");
+    }
+    // So are rows that lie in the folder of others.
+    std::fs::remove_dir_all(project.path("in")).expect("removed");
+    put("n=5/a.parquet", ints(5), false);
+    assert_eq!(project.query("SELECT n FROM source"), [json!({"n": 5})]);
+    put("n=5/b.parquet", ints(6), false);
+    assert!(refused(&project).contains("has a row with `n` 6, but lies in the folder `n=5`"));
 }
 
 #[test]

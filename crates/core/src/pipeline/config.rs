@@ -12,15 +12,15 @@ use serde_json::{Map, Value};
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SourceSpec {
-    /// A Parquet file, a folder, a glob (`*`, `**`, `?`, `[ab]`, `{a,b}`, `\\` before a letter that means itself), an `s3://` URL or a
+    /// A file, a folder, a glob (`*`, `**`, `?`, `[ab]`, `{a,b}`, `\\` before a letter that means itself), an `s3://` URL or a
     /// list of them. Hive partitions (`year=2024/`) become columns. The folder of a Delta table is read through its log.
     #[schemars(example = &"data/in.parquet")]
     pub path: Paths,
     /// The column that identifies a row: unique, not null, of any type that casts to text; or a list of columns that do so
     /// together. The key of a list is known as `["a","b"]` wherever one text stands for it.
     pub key: Key,
-    /// What lies there; left out: a Delta table where there is the log of one, else Parquet files. `parquet` reads the files of a
-    /// Delta table past its log.
+    /// What lies there; left out: a Delta table where there is the log of one, else Parquet files, else CSV, JSON or Arrow files
+    /// by their names. `parquet` reads the files of a Delta table past its log. CSV and JSON files may end in `.gz` or `.zst`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub format: Option<SourceFormat>,
     /// The version of a Delta table; left out: the newest. The run record names the one that was read.
@@ -29,6 +29,69 @@ pub struct SourceSpec {
     /// The version of a Delta table that was the newest at this time, such as `2026-11-30T12:00:00Z`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub timestamp: Option<String>,
+    /// Of CSV files: what stands between two values; left out: a comma, or a tab in files named `.tsv`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(example = &";")]
+    pub delimiter: Option<String>,
+    /// Of CSV files: whether the first line has the names of the columns; or the names, where no line has them. With neither
+    /// they are called `column0`, `column1`, ….
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub header: Option<Header>,
+    /// Of CSV files: what stands around a value that has delimiters or line breaks; left out: `"`. Twice inside of it, it is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(example = &"'")]
+    pub quote: Option<String>,
+    /// Of CSV files: what stands before a quote inside of a value, where it is not written twice.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(example = &"\\")]
+    pub escape: Option<String>,
+    /// Of CSV files: what lines begin with that are left out; left out: nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(example = &"#")]
+    pub comment: Option<String>,
+    /// Of CSV files: the text, or texts, of a value that is not there; left out: nothing at all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub null: Option<Nulls>,
+    /// Of CSV files: the types of columns, where they are not what all their values are: `string`, `int`, `float`, `bool`, `date`,
+    /// `timestamp`, `timestamptz`, `decimal(18, 2)`. A value that is none is an error.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub types: Option<BTreeMap<String, String>>,
+}
+
+/// What the first line of a CSV file is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(untagged)]
+pub enum Header {
+    /// Whether it has the names of the columns.
+    Has(bool),
+    /// The names of the columns: it has values.
+    Names(#[schemars(length(min = 1))] Vec<String>),
+}
+
+impl Default for Header {
+    fn default() -> Self {
+        Self::Has(true)
+    }
+}
+
+/// The texts of values that are not there.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(untagged)]
+pub enum Nulls {
+    /// One text.
+    One(String),
+    /// Several.
+    Several(#[schemars(length(min = 1))] Vec<String>),
+}
+
+impl Nulls {
+    /// All of them.
+    pub fn all(&self) -> &[String] {
+        match self {
+            Self::One(text) => std::slice::from_ref(text),
+            Self::Several(texts) => texts,
+        }
+    }
 }
 
 /// A path, or several.
@@ -151,6 +214,14 @@ pub enum SourceFormat {
     Parquet,
     /// A Delta table.
     Delta,
+    /// CSV files.
+    Csv,
+    /// JSON lines: one object a line.
+    Jsonl,
+    /// The same.
+    Ndjson,
+    /// Arrow files: Feather, IPC files and streams.
+    Arrow,
 }
 
 /// How many dead letters a pipeline may have: a number, or a share of the rows that are settled, such as `5%`.

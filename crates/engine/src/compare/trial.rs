@@ -67,7 +67,8 @@ impl Bench<'_> {
             .map(|name| literal(&name))
             .collect();
         settings.extend([
-            format!("source.path={}", literal(self.sample)),
+            // A Parquet file, whatever the source is.
+            format!("source={{ path = {}, key = {} }}", literal(self.sample), serde_json::json!(base.source.key)),
             format!("sink.path={}", literal(&format!("{folder}/results"))),
             format!("state.path={}", literal(&format!("{folder}/state"))),
             "sink.partition_by=[]".to_owned(),

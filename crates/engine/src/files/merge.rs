@@ -107,9 +107,9 @@ fn column_of(field: &Field, data_type: DataType) -> Field {
     Field::new(field.name(), data_type, true).with_metadata(extension(field))
 }
 
-/// What a column means beyond its type.
+/// What a column means beyond its type. Some writers say that there is nothing to say besides, others do not say it.
 fn extension(field: &Field) -> HashMap<String, String> {
-    let extension = field.metadata().iter().filter(|(key, _)| key.starts_with("ARROW:extension:"));
+    let extension = field.metadata().iter().filter(|(key, value)| key.starts_with("ARROW:extension:") && !value.is_empty());
     extension.map(|(key, value)| (key.clone(), value.clone())).collect()
 }
 
@@ -344,6 +344,27 @@ mod tests {
             assert_eq!(wider(&a, &b), both, "{a} and {b}");
             assert_eq!(wider(&b, &a), both, "{b} and {a}");
         }
+    }
+
+    #[test]
+    fn what_columns_mean_is_what_all_files_say_of_them() {
+        let field = |data_type: DataType, metadata: &[(&str, &str)]| {
+            let metadata = metadata.iter().map(|(key, value)| (format!("ARROW:extension:{key}"), (*value).to_owned()));
+            Field::new("c", data_type, true).with_metadata(metadata.collect())
+        };
+        let name_of = |one: Field, other: Field| {
+            let mut shapes = Shapes::default();
+            shapes.add(&Schema::new(vec![one]), 0, true);
+            shapes.add(&Schema::new(vec![other]), 1, true);
+            let merged = shapes.merge(|_| false);
+            merged.schema.fields().first().and_then(|field| field.metadata().get("ARROW:extension:name").cloned())
+        };
+        let uuid = |details: &[(&str, &str)]| field(DataType::FixedSizeBinary(16), &[&[("name", "arrow.uuid")], details].concat());
+        let json = || field(DataType::Utf8, &[("name", "arrow.json")]);
+        assert_eq!(name_of(uuid(&[("metadata", "")]), uuid(&[])).as_deref(), Some("arrow.uuid"), "nothing said is nothing");
+        assert_eq!(name_of(field(DataType::FixedSizeBinary(16), &[]), uuid(&[])).as_deref(), Some("arrow.uuid"));
+        assert_eq!(name_of(json(), field(DataType::LargeUtf8, &[("name", "arrow.json")])).as_deref(), Some("arrow.json"));
+        assert_eq!(name_of(json(), field(DataType::Utf8, &[])), None, "a text need not be JSON");
     }
 
     #[test]

@@ -67,7 +67,7 @@ impl Weight {
 }
 
 /// How many rows of so many bytes may be in memory together.
-fn rows_of(bytes: u64) -> usize {
+pub(crate) fn rows_of(bytes: u64) -> usize {
     usize::try_from(BATCH_BYTES / bytes.max(1)).unwrap_or(BATCH_ROWS).clamp(1, BATCH_ROWS)
 }
 

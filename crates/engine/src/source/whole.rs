@@ -1,0 +1,152 @@
+//! Columns that have to be looked at before a source can be read as it is meant: those that folders are called after too, and
+//! whole numbers that become fractions. What the statistics of Parquet files do not say, the values do.
+
+use std::sync::Arc;
+
+use datafusion::arrow::array::{ArrayRef, AsArray};
+use datafusion::arrow::compute::cast;
+use datafusion::arrow::datatypes::{DataType, Int64Type, UInt64Type};
+use futures::TryStreamExt;
+use object_store::ObjectMeta;
+use parquet::arrow::ProjectionMask;
+use parquet::arrow::async_reader::ParquetRecordBatchStreamBuilder;
+use parquet::errors::ParquetError;
+use promptmill_core::{Error, Mistake, Result};
+
+use super::records::{self, Kind};
+use super::{damaged, shown, told};
+use crate::files::footers::{self, Bounds, Unreadable};
+use crate::storage::{Folder, StoredFile};
+
+/// Whole numbers up to here are fractions without loss.
+const EXACT: i128 = 1 << 53;
+
+/// The columns of the files of a source.
+pub(super) struct Columns<'s> {
+    /// What the files are; `None` for Parquet.
+    pub(super) kind: Option<&'s Kind>,
+    pub(super) folder: &'s Folder,
+    pub(super) seen: &'s [ObjectMeta],
+}
+
+impl Columns<'_> {
+    /// Holds what the files say of a column against the folder that they lie in.
+    pub(super) async fn check_partition(&self, name: &str, stands: impl Fn(usize) -> Option<String>) -> Result<(), Mistake> {
+        for (place, bounds) in self.bounds(name).await? {
+            let Some(folder_says) = stands(place) else { continue };
+            let other = match bounds {
+                Some(Bounds { least, greatest }) => [least, greatest].into_iter().find(|value| is_other(value, &folder_says)),
+                None => {
+                    let folder_says = folder_says.clone();
+                    let find = move |values: &ArrayRef| {
+                        let values = cast(values, &DataType::Utf8).ok()?;
+                        values.as_string::<i32>().iter().flatten().find(|value| is_other(value, &folder_says)).map(str::to_owned)
+                    };
+                    self.first(place, name, find).await?
+                }
+            };
+            if let Some(other) = other {
+                let file = shown(self.folder, &self.seen[place]);
+                let message = format!("`{file}` has a row with `{name}` {other}, but lies in the folder `{name}={folder_says}`");
+                let hint = format!("rename the column in the files or the folders: both are called `{name}`");
+                return Err(Mistake::new("path", message).hint(Some(hint)));
+            }
+        }
+        Ok(())
+    }
+
+    /// Whole numbers become fractions where other files have those: no number may lose a digit by it.
+    pub(super) async fn check_exact(&self, name: &str) -> Result<(), Mistake> {
+        let is_inexact = |number: &str| number.parse::<i128>().is_ok_and(|number| number.abs() > EXACT);
+        for (place, bounds) in self.bounds(name).await? {
+            let lost = match bounds {
+                Some(Bounds { least, greatest }) => [least, greatest].into_iter().find(|number| is_inexact(number)),
+                None => self.first(place, name, |values| first_inexact(values)).await?,
+            };
+            if let Some(number) = lost {
+                let file = shown(self.folder, &self.seen[place]);
+                let message = format!(
+                    "column `{name}` is whole numbers in some files and fractions in others, where {number} of `{file}` would lose digits"
+                );
+                return Err(Mistake::new("path", message).hint(Some("write the column with one type in all files")));
+            }
+        }
+        Ok(())
+    }
+
+    /// The bounds of a column in every file; `None` for a file that does not say.
+    async fn bounds(&self, name: &str) -> Result<Vec<(usize, Option<Bounds>)>, Mistake> {
+        if self.kind.is_some() {
+            return Ok((0..self.seen.len()).map(|place| (place, None)).collect());
+        }
+        footers::bounds(self.folder, self.seen, name).await.map_err(|unreadable| damaged(self.folder, self.seen, &unreadable))
+    }
+
+    /// The first thing that is found in the values of a column of a file, batch by batch; `None` for a file without the column.
+    async fn first(
+        &self,
+        place: usize,
+        name: &str,
+        mut find: impl FnMut(&ArrayRef) -> Option<String> + Send + 'static,
+    ) -> Result<Option<String>, Mistake> {
+        let meta = &self.seen[place];
+        let Some(kind) = self.kind else {
+            let found = first_in_parquet(self.folder, meta, name, &mut find).await;
+            return found.map_err(|error| damaged(self.folder, self.seen, &Unreadable { place, error }));
+        };
+        let (kind, folder, meta, name) = (kind.clone(), self.folder.clone(), meta.clone(), name.to_owned());
+        let reading = move || {
+            let mut found = None;
+            records::column(&kind, &folder, &meta, &name, |values| {
+                found = find(values);
+                found.is_none()
+            })?;
+            Ok(found)
+        };
+        let found = tokio::task::spawn_blocking(reading).await.map_err(|error| told(&Error::failed(error.to_string())))?;
+        found.map_err(|error: Error| told(&error))
+    }
+}
+
+/// Whether a value is another one than a folder says. Of a number and a text nobody knows.
+fn is_other(value: &str, folder_says: &str) -> bool {
+    let (number, of_folder) = (value.parse::<i64>().ok(), folder_says.parse::<i64>().ok());
+    number.is_some() == of_folder.is_some() && value != folder_says && (number.is_none() || number != of_folder)
+}
+
+async fn first_in_parquet(
+    folder: &Folder,
+    meta: &ObjectMeta,
+    name: &str,
+    find: &mut (dyn FnMut(&ArrayRef) -> Option<String> + Send),
+) -> Result<Option<String>, ParquetError> {
+    let file = StoredFile { store: Arc::clone(folder.store()), path: meta.location.clone(), size: Some(meta.size) };
+    let builder = ParquetRecordBatchStreamBuilder::new(file).await?;
+    if builder.schema().column_with_name(name).is_none() {
+        return Ok(None);
+    }
+    let mask = ProjectionMask::columns(builder.parquet_schema(), [name]);
+    let mut batches = builder.with_projection(mask).build()?;
+    while let Some(batch) = batches.try_next().await? {
+        if let Some(found) = find(batch.column(0)) {
+            return Ok(Some(found));
+        }
+    }
+    Ok(None)
+}
+
+/// The first whole number that a fraction of 64 bits is not.
+fn first_inexact(values: &ArrayRef) -> Option<String> {
+    match values.data_type() {
+        DataType::Int64 => values
+            .as_primitive::<Int64Type>()
+            .iter()
+            .flatten()
+            .find(|number| i128::from(*number).abs() > EXACT)
+            .map(|number| number.to_string()),
+        DataType::UInt64 => {
+            values.as_primitive::<UInt64Type>().iter().flatten().find(|number| i128::from(*number) > EXACT).map(|number| number.to_string())
+        }
+        _ => None,
+    }
+}
