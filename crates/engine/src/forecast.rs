@@ -63,7 +63,8 @@ pub struct Forecast {
     pub budget: Option<Money>,
 }
 
-/// Finds out what a run would do now, without sending or writing anything.
+/// Finds out what a run would do now, without sending or writing anything; but for what the footers of many files said, which the
+/// state keeps for the next time.
 ///
 /// # Errors
 /// The pipeline's mistakes, or that its state cannot be read.

@@ -663,7 +663,8 @@ pub async fn read(path: &Path, settings: &[String], registry: &Registry) -> Resu
     Err(pipeline.diagnostics(checker.list).into())
 }
 
-/// Checks a pipeline against its source, without sending or writing anything.
+/// Checks a pipeline against its source, without sending or writing anything; but for what the footers of many files said, which
+/// the state keeps for the next time.
 ///
 /// # Errors
 /// All its mistakes together.

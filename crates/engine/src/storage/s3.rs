@@ -123,9 +123,9 @@ pub(crate) fn hint(bucket: &str, action: Action, error: &(dyn std::error::Error 
     let text = chain(error);
     match code(&text) {
         // Who has no key is looked for one at the machine's cloud, which has none either.
-        _ if text.contains(NO_KEYS) => format!("{NO_KEYS}: {}", keys_hint()),
-        _ if text.contains(NO_TOKEN) => format!("{NO_TOKEN}: check it, `AWS_ROLE_ARN`, and that the service can be reached"),
-        _ if text.contains(NO_CONTAINER) => format!("{NO_CONTAINER}: check that it can be reached, or {}", keys_hint()),
+        _ if text.contains(NO_KEYS) => keys_hint(),
+        _ if text.contains(NO_TOKEN) => "check that token, `AWS_ROLE_ARN`, and that the service can be reached".to_owned(),
+        _ if text.contains(NO_CONTAINER) => format!("check that it can be reached, or {}", keys_hint()),
         Some("NoSuchBucket") => match endpoint() {
             Some(endpoint) => format!("there is no bucket `{bucket}` at {endpoint}: create it, or check `AWS_ENDPOINT_URL`"),
             None => format!("there is no bucket `{bucket}`: create it, or check its name and `AWS_REGION`"),
