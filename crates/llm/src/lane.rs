@@ -23,6 +23,7 @@ mod knee;
 mod latency;
 mod rate;
 pub mod rows;
+mod stock;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
@@ -41,6 +42,7 @@ pub use self::host::{Identity, join};
 use self::knee::Knee;
 use self::latency::Latency;
 use self::rate::{Mark, Rate};
+use self::stock::{Covered, Heard, Stock};
 use crate::RateLimits;
 
 /// How many requests may be in flight.
@@ -177,6 +179,9 @@ pub struct Lane {
     cap: Cap,
     /// By [`Flight::weights`].
     rates: [Rate; KINDS],
+    /// What headers say is left, by [`Flight::weights`], and whether that alone says what may leave.
+    stocks: [Stock; KINDS],
+    governed: [bool; KINDS],
     accidents: Accidents,
     breaker: Breaker,
     knee: Knee,
@@ -241,6 +246,8 @@ struct Flight {
     load: Load,
     /// What had left before it.
     sent: [f64; KINDS],
+    /// Whether anything was left for it, as headers say.
+    covered: [Covered; KINDS],
     /// Whether it tests the cap.
     test: bool,
     admitted: bool,
@@ -276,6 +283,8 @@ impl Lane {
             cap: Cap::new(settings.bounds),
             rates: [settings.rpm.map(f64::from), settings.tpm.map(|tpm| tpm as f64), None, None]
                 .map(|stated| Rate::new(stated.map(|stated| stated / 60.0), settings.without)),
+            stocks: Default::default(),
+            governed: [false; KINDS],
             accidents: Accidents::default(),
             breaker: Breaker::default(),
             knee: Knee::new(),
@@ -325,7 +334,7 @@ impl Lane {
     pub fn memory(&self) -> Memory {
         Memory {
             limit: self.cap.limit,
-            pace: [0, 1].map(|which| Some(self.rates[which].pace).filter(|pace| pace.is_finite())),
+            pace: [0, 1].map(|which| self.pace(which)),
             proven: [0, 1].map(|which| self.rates[which].proven.map(|(proven, _)| proven)),
         }
     }
@@ -378,7 +387,16 @@ impl Lane {
             return;
         }
         let level = self.whole(self.level());
-        let flight = Flight { at: now, level, load: Load::default(), sent: self.sent, test: false, admitted: false, lost: false };
+        let flight = Flight {
+            at: now,
+            level,
+            load: Load::default(),
+            sent: self.sent,
+            covered: [Covered::Yes; KINDS],
+            test: false,
+            admitted: false,
+            lost: false,
+        };
         self.cut = now;
         self.good = 0;
         if self.is_paced() && !self.cap.is_held() {
@@ -434,22 +452,21 @@ impl Lane {
         let dares = self.accidents.dares().is_some();
         let load = self.scaled(load);
         let weights = load.weights();
-        let (share, mut rates) = (self.share, self.rates.iter_mut().zip(weights));
-        let ready = self
-            .accidents
-            .ready(now)
-            .and_then(|()| if dares { Ok(()) } else { rates.try_for_each(|(rate, weight)| rate.ready(now, weight, share)) });
-        if let Err(again) = ready {
-            if test {
-                self.cap.test_lost();
+        let covered = match self.rates_room(now, weights, dares) {
+            Ok(covered) => covered,
+            Err(again) => {
+                if test {
+                    self.cap.test_lost();
+                }
+                return Err(again);
             }
-            return Err(again);
-        }
+        };
         let level = self.whole(level);
-        let flight = Flight { at: now, level, load, sent: self.sent, test, admitted: false, lost: false };
-        for ((rate, weight), sent) in self.rates.iter_mut().zip(weights).zip(&mut self.sent) {
-            rate.take(weight);
-            *sent += weight / self.share;
+        let flight = Flight { at: now, level, load, sent: self.sent, covered, test, admitted: false, lost: false };
+        for (which, weight) in weights.into_iter().enumerate() {
+            self.rates[which].take(weight, !self.is_overruled(which));
+            self.sent[which] += weight / self.share;
+            self.stocks[which].take(now, weight, self.sent[which], covered[which]);
         }
         self.accidents.take(now);
         let id = self.next;
@@ -466,6 +483,44 @@ impl Lane {
         self.flights.insert(id, flight);
         self.unseen.push_back(id);
         Ok(Ticket(id))
+    }
+
+    /// Whether limited rates, and what headers say is left, let a request leave, and for what.
+    fn rates_room(&mut self, now: f64, weights: [f64; KINDS], dares: bool) -> Result<[Covered; KINDS], f64> {
+        self.accidents.ready(now)?;
+        let is_alone = self.share == 1.0 && !self.settings.shared;
+        let before = self.governed;
+        self.governed = std::array::from_fn(|which| is_alone && self.stocks[which].governs(now));
+        for which in (0..KINDS).filter(|which| before[*which] && !self.governed[*which]) {
+            if let Some(slope) = self.stocks[which].slope() {
+                self.rates[which].go_on(now, slope);
+            }
+        }
+        let mut covered = [Covered::Yes; KINDS];
+        if dares {
+            return Ok(covered);
+        }
+        for (which, weight) in weights.into_iter().enumerate() {
+            if !self.is_overruled(which) {
+                self.rates[which].ready(now, weight, self.share)?;
+            }
+            if is_alone {
+                covered[which] = self.stocks[which].ready(now, weight, self.sent[which])?;
+            }
+        }
+        Ok(covered)
+    }
+
+    /// Whether what is left of this kind of work, or of another that explains all refusals, makes a rate that was learned
+    /// unnecessary.
+    fn is_overruled(&self, which: usize) -> bool {
+        let rate = &self.rates[which];
+        !rate.is_stated() && (self.governed[which] || self.governed.contains(&true) && !rate.is_announced())
+    }
+
+    /// Work a second that may leave, where a limit is known.
+    fn pace(&self, which: usize) -> Option<f64> {
+        if self.governed[which] { self.stocks[which].slope() } else { Some(self.rates[which].pace).filter(|pace| pace.is_finite()) }
     }
 
     /// A request's weight as the server counts it, as far as it has said.
@@ -546,21 +601,24 @@ impl Lane {
                 let flight = Flight { admitted: true, ..flight };
                 self.answered(now, &flight, output);
                 self.hear_of_empty(now, &flight, limits);
-                self.read_limits(now, &flight, limits);
+                self.read_limits(now, &flight, limits, [0.0; KINDS]);
             }
             Outcome::Limited { retry_after, named } => {
                 self.responded(now, &flight);
-                self.read_limits(now, &flight, limits);
+                for (stock, weight) in self.stocks.iter_mut().zip(flight.weights()) {
+                    stock.unsent(weight, flight.at);
+                }
+                self.read_limits(now, &flight, limits, flight.weights());
                 let wait = retry_after.map_or(0.0, |wait| wait.as_secs_f64());
                 let reset = limits.exhausted().map_or(0.0, |reset| reset.as_secs_f64());
                 self.hear_of_empty(now, &flight, limits);
-                if wait == 0.0 && reset > LANE_PAUSE && !self.empty_lies {
+                let is_explained = self.refuse(now, &flight, named, if wait >= LANE_PAUSE { wait } else { 0.0 });
+                if wait == 0.0 && reset > LANE_PAUSE && !self.empty_lies && !is_explained {
                     // Nothing is left until a reset that is far. It may be the end of a window, or when all of it is there
                     // again; so it is tried once in a while, each time after twice as long.
                     self.paused = self.paused.max(now + (now - self.last_admitted).clamp(LANE_PAUSE, reset));
                     self.scout = Scout::Wanted;
                 }
-                self.refuse(now, &flight, named, if wait >= LANE_PAUSE { wait } else { 0.0 });
             }
             Outcome::GivenUp => {
                 if flight.test {
@@ -611,6 +669,9 @@ impl Lane {
         if let Some(before) = self.accidents.admitted(flight.at) {
             self.unlearn(now, *before);
         }
+        for (stock, covered) in self.stocks.iter_mut().zip(flight.covered) {
+            stock.admitted(now, covered);
+        }
         let fresh = flight.at >= self.cut;
         self.cap.admitted(now, flight.level, flight.test, fresh);
         if flight.test && !self.cap.is_held() {
@@ -640,7 +701,7 @@ impl Lane {
         }
     }
 
-    fn read_limits(&mut self, now: f64, flight: &Flight, limits: &RateLimits) {
+    fn read_limits(&mut self, now: f64, flight: &Flight, limits: &RateLimits, refused: [f64; KINDS]) {
         // Headers were written when the response began; what left since is not in them.
         let since: f64 = 0.5 * (now - flight.at).min(2.0);
         let mut later = [0.0; KINDS];
@@ -648,12 +709,31 @@ impl Lane {
             later.iter_mut().zip(other.weights()).for_each(|(later, weight)| *later += weight);
         }
         let windows = [limits.requests, limits.tokens, limits.input_tokens, limits.output_tokens];
+        // What left in the time of a round trip the server may not have counted.
+        let since = (0.2 * self.cap.refusal_time).min(1.0);
+        let mut unknown = [0.0; KINDS];
+        for other in self.flights.values().rev().take_while(|other| other.at > now - since) {
+            unknown.iter_mut().zip(other.weights()).for_each(|(unknown, weight)| *unknown += weight);
+        }
         for (which, rate) in self.rates.iter_mut().enumerate() {
             rate.announced(now, &windows[which], later[which], self.sent[which]);
+            if let Some(left) = windows[which].remaining {
+                self.stocks[which].hear(Heard {
+                    at: now,
+                    left: left as f64,
+                    reset: windows[which].reset.map(|reset| reset.as_secs_f64()),
+                    sent: self.sent[which] - refused[which],
+                    unknown: unknown[which],
+                    departed: flight.at,
+                    sent_by_then: flight.sent[which] + flight.weights()[which] - refused[which],
+                    weight: flight.weights()[which],
+                });
+            }
         }
     }
 
-    fn refuse(&mut self, now: f64, flight: &Flight, named: Option<Named>, pause: f64) {
+    /// Takes note of a refusal. Returns whether what headers say is left explains it.
+    fn refuse(&mut self, now: f64, flight: &Flight, named: Option<Named>, pause: f64) -> bool {
         self.refused += 1;
         if let Some(Named::Tokens(_, Some(counted))) = named {
             // Some servers count the most that an answer may have instead of what it has.
@@ -667,6 +747,13 @@ impl Lane {
         if pause > 0.0 {
             self.paused = self.paused.max(now + pause);
         }
+        if self.is_explained(now, flight) {
+            self.refused_in_window = true;
+            if flight.test {
+                self.cap.test_lost();
+            }
+            return true;
+        }
         if self.share < 1.0 && now < self.unsettled {
             // There is room again as soon as everybody keeps to his share.
             const MOMENT: f64 = 0.25;
@@ -675,7 +762,7 @@ impl Lane {
             if flight.test {
                 self.cap.test_lost();
             }
-            return;
+            return false;
         }
         // What left before the last cut does not count against what is in force since.
         if flight.at < self.cut {
@@ -690,11 +777,12 @@ impl Lane {
             if flight.test {
                 self.cap.test_lost();
             }
-            return;
+            return false;
         }
         if self.is_accident(now, flight, named, pause) {
-            return;
+            return false;
         }
+        self.stocks.iter_mut().for_each(|stock| stock.doubt(now));
         self.refused_in_window = true;
         let rapid = now - self.cut < STREAK + pause;
         self.cost = if rapid && !flight.test { self.cost + 1 } else { 1 };
@@ -720,6 +808,17 @@ impl Lane {
                 }
             }
         }
+        false
+    }
+
+    /// Whether nothing was left for a refused request, as headers say.
+    fn is_explained(&mut self, now: f64, flight: &Flight) -> bool {
+        let mut is_explained = false;
+        let is_alone = self.share == 1.0 && !self.settings.shared;
+        for ((stock, weight), covered) in self.stocks.iter_mut().zip(flight.weights()).zip(flight.covered) {
+            is_explained |= is_alone && stock.refused(now, weight, covered);
+        }
+        is_explained
     }
 
     /// Whether the lane is not to blame for a refusal.
@@ -830,7 +929,7 @@ impl Lane {
 
     /// Whether a limited rate is known or suspected.
     fn is_paced(&self) -> bool {
-        self.rates.iter().any(Rate::is_set)
+        self.governed.contains(&true) || self.rates.iter().any(Rate::is_set)
     }
 
     /// Lets the time pass: what was not refused by now was admitted, and windows end.
@@ -977,7 +1076,7 @@ impl Lane {
 
     /// What governs the lane now.
     pub fn reading(&self) -> Reading {
-        let per_minute = |which: usize| Some(60.0 * self.rates[which].pace).filter(|pace| pace.is_finite() && self.rates[which].enforced);
+        let per_minute = |which: usize| self.pace(which).filter(|_| self.rates[which].enforced).map(|pace| 60.0 * pace);
         Reading {
             limit: self.limit(),
             in_flight: self.in_flight(),
@@ -1004,7 +1103,8 @@ impl Lane {
         const QUIET: f64 = 5.0;
         let now = now.as_secs_f64();
         let lately = self.lately(now);
-        let near = |which: usize| self.rates[which].enforced && lately[which] > 0.9 * self.rates[which].pace * self.share;
+        let near =
+            |which: usize| self.rates[which].enforced && self.pace(which).is_some_and(|pace| lately[which] > 0.9 * pace * self.share);
         !self.breaker.is_open() && now >= self.paused && now - self.cut > QUIET && !near(0) && !near(1)
     }
 }

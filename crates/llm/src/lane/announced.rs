@@ -174,6 +174,11 @@ impl Announced {
         now - self.crowded < CROWDED
     }
 
+    /// Whether others ever seemed to.
+    pub(super) fn was_crowded(&self) -> bool {
+        self.crowded.is_finite()
+    }
+
     /// The pace after a response, from the present one.
     pub(super) fn steer(&mut self, now: f64, pace: f64, is_binding: bool, most: f64) -> f64 {
         if self.left.is_some_and(|left| left < LEFT_TOPS[1].0) && self.is_shared(now, SHARED.0) {

@@ -157,6 +157,14 @@ pub(super) const MEASURED: u64 = 10;
 pub(super) const MEMORY: f64 = 150.0;
 /// Refusals in a row with nothing admitted in between that show a window which is used up.
 pub(super) const WINDOWED: u32 = 4;
+/// Seconds without a refusal after which a pace is too low that is less than …
+pub(super) const QUIET: f64 = 30.0;
+/// … this part of what was once admitted, somewhat less than a half, for a full bucket and what comes in …
+pub(super) const TOO_LITTLE: f64 = 0.45;
+/// … in so many seconds make twice the rate of a minute's window.
+pub(super) const ONCE: f64 = 60.0;
+/// Seconds between two steps on the way back.
+pub(super) const STEP_BACK: f64 = 3.0;
 /// While nothing at all is admitted, a request leaves this often all the same: a window may have reset.
 pub(super) const KNOCK: f64 = 3.0;
 /// The same where nothing was admitted for long: this part of that time, or a day's window would be knocked at for a day.

@@ -11,8 +11,9 @@ use super::Without;
 use super::announced::{Announced, Trial};
 use super::constants::{
     ANNOUNCED_START, BURST, CEILING_MOVED, CUTS, DEBT, DEBT_REQUESTS, FAR_OFF, GAIN, GAIN_MAX, GAIN_MIN, HOLD, KNOCK, KNOCKS_APART,
-    MEASURED, MEMORY, PAUSE_EARNED, PROBE_BACKOFF, PROBE_EVERY, PROBE_EVERY_MAX, PROBE_GATE, SAFE, SHARED_CUT, SHARED_EVERY, SHARED_STEP,
-    STREAK, TEST, TEST_REQUESTS, TEST_REQUESTS_PAUSING, TOLD_GATE, TOLD_TEST, TRIAL_WON, USE_OF_STATED, WINDOW_TEST, WINDOWED,
+    MEASURED, MEMORY, ONCE, PAUSE_EARNED, PROBE_BACKOFF, PROBE_EVERY, PROBE_EVERY_MAX, PROBE_GATE, QUIET, SAFE, SHARED_CUT, SHARED_EVERY,
+    SHARED_STEP, STEP_BACK, STREAK, TEST, TEST_REQUESTS, TEST_REQUESTS_PAUSING, TOLD_GATE, TOLD_TEST, TOO_LITTLE, TRIAL_WON, USE_OF_STATED,
+    WINDOW_TEST, WINDOWED,
 };
 use crate::Window;
 
@@ -50,6 +51,9 @@ pub(super) struct Rate {
     windowed: Option<f64>,
     /// A refusal makes the lane pause: tests are longer then, and their steps do not grow.
     pausing: bool,
+    /// The most a second that was ever admitted over [`ONCE`], and whether it is on the way back to it.
+    once: f64,
+    returns: Option<f64>,
     /// Refusals in a row at a pace that was thought proved.
     doubts: u32,
     last_refusal: f64,
@@ -115,6 +119,8 @@ impl Rate {
             dry: 0,
             dry_since: f64::NEG_INFINITY,
             resumed: None,
+            once: 0.0,
+            returns: None,
             doubts: 0,
             history: VecDeque::new(),
             windowed: None,
@@ -157,10 +163,11 @@ impl Rate {
         Err(now + (missing / pace).min(3_600.0) + 1e-6)
     }
 
-    pub(super) fn take(&mut self, weight: f64) {
+    /// A request of this weight leaves; `obeyed` if this rate was asked.
+    pub(super) fn take(&mut self, weight: f64, obeyed: bool) {
         let learned = if self.mean_weight == 0.0 { 1.0 } else { 0.05 };
         self.mean_weight += learned * (weight - self.mean_weight);
-        if self.pace.is_finite() && self.enforced {
+        if self.pace.is_finite() && self.enforced && obeyed {
             self.level -= weight;
         }
     }
@@ -236,6 +243,10 @@ impl Rate {
             self.last_refusal = now;
             self.withhold(now);
             return;
+        }
+        if self.returns.take().is_some() {
+            // There is no way back.
+            self.once = self.once.min(self.pace);
         }
         self.dry = 0;
         let rapid = now - self.last_refusal < STREAK;
@@ -373,10 +384,16 @@ impl Rate {
         let now = mark.at;
         let binding = std::mem::take(&mut self.binding);
         self.remember(mark);
+        if let Some(then) = self.history.iter().rev().find(|then| mark.at - then.at >= ONCE) {
+            self.once = self.once.max((mark.work - then.work) / (mark.at - then.at));
+        }
         if !self.pace.is_finite() {
             return;
         }
         let most = self.stated.unwrap_or(f64::INFINITY);
+        if binding && leads && !shared && self.comes_back(now, most) {
+            return;
+        }
         if self.is_believed(now) {
             if binding && leads && !shared {
                 self.try_beyond_announced(now, most);
@@ -429,7 +446,33 @@ impl Rate {
         }
     }
 
+    /// Nothing has been refused for long, and more than twice as much was admitted once: whatever speaks for this pace, it is too
+    /// low. Returns whether it rises.
+    fn comes_back(&mut self, now: f64, most: f64) -> bool {
+        // Where others use the key, too, or nothing is announced that could be wrong, less may be all there is.
+        let is_misled = self.announced.as_ref().is_some_and(|announced| !announced.was_crowded());
+        if !is_misled || now - self.last_refusal < QUIET || self.pace > TOO_LITTLE * self.once.min(most) {
+            self.returns = None;
+            return false;
+        }
+        if self.returns.is_some_and(|since| now - since < STEP_BACK) {
+            return true;
+        }
+        if let Some(announced) = &mut self.announced {
+            announced.disbelieve();
+        }
+        self.returns = Some(now);
+        (self.test, self.proven, self.ceiling) = (None, None, None);
+        self.pace = (1.5 * self.pace).min(self.once).min(most);
+        self.gain = GAIN_MAX;
+        true
+    }
+
     fn remember(&mut self, mark: Mark) {
+        if self.history.is_empty() && self.once == 0.0 {
+            // What left in the first moment counts, too.
+            self.history.push_back(Mark { at: mark.at, work: 0.0, count: 0 });
+        }
         if self.history.back().is_none_or(|last| mark.at - last.at >= 1.0) {
             self.history.push_back(mark);
         }
@@ -465,6 +508,16 @@ impl Rate {
             // Next to nothing was tried: that is no measurement.
             _ => (self.windowed, self.proven, self.ceiling) = (None, None, None),
         }
+    }
+
+    /// Whether the pipeline file states a limit of this kind.
+    pub(super) fn is_stated(&self) -> bool {
+        self.stated.is_some()
+    }
+
+    /// Whether headers announce a limit of this kind.
+    pub(super) fn is_announced(&self) -> bool {
+        self.announced.is_some()
     }
 
     /// Whether headers govern this kind of work.
@@ -600,6 +653,17 @@ impl Rate {
             let announced = self.announced.take();
             *self = Self { mean_weight: self.mean_weight, announced, ..Self::new(None, self.without) };
         }
+    }
+
+    /// Goes on at a pace that something else has kept so far, and soon tries more.
+    pub(super) fn go_on(&mut self, now: f64, pace: f64) {
+        if self.is_believed(now) {
+            self.level = self.level.max(0.0);
+            return;
+        }
+        self.lift(now);
+        self.pace = pace.max(self.mean_weight.max(1.0) / KNOCK).min(self.stated.unwrap_or(f64::INFINITY));
+        self.gain = GAIN_MAX;
     }
 
     /// Starts from a pace that was known a little while ago.
