@@ -109,14 +109,6 @@ mod tests {
     }
 
     #[test]
-    fn a_key_that_somebody_types_is_spelled_as_it_is_known() {
-        let key = Key::of(["year", "number"]);
-        assert_eq!(key.typed(r#"[ 2024, "7" ]"#), r#"["2024","7"]"#);
-        assert_eq!(key.typed("2024"), "2024");
-        assert_eq!(Key::of(["id"]).typed("[1, 2]"), "[1, 2]");
-    }
-
-    #[test]
     fn what_is_no_one_text_is_no_key() {
         let field = |data_type| Field::new("k", data_type, true);
         for refused in [

@@ -235,6 +235,8 @@ fn files_are_known_by_what_is_in_them_and_what_is_left_out_is_said() {
     project.write("pipeline.toml", &pipeline("path = \"csv\"\nformat = \"parquet\"", ""));
     assert!(refused(&project).contains("holds no Parquet file, but CSV files (`notes.csv`)"));
     assert_eq!(keys(&project, "path = \"csv\""), ["a"], "where nothing else lies, the names say what files are");
+    put(&project, "misnamed/really.csv", &[]);
+    assert_eq!(keys(&project, "path = \"misnamed/really.csv\""), ["misnamed/really.csv"], "but what is in them is stronger");
     project.write("csv/notes.jsonl", "{}");
     project.write("pipeline.toml", &pipeline("path = \"csv\"", ""));
     let said = refused(&project);

@@ -146,14 +146,6 @@ impl Key {
             values => serde_json::json!(values).to_string(),
         }
     }
-
-    /// A key as somebody types it, in the spelling that is compared: a JSON array may have spaces, and numbers without quotes.
-    pub fn typed(&self, text: &str) -> String {
-        let values = serde_json::from_str::<Vec<Value>>(text).ok().filter(|values| self.is_composite() && values.len() == self.0.len());
-        let Some(values) = values else { return text.to_owned() };
-        let values: Vec<String> = values.iter().map(|value| value.as_str().map_or_else(|| value.to_string(), str::to_owned)).collect();
-        Self::text(&values.iter().map(String::as_str).collect::<Vec<_>>())
-    }
 }
 
 impl fmt::Display for Key {

@@ -1,6 +1,7 @@
 //! Which format the files of a source have, and which of its files are meant by one that is no Parquet.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 
 use promptmill_core::Mistake;
 use promptmill_core::pipeline::SourceFormat;
@@ -22,7 +23,11 @@ pub(super) async fn format_of(places: &[Place], found: &[Vec<Found>], said: Opti
         if is_named_parquet(name) {
             return Ok(SourceFormat::Parquet);
         } else if let Some(format) = records::format_by_name(name) {
-            by_name.entry(named(format)).or_insert_with(|| (format, name.to_owned()));
+            if let Entry::Vacant(free) = by_name.entry(named(format)) {
+                free.insert((format, name.to_owned()));
+                // Whatever it is called, a Parquet file is one.
+                others.push(&file.meta);
+            }
         } else if is_left_behind(name).is_none() {
             others.push(&file.meta);
         }
