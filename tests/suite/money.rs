@@ -9,7 +9,7 @@ use std::process::{Child, Stdio};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
-use promptmill_sim::{FAULTS, SimConfig};
+use promptmill_sim::{Above, CostForm, FAULTS, SimConfig, Thinking, UsageNames};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use rustix::process::{Pid, Signal, kill_process};
@@ -35,6 +35,8 @@ struct Case {
     /// The share of the rows that may be asked twice at the end.
     hedge: f64,
     canary: f64,
+    /// The model's lines in the pipeline file.
+    model: String,
     pack: String,
     commit_every: &'static str,
     budget: Option<i64>,
@@ -112,7 +114,61 @@ impl Case {
         let raises = dice.random();
         let canary = if dice.random_bool(0.3) { 0.3 } else { 0.0 };
         let llm = format!("{llm}\ncanary = {canary:?}");
-        Self { rows, config, llm, hedge, canary, pack, commit_every, budget, raises, stops }
+        let model = Self::rules(&mut config, &mut dice);
+        Self { rows, config, llm, hedge, canary, model, pack, commit_every, budget, raises, stops }
+    }
+
+    /// Draws by which rules the provider bills; returns the lines of the model that say the same.
+    fn rules(config: &mut SimConfig, dice: &mut ChaCha8Rng) -> String {
+        if dice.random_bool(0.25) {
+            return "model = \"simulated\"\nprice = { input = 0.15, cached_input = 0.015, output = 0.60 }".to_owned();
+        }
+        let mut price = String::from("input = 0.15, cached_input = 0.015, output = 0.60");
+        let billing = &mut config.billing;
+        billing.names = [UsageNames::OpenAi, UsageNames::Anthropic, UsageNames::DeepSeek][dice.random_range(0..3)];
+        billing.cost = [CostForm::Number, CostForm::Text, CostForm::Table][dice.random_range(0..3)];
+        if dice.random_bool(0.6) {
+            billing.cache_writes = true;
+            config.price.cache_write = Some(0.1875);
+            price += ", cache_write = 0.1875";
+        }
+        if dice.random_bool(0.4) {
+            config.price.request = 0.000_012_345;
+            price += ", request = 0.000012345";
+        }
+        if dice.random_bool(0.5) {
+            for (tokens, times) in [(dice.random_range(200..900), 2.0), (dice.random_range(900..4_000), 3.0)] {
+                let of = |price: f64| (price * times * 1e6).round() / 1e6;
+                let [input, cached_input, cache_write, output] = [0.15, 0.015, 0.1875, 0.60].map(of);
+                config.price.above.push(Above { tokens, input, cached_input, cache_write, output });
+            }
+            let written = config.price.above.iter().map(|Above { tokens, input, cached_input, cache_write, output }| {
+                format!("{{ tokens = {tokens}, input = {input:?}, cached_input = {cached_input:?}, cache_write = {cache_write:?}, output = {output:?} }}")
+            });
+            price += &format!(", above = [{}]", written.collect::<Vec<_>>().join(", "));
+        }
+        let mut extra = Vec::new();
+        if dice.random_bool(0.5) {
+            config.price.tiers = [("flex".to_owned(), 0.5), ("priority".to_owned(), 1.8)].into();
+            price += ", tiers = { flex = 0.5, priority = 1.8 }";
+            config.billing.tier_kept = dice.random_range(0.3..1.0);
+            let tier = if dice.random() { "flex" } else { "priority" };
+            extra.push(format!("service_tier = \"{tier}\""));
+        }
+        if dice.random_bool(0.5) {
+            config.billing.thinking_tokens = dice.random_range(1..600);
+            if dice.random() {
+                config.billing.thinking = Thinking::Beside;
+                // Only what a request grants can be set aside.
+                extra.push(format!("thinking = {{ budget_tokens = {} }}", dice.random_range(1..600)));
+            }
+        }
+        if dice.random_bool(0.3) {
+            config.faults.set("billed-error", dice.random_range(0.0..0.2)).expect("a fault");
+        }
+        // A family that is told what to write to its cache, or one that is not.
+        let name = if dice.random() { "gpt-6-simulated" } else { "simulated" };
+        format!("model = \"{name}\"\nprice = {{ {price} }}\nextra_body = {{ {} }}", extra.join(", "))
     }
 
     fn project(&self) -> Project {
@@ -120,7 +176,9 @@ impl Case {
         let text = project
             .simulated_pipeline(&self.llm)
             .replace("rows = 10", &format!("rows = {}", self.pack))
-            .replace("[sink]", &format!("[sink]\ncommit_every = \"{}\"", self.commit_every));
+            .replace("[sink]", &format!("[sink]\ncommit_every = \"{}\"", self.commit_every))
+            .replace("model = \"simulated\"\nprice = { input = 0.15, cached_input = 0.015, output = 0.60 }", &self.model);
+        assert!(text.contains(&self.model), "{text}");
         project.write("pipeline.toml", &text);
         project
     }
@@ -194,8 +252,16 @@ impl Case {
 
     /// Compares the journal with the provider's books, and the rows with the journal.
     fn assert_books(&self, project: &Project, budget: Option<i64>, killed: bool, completed: bool, seen: &Seen) {
-        let billed = project.simulator().ledger().billed_nano_usd as i64;
+        let ledger = project.simulator().ledger();
+        let billed = ledger.billed_nano_usd as i64;
         let attempts = project.nano("attempts");
+        for (seen, count) in [
+            (&seen.written, ledger.cache_write_tokens),
+            (&seen.thought, ledger.thinking_tokens),
+            (&seen.billed_errors, ledger.faults.get("billed-error").copied().unwrap_or_default()),
+        ] {
+            seen.fetch_add(count, Relaxed);
+        }
         let rows = project.nano("results") + project.nano("dead_letters");
         // What no row bears has a place of its own, at every moment.
         assert_eq!(rows + project.nano("unassigned_costs"), attempts, "rows {rows} and what no row bears are not all attempts");
@@ -240,6 +306,12 @@ struct Seen {
     superseded: AtomicU64,
     /// Looks at the books that found attempts of unknown outcome, which count for more than was billed.
     dearer: AtomicU64,
+    /// Tokens that were billed as written to a cache.
+    written: AtomicU64,
+    /// Tokens of thinking.
+    thought: AtomicU64,
+    /// Errors that were billed.
+    billed_errors: AtomicU64,
 }
 
 fn budget_arguments(budget: Option<i64>) -> Vec<String> {
@@ -301,7 +373,7 @@ fn money_agrees_whatever_happens() {
     });
     eprintln!("{seen:?}");
     if count >= USUAL_CASES {
-        let happened = [&seen.stopped, &seen.completed, &seen.exhausted, &seen.dearer];
+        let happened = [&seen.stopped, &seen.completed, &seen.exhausted, &seen.dearer, &seen.written, &seen.thought, &seen.billed_errors];
         assert!(happened.iter().all(|count| count.load(Relaxed) > 0), "{seen:?}");
     }
 }

@@ -54,8 +54,14 @@ pub struct LedgerSnapshot {
     pub prompt_tokens: u64,
     /// Prompt tokens billed at the cached price.
     pub cached_tokens: u64,
-    /// Output tokens billed.
+    /// Prompt tokens billed as written to the cache.
+    #[serde(default)]
+    pub cache_write_tokens: u64,
+    /// Output tokens billed, those of thinking included.
     pub completion_tokens: u64,
+    /// Tokens of thinking billed.
+    #[serde(default)]
+    pub thinking_tokens: u64,
     /// The bill in nano-dollars.
     pub billed_nano_usd: u64,
     /// The bill in USD, exactly.

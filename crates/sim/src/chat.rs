@@ -181,7 +181,8 @@ impl Visit {
         answer.destroyed.iter().for_each(|(fault, items)| self.shared.ledger.destroy(*fault, *items));
         let body = Bytes::from(answer.body);
         let shared = Arc::clone(&self.shared);
-        let delivered = move || shared.ledger.deliver(&answer.clean);
+        let clean = answer.clean;
+        let delivered = move || shared.ledger.deliver(&clean);
         let body = match answer.fault {
             Some(Fault::Reset) => body::broken(&body, line, slot),
             Some(Fault::Stall) => body::stalled(&body, slot),
@@ -194,7 +195,7 @@ impl Visit {
                 SimBody::Whole(body)
             }
         };
-        self.respond(200, JSON, body)
+        self.respond(answer.status, JSON, body)
     }
 
     /// A response of an early error, after the time that one takes. `retry_after_ms` is when to come back.

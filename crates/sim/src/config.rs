@@ -4,8 +4,10 @@
 //! schedule (`control`), and how limits are enforced
 //! (the module `limits` of the crate, not the one here, which holds their settings).
 
+mod billing;
 mod limits;
 
+pub use billing::{Above, Billing, CostForm, Price, Thinking, UsageNames};
 pub use limits::{Dialect, Limits, RetryAfter, WhenFull, Window};
 
 use crate::control::ScheduledPatch;
@@ -51,6 +53,8 @@ pub struct SimConfig {
     pub context_tokens: Option<u64>,
     /// What tokens cost.
     pub price: Price,
+    /// By which rules requests are billed.
+    pub billing: Billing,
     /// Whether `usage.cost` states the price of each answer in USD, as OpenRouter does.
     pub report_cost: bool,
     /// Whether prompt tokens whose prefix was seen before count as cached. Three prefixes are remembered per request:
@@ -79,6 +83,7 @@ impl Default for SimConfig {
             careless: Careless::default(),
             context_tokens: None,
             price: Price::default(),
+            billing: Billing::default(),
             report_cost: false,
             cached_prefix: false,
             schedule: Vec::new(),
@@ -110,7 +115,9 @@ impl SimConfig {
             ("limits.retry_after_ms", limits.retry_after_ms.unwrap_or(0.0)),
             ("price.input", self.price.input),
             ("price.cached_input", self.price.cached_input.unwrap_or(0.0)),
+            ("price.cache_write", self.price.cache_write.unwrap_or(0.0)),
             ("price.output", self.price.output),
+            ("price.request", self.price.request),
         ] {
             if !(value.is_finite() && (0.0..=1e9).contains(&value)) {
                 return Err(BadSetting::new(format!("`{name}` must be between 0 and 1e9, not {value}")));
@@ -121,6 +128,13 @@ impl SimConfig {
         }
         if !(0.0..=1.0).contains(&self.careless.share) {
             return Err(BadSetting::new(format!("`careless.share` must be between 0 and 1, not {}", self.careless.share)));
+        }
+        if !(0.0..=1.0).contains(&self.billing.tier_kept) {
+            return Err(BadSetting::new(format!("`billing.tier_kept` must be between 0 and 1, not {}", self.billing.tier_kept)));
+        }
+        let above = self.price.above.iter().flat_map(|above| [above.input, above.cached_input, above.cache_write, above.output]);
+        if let Some(value) = above.chain(self.price.tiers.values().copied()).find(|value| !(0.0..=1e9).contains(value)) {
+            return Err(BadSetting::new(format!("`price.above` and `price.tiers` must be between 0 and 1e9, not {value}")));
         }
         if !(limits.window_seconds.is_finite() && limits.window_seconds > 0.0) {
             return Err(BadSetting::new(format!("`limits.window_seconds` must be above 0, not {}", limits.window_seconds)));
@@ -218,25 +232,6 @@ pub enum ScheduleFrom {
     Start,
 }
 
-/// What tokens cost, in USD per million. Amounts below a nano-dollar per million tokens are rounded.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct Price {
-    /// Prompt tokens, USD per million.
-    pub input: f64,
-    /// Prompt tokens whose prefix was cached, USD per million; left out: as `input`.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub cached_input: Option<f64>,
-    /// Output tokens, USD per million.
-    pub output: f64,
-}
-
-impl Default for Price {
-    fn default() -> Self {
-        Self { input: 0.15, cached_input: Some(0.015), output: 0.60 }
-    }
-}
-
 /// A setting that cannot be: its name, what is wrong, and what would be right.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BadSetting(String);
@@ -276,6 +271,20 @@ mod tests {
             },
             outage: Outage::Unavailable,
             faults: "all=0.02,reset=0.5".parse().expect("valid"),
+            price: Price {
+                cache_write: Some(0.1875),
+                request: 0.001,
+                above: vec![Above { tokens: 9, input: 1.0, cached_input: 1.0, cache_write: 1.0, output: 1.0 }],
+                tiers: [("flex".to_owned(), 0.5)].into(),
+                ..Price::default()
+            },
+            billing: Billing {
+                thinking: Thinking::Beside,
+                thinking_tokens: 30,
+                names: UsageNames::Anthropic,
+                cost: CostForm::Table,
+                ..Billing::default()
+            },
             ..SimConfig::default()
         };
         let text = serde_json::to_string(&config).expect("serializes");

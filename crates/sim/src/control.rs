@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 /// The settings that may change while the service runs. The rest (address, seed, key, schedule) is fixed at the start.
-pub const PATCHABLE: [&str; 11] = [
+pub const PATCHABLE: [&str; 12] = [
     "latency",
     "limits",
     "outage",
@@ -18,6 +18,7 @@ pub const PATCHABLE: [&str; 11] = [
     "answer_tokens",
     "context_tokens",
     "price",
+    "billing",
     "report_cost",
     "cached_prefix",
 ];

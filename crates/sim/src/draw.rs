@@ -39,6 +39,12 @@ impl Draw {
         }
         Self { fault, detail, items: struck, tail, noise }
     }
+
+    /// Whether the request is served at the tier that it asks for, if this share of them is.
+    pub(crate) fn is_tier_kept(&self, share: f64) -> bool {
+        const TIER: u64 = 0x7469_6572;
+        share >= 1.0 || ((mix(self.detail ^ TIER) >> 11) as f64 / (1_u64 << 53) as f64) < share
+    }
 }
 
 #[cfg(test)]

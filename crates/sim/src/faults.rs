@@ -39,6 +39,7 @@ pub enum Fault {
     English,
     OtherScripts,
     MetadataLeak,
+    BilledError,
 }
 
 /// What a fault strikes.
@@ -100,11 +101,12 @@ pub const FAULTS: [FaultInfo; Fault::COUNT] = [
     info(Fault::English, "english", Scope::Item, true, "the item is answered in English"),
     info(Fault::OtherScripts, "other-scripts", Scope::Item, true, "an Arabic or Cyrillic line stands in the item's answer"),
     info(Fault::MetadataLeak, "metadata-leak", Scope::Item, true, "a fragment such as `(45-102)` stands in the item's answer"),
+    info(Fault::BilledError, "billed-error", Scope::Request, true, "500, 429 or 503 whose body states what was billed for the lost answer"),
 ];
 
 impl Fault {
     /// How many there are.
-    pub const COUNT: usize = 25;
+    pub const COUNT: usize = 26;
 
     /// Its line of the catalogue.
     pub fn info(self) -> &'static FaultInfo {

@@ -3,7 +3,7 @@
 //! The bill is written when generation begins, so a client that leaves early has paid all the same, as with the
 //! hosted services.
 
-use crate::config::SimConfig;
+use crate::config::{SimConfig, Thinking};
 use crate::content::{Content, Writer};
 use crate::draw::Draw;
 use crate::faults::Fault;
@@ -15,9 +15,13 @@ use crate::reply::{Frame, Message};
 use crate::shared::Shared;
 use std::time::Duration;
 
+/// The name of the tier that nobody asks for.
+const USUAL_TIER: &str = "default";
+
 /// An answer that is ready, and what it takes to hand it over.
 #[derive(Debug)]
 pub(crate) struct Answer {
+    pub(crate) status: u16,
     pub(crate) body: Vec<u8>,
     pub(crate) fault: Option<Fault>,
     pub(crate) outcome: Outcome,
@@ -47,33 +51,45 @@ impl Generating<'_> {
         let fault = draw.fault.filter(|_| content.struck);
         // Before the limit that the client asked for cuts the content: what that costs is not the faults' doing.
         let destroyed = destroyed(fault, draw, &content.usable(items.len()));
-        let limit = chat.max_tokens().and_then(|tokens| usize::try_from(tokens.saturating_mul(4)).ok());
+        let billing = &config.billing;
+        let thought = chat.thinking_budget().map_or(billing.thinking_tokens, |most| billing.thinking_tokens.min(most));
+        // Thinking that counts inside takes its part of the limit.
+        let inside = if billing.thinking == Thinking::Inside { thought } else { 0 };
+        let limit =
+            chat.max_tokens().map(|most| most.saturating_sub(inside)).and_then(|tokens| usize::try_from(tokens.saturating_mul(4)).ok());
         let cut = limit.is_some_and(|limit| limit < content.text.len());
         if let Some(limit) = limit.filter(|_| cut) {
             content.cut(limit);
         }
         let (message, output) = Message::of(&content, fault, draw.detail);
-        let tokens = Tokens {
-            prompt: chat.prompt_tokens(),
-            cached: if config.cached_prefix { self.shared.cached(&chat.prefixes()) } else { 0 },
-            completion: tokens_of(output),
-        };
+        let thought = if inside > 0 { chat.max_tokens().map_or(thought, |most| thought.min(most)) } else { thought };
+        let prompt = chat.prompt_tokens();
+        let cached = if config.cached_prefix { self.shared.cached(&chat.prefixes()) } else { 0 };
+        let written = if billing.cache_writes { chat.kept_tokens().saturating_sub(cached).min(prompt - cached) } else { 0 };
+        let tokens = Tokens { prompt, cached, written, completion: tokens_of(output) + thought, thought };
+        let tier = chat.tier().map(|tier| if draw.is_tier_kept(billing.tier_kept) { tier } else { USUAL_TIER });
         if chat.max_tokens().is_none() {
             self.shared.limiter.spend(tokens.completion);
         }
-        let nano_usd = nano_usd(&config.price, tokens);
+        let nano_usd = nano_usd(&config.price, tokens, tier.unwrap_or(USUAL_TIER));
         let frame = Frame {
             number: self.number,
             model: if chat.model.is_empty() { "simulated" } else { &chat.model },
             created: u64::try_from(chrono::Utc::now().timestamp()).unwrap_or(0),
             tokens,
             cost: config.report_cost.then_some(nano_usd),
+            tier,
+            billing,
             fault,
             detail: draw.detail,
             cut,
         };
         let generated = fault != Some(Fault::ErrorIn200);
-        let body = if generated { frame.body(&message) } else { frame.error_body() };
+        let (status, body) = match fault {
+            Some(Fault::ErrorIn200) => (200, frame.error_body()),
+            Some(Fault::BilledError) => frame.billed_error(),
+            _ => (200, frame.body(&message)),
+        };
         if generated {
             let names: Vec<_> = items.iter().map(|item| (item.hash, item.name())).collect();
             let named = names.iter().map(|(hash, name)| (*hash, &**name));
@@ -88,7 +104,7 @@ impl Generating<'_> {
             None if cut => Outcome::CutByMaxTokens,
             None => Outcome::Ok,
         };
-        Answer { body, fault, outcome, clean: content.clean(), destroyed, wait: self.latency(tokens.completion, draw) }
+        Answer { status, body, fault, outcome, clean: content.clean(), destroyed, wait: self.latency(tokens.completion, draw) }
     }
 
     fn book_flaws(&self, items: &[Item<'_>], draw: &Draw, content: &Content) {
@@ -143,6 +159,7 @@ fn loses_everything(fault: Fault) -> bool {
             | Fault::Refusal
             | Fault::InvalidUtf8
             | Fault::MalformedJson
+            | Fault::BilledError
     )
 }
 

@@ -145,7 +145,9 @@ impl Ledger {
         billed.generations += 1;
         billed.tokens.prompt += bill.tokens.prompt;
         billed.tokens.cached += bill.tokens.cached;
+        billed.tokens.written += bill.tokens.written;
         billed.tokens.completion += bill.tokens.completion;
+        billed.tokens.thought += bill.tokens.thought;
         billed.nano_usd += bill.nano_usd;
         billed.items += count;
     }
@@ -291,7 +293,9 @@ impl Ledger {
             generations: billed.generations,
             prompt_tokens: billed.tokens.prompt,
             cached_tokens: billed.tokens.cached,
+            cache_write_tokens: billed.tokens.written,
             completion_tokens: billed.tokens.completion,
+            thinking_tokens: billed.tokens.thought,
             billed_nano_usd: billed.nano_usd,
             billed_usd: usd(billed.nano_usd),
             items: ItemTotals {
@@ -322,7 +326,7 @@ mod tests {
     use super::*;
 
     fn bill(prompt: u64, nano_usd: u64) -> Generation {
-        Generation { tokens: Tokens { prompt, cached: 1, completion: 2 }, nano_usd }
+        Generation { tokens: Tokens { prompt, cached: 1, completion: 2, ..Tokens::default() }, nano_usd }
     }
 
     #[test]

@@ -53,7 +53,10 @@ mod wire;
 
 pub use answer::explanation;
 pub use books::{ItemCount, ItemTotals, LedgerSnapshot};
-pub use config::{BadSetting, Careless, Dialect, Latency, Limits, Outage, Price, RetryAfter, ScheduleFrom, SimConfig, WhenFull, Window};
+pub use config::{
+    Above, BadSetting, Billing, Careless, CostForm, Dialect, Latency, Limits, Outage, Price, RetryAfter, ScheduleFrom, SimConfig, Thinking,
+    UsageNames, WhenFull, Window,
+};
 pub use control::{PATCHABLE, ScheduledPatch};
 pub use faults::{FAULTS, Fault, FaultInfo, FaultRates, Scope};
 pub use server::Simulator;

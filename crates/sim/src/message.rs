@@ -14,9 +14,18 @@ pub(crate) struct Message<'a> {
     content: Content<'a>,
 }
 
-/// The text of a message: a string, or the text parts of a list.
+/// The text of a message: a string, or the text parts of a list; and whether one of them bears a mark of a cache.
 #[derive(Debug, Default)]
-struct Content<'a>(Cow<'a, str>);
+struct Content<'a> {
+    text: Cow<'a, str>,
+    is_marked: bool,
+}
+
+impl<'a> From<Cow<'a, str>> for Content<'a> {
+    fn from(text: Cow<'a, str>) -> Self {
+        Self { text, is_marked: false }
+    }
+}
 
 impl Message<'_> {
     pub(crate) fn is_from(&self, role: &str) -> bool {
@@ -24,7 +33,12 @@ impl Message<'_> {
     }
 
     pub(crate) fn text(&self) -> &str {
-        &self.content.0
+        &self.content.text
+    }
+
+    /// Whether a cache is to keep all that stands up to its end.
+    pub(crate) fn is_marked(&self) -> bool {
+        self.content.is_marked
     }
 }
 
@@ -39,15 +53,15 @@ impl<'de: 'a, 'a> Deserialize<'de> for Content<'a> {
             }
 
             fn visit_borrowed_str<E: de::Error>(self, text: &'de str) -> Result<Content<'de>, E> {
-                Ok(Content(Cow::Borrowed(text)))
+                Ok(Cow::Borrowed(text).into())
             }
 
             fn visit_str<E: de::Error>(self, text: &str) -> Result<Content<'de>, E> {
-                Ok(Content(Cow::Owned(text.to_owned())))
+                Ok(Cow::<'de, str>::Owned(text.to_owned()).into())
             }
 
             fn visit_string<E: de::Error>(self, text: String) -> Result<Content<'de>, E> {
-                Ok(Content(Cow::Owned(text)))
+                Ok(Cow::<'de, str>::Owned(text).into())
             }
 
             fn visit_unit<E: de::Error>(self) -> Result<Content<'de>, E> {
@@ -55,19 +69,23 @@ impl<'de: 'a, 'a> Deserialize<'de> for Content<'a> {
             }
 
             fn visit_seq<A: SeqAccess<'de>>(self, mut parts: A) -> Result<Content<'de>, A::Error> {
-                let mut whole = String::new();
-                while let Some(Part(text)) = parts.next_element()? {
+                let (mut whole, mut is_marked) = (String::new(), false);
+                while let Some(Part { text, is_marked: marked }) = parts.next_element()? {
                     whole.push_str(&text);
+                    is_marked |= marked;
                 }
-                Ok(Content(Cow::Owned(whole)))
+                Ok(Content { text: Cow::Owned(whole), is_marked })
             }
         }
         deserializer.deserialize_any(Text)
     }
 }
 
-/// The text of one part of a message; empty for an image or a sound.
-struct Part(String);
+/// One part of a message: its text, empty for an image or a sound.
+struct Part {
+    text: String,
+    is_marked: bool,
+}
 
 impl<'de> Deserialize<'de> for Part {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
@@ -80,15 +98,16 @@ impl<'de> Deserialize<'de> for Part {
             }
 
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Part, A::Error> {
-                let mut text = String::new();
+                let mut part = Part { text: String::new(), is_marked: false };
                 while let Some(name) = map.next_key::<Cow<'_, str>>()? {
                     if name == "text" {
-                        text = map.next_value()?;
-                    } else {
-                        map.next_value::<IgnoredAny>()?;
+                        part.text = map.next_value()?;
+                        continue;
                     }
+                    part.is_marked |= matches!(&*name, "prompt_cache_breakpoint" | "cache_control");
+                    map.next_value::<IgnoredAny>()?;
                 }
-                Ok(Part(text))
+                Ok(part)
             }
         }
         deserializer.deserialize_map(Fields)

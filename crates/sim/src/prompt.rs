@@ -21,6 +21,12 @@ pub(crate) struct ChatRequest<'a> {
     response_format: Option<ResponseFormat>,
     #[serde(default)]
     pub(crate) stream: Option<bool>,
+    #[serde(borrow, default)]
+    service_tier: Option<Cow<'a, str>>,
+    #[serde(default)]
+    prompt_cache_options: Option<Value>,
+    #[serde(default)]
+    thinking: Option<Value>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -87,6 +93,26 @@ impl<'a> ChatRequest<'a> {
     /// Most tokens that the answer may have.
     pub(crate) fn max_tokens(&self) -> Option<u64> {
         self.max_completion_tokens.or(self.max_tokens)
+    }
+
+    /// The service tier that is asked for.
+    pub(crate) fn tier(&self) -> Option<&str> {
+        self.service_tier.as_deref()
+    }
+
+    /// The most tokens of thinking that are asked for.
+    pub(crate) fn thinking_budget(&self) -> Option<u64> {
+        self.thinking.as_ref()?.get("budget_tokens")?.as_u64()
+    }
+
+    /// Tokens of the prompt that a cache which writes by itself is to keep.
+    pub(crate) fn kept_tokens(&self) -> u64 {
+        let mode = self.prompt_cache_options.as_ref().and_then(|options| options.get("mode")?.as_str());
+        if mode != Some("explicit") {
+            return self.prompt_tokens();
+        }
+        let marked = self.messages.iter().filter(|message| message.is_marked());
+        tokens_of(marked.map(|message| message.text().len()).sum())
     }
 
     /// The items: every line, of any message, that is an object with the strings `id` and `text`; failing that an

@@ -2,6 +2,7 @@
 //!
 //! Also the errors that a provider states in a body. Leaves status lines and headers to `chat`.
 
+use crate::config::{Billing, CostForm, Thinking, UsageNames};
 use crate::content::{BAD_BYTE, Content};
 use crate::faults::Fault;
 use crate::hash::Dice;
@@ -20,6 +21,10 @@ pub(crate) struct Frame<'a> {
     pub(crate) tokens: Tokens,
     /// The price in nano-dollars, where it is to be stated.
     pub(crate) cost: Option<u64>,
+    /// The service tier, where one was asked for.
+    pub(crate) tier: Option<&'a str>,
+    /// The names and forms of the bill.
+    pub(crate) billing: &'a Billing,
     pub(crate) fault: Option<Fault>,
     pub(crate) detail: u64,
     pub(crate) cut: bool,
@@ -70,7 +75,12 @@ impl Frame<'_> {
             _ => out.push_str("null"),
         }
         out.push_str("}}]");
+        if let Some(tier) = self.tier {
+            out.push_str(r#","service_tier":"#);
+            push_json_str(&mut out, tier);
+        }
         if self.fault != Some(Fault::MissingUsage) {
+            out.push_str(r#","usage":"#);
             self.push_usage(&mut out);
         }
         out.push('}');
@@ -103,17 +113,52 @@ impl Frame<'_> {
         out.into_bytes()
     }
 
+    /// An error of a server that lost the answer, with the status: what was billed stands in one of the places where
+    /// services state it.
+    pub(crate) fn billed_error(&self) -> (u16, Vec<u8>) {
+        let mut usage = String::new();
+        self.push_usage(&mut usage);
+        let mut tier = String::new();
+        if let Some(name) = self.tier {
+            tier.push_str(r#","service_tier":"#);
+            push_json_str(&mut tier, name);
+        }
+        let (status, body) = match self.detail % 3 {
+            0 => (500, format!(r#"{{"error":{{"message":"The upstream broke off","code":500}},"usage":{usage}{tier}}}"#)),
+            1 => (429, format!(r#"{{"error":{{"message":"Provider returned error","code":429,"usage":{usage}}}{tier}}}"#)),
+            _ => (503, format!(r#"{{"error":{{"message":"Service unavailable","code":503,"metadata":{{"usage":{usage}}}}}{tier}}}"#)),
+        };
+        (status, body.into_bytes())
+    }
+
     fn push_usage(&self, out: &mut String) {
-        let Tokens { prompt, cached, completion } = self.tokens;
-        _ = write!(
-            out,
-            r#","usage":{{"prompt_tokens":{prompt},"completion_tokens":{completion},"total_tokens":{},"prompt_tokens_details":{{"cached_tokens":{cached}}},"completion_tokens_details":{{"reasoning_tokens":0}}"#,
-            prompt + completion
-        );
+        let Tokens { prompt, cached, written, completion, thought } = self.tokens;
+        let said = if self.billing.thinking == Thinking::Beside { completion - thought } else { completion };
+        let total = prompt + completion;
+        _ = match self.billing.names {
+            UsageNames::OpenAi => write!(
+                out,
+                r#"{{"prompt_tokens":{prompt},"completion_tokens":{said},"total_tokens":{total},"prompt_tokens_details":{{"cached_tokens":{cached},"cache_write_tokens":{written}}},"completion_tokens_details":{{"reasoning_tokens":{thought}}}"#
+            ),
+            UsageNames::Anthropic => write!(
+                out,
+                r#"{{"input_tokens":{},"cache_read_input_tokens":{cached},"cache_creation_input_tokens":{written},"output_tokens":{said},"total_tokens":{total}"#,
+                prompt - cached - written
+            ),
+            UsageNames::DeepSeek => write!(
+                out,
+                r#"{{"prompt_tokens":{prompt},"prompt_cache_hit_tokens":{cached},"prompt_cache_miss_tokens":{},"cache_write_tokens":{written},"completion_tokens":{said},"total_tokens":{total},"completion_tokens_details":{{"reasoning_tokens":{thought}}}"#,
+                prompt - cached
+            ),
+        };
         if let Some(cost) = self.cost {
             let exact = usd(cost);
             let exact = exact.trim_end_matches('0').trim_end_matches('.');
-            _ = write!(out, r#","cost":{exact},"is_byok":false"#);
+            _ = match self.billing.cost {
+                CostForm::Number => write!(out, r#","cost":{exact},"is_byok":false"#),
+                CostForm::Text => write!(out, r#","cost":"${exact}""#),
+                CostForm::Table => write!(out, r#","cost":{{"currency":"USD","total_cost":{exact}}}"#),
+            };
         }
         out.push('}');
     }

@@ -238,7 +238,8 @@ fn models(config: &SimConfig) -> Value {
         "prompt": usd_per_token(price.input),
         "completion": usd_per_token(price.output),
         "input_cache_read": usd_per_token(price.cached_input.unwrap_or(price.input)),
-        "request": "0",
+        "input_cache_write": usd_per_token(price.cache_write.unwrap_or(price.input)),
+        "request": usd_per_token(price.request * 1e6),
     });
     let list: Vec<_> = names
         .iter()
@@ -272,7 +273,7 @@ fn generation(shared: &Shared, id: &str) -> (u16, Value) {
             "native_tokens_prompt": found.tokens.prompt,
             "native_tokens_completion": found.tokens.completion,
             "native_tokens_cached": found.tokens.cached,
-            "native_tokens_reasoning": 0,
+            "native_tokens_reasoning": found.tokens.thought,
             "is_byok": false,
             "streamed": false,
             "cancelled": false,

@@ -1,7 +1,7 @@
 //! The books against what a client saw.
 
 use super::client::{Client, pack, start, with_faults};
-use crate::{Latency, Limits, Price, SimConfig, TICK_MS, Tick};
+use crate::{Above, Billing, CostForm, Latency, Limits, Price, SimConfig, TICK_MS, Thinking, Tick, UsageNames};
 use serde_json::{Value, json};
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ fn nano(text: &str) -> u64 {
 
 #[tokio::test]
 async fn totals_equal_the_sum_of_usages_and_costs() {
-    let price = Price { input: 0.137, cached_input: Some(0.0131), output: 0.613 };
+    let price = Price { input: 0.137, cached_input: Some(0.0131), output: 0.613, ..Price::default() };
     let sim = start(SimConfig { price, report_cost: true, ..SimConfig::instant() });
     let mut client = Client::connect(&sim).await;
     let (mut prompt, mut completion, mut cost) = (0, 0, 0);
@@ -40,6 +40,95 @@ async fn totals_equal_the_sum_of_usages_and_costs() {
     assert_eq!(nano(&books.billed_usd), cost);
     assert_eq!((books.ok, books.generations, books.requests), (50, 50, 50));
     assert_eq!(client.send("GET", "/generation?id=gen-999", "", b"").await.expect("a response").status, 404);
+}
+
+#[tokio::test]
+async fn every_rule_of_billing_is_in_the_books_and_in_the_response() {
+    let above = Above { tokens: 60, input: 2.0, cached_input: 0.2, cache_write: 2.5, output: 3.0 };
+    let tiers = [("flex".to_owned(), 0.5), ("priority".to_owned(), 1.8)].into();
+    let price =
+        Price { input: 1.0, cached_input: Some(0.1), cache_write: Some(1.25), output: 2.0, request: 0.000_5, above: vec![above], tiers };
+    for (names, thinking, cost) in [
+        (UsageNames::OpenAi, Thinking::Inside, CostForm::Number),
+        (UsageNames::Anthropic, Thinking::Inside, CostForm::Text),
+        (UsageNames::DeepSeek, Thinking::Beside, CostForm::Table),
+    ] {
+        let billing = Billing { cache_writes: true, thinking_tokens: 7, thinking, tier_kept: 0.5, names, cost };
+        let sim = start(SimConfig { price: price.clone(), billing, cached_prefix: true, report_cost: true, ..SimConfig::instant() });
+        let mut client = Client::connect(&sim).await;
+        let (mut bill, mut served) = (0, [0, 0]);
+        for n in 0..40 {
+            let mut request = pack(n * 5, 1 + n % 5);
+            request["service_tier"] = json!("flex");
+            let reply = client.ask(&request).await.expect("an answer");
+            let body = reply.json();
+            let usage = &body["usage"];
+            let count = |names: &[&str]| names.iter().find_map(|name| usage.pointer(name)?.as_u64()).unwrap_or(0);
+            let cached = count(&["/prompt_tokens_details/cached_tokens", "/cache_read_input_tokens", "/prompt_cache_hit_tokens"]);
+            let written = count(&["/prompt_tokens_details/cache_write_tokens", "/cache_creation_input_tokens", "/cache_write_tokens"]);
+            let plain = if names == UsageNames::Anthropic { cached + written } else { 0 };
+            let prompt = count(&["/prompt_tokens", "/input_tokens"]) + plain;
+            let said = count(&["/completion_tokens", "/output_tokens"]);
+            assert_eq!(prompt, cached + written, "what is not read is written");
+            let output = reply.content().len().div_ceil(4) as u64 + 7;
+            assert_eq!(said, if thinking == Thinking::Beside { output - 7 } else { output });
+            assert_eq!(usage["total_tokens"].as_u64(), Some(prompt + output));
+            let (read, write, out) = if prompt > 60 { (200, 2_500, 3_000) } else { (100, 1_250, 2_000) };
+            let sum = cached * read + written * write + output * out;
+            let flex = body["service_tier"] == "flex";
+            served[usize::from(flex)] += 1;
+            let nano_usd = if flex { sum.div_ceil(2) } else { sum } + 500_000;
+            let cost = usage.pointer("/cost/total_cost").unwrap_or(&usage["cost"]);
+            let text = cost.as_str().map_or_else(|| format!("{:.9}", cost.as_f64().expect("a number")), |text| text[1..].to_owned());
+            assert_eq!(nano(&text), nano_usd);
+            bill += nano_usd;
+        }
+        assert!(served[0] > 5 && served[1] > 5, "{served:?}");
+        let books = sim.ledger();
+        assert_eq!((books.billed_nano_usd, books.thinking_tokens), (bill, 40 * 7));
+        assert_eq!(books.cache_write_tokens + books.cached_tokens, books.prompt_tokens);
+    }
+}
+
+#[tokio::test]
+async fn a_request_says_what_is_written_to_the_cache() {
+    let billing = Billing { cache_writes: true, ..Billing::default() };
+    let sim = start(SimConfig { billing, cached_prefix: true, ..SimConfig::instant() });
+    let mut client = Client::connect(&sim).await;
+    let mut ask = async |explicit: bool, marked: bool, n: usize| {
+        let mut request = pack(n, 1);
+        let system = "s".repeat(400);
+        let mut part = json!({"type": "text", "text": system});
+        if marked {
+            part["prompt_cache_breakpoint"] = json!({"mode": "explicit"});
+        }
+        request["messages"][0] = json!({"role": "system", "content": [part]});
+        if explicit {
+            request["prompt_cache_options"] = json!({"mode": "explicit"});
+        }
+        let details = client.ask(&request).await.expect("an answer").json()["usage"]["prompt_tokens_details"].clone();
+        (details["cache_write_tokens"].as_u64().expect("tokens"), details["cached_tokens"].as_u64().expect("tokens"))
+    };
+    assert_eq!(ask(true, false, 1).await, (0, 0), "nothing is marked");
+    let (written, cached) = ask(false, false, 2).await;
+    assert!(written > 0 && cached >= 100, "{written} {cached}");
+    let (written, cached) = ask(true, true, 3).await;
+    assert!(written == 0 && cached >= 100, "the mark's part was read: {written} {cached}");
+}
+
+#[tokio::test]
+async fn the_body_of_an_error_states_what_was_billed() {
+    let sim = with_faults("billed-error=1");
+    let mut client = Client::connect(&sim).await;
+    let mut seen = std::collections::BTreeSet::new();
+    for n in 0..30 {
+        let reply = client.ask(&pack(n, 1)).await.expect("a response");
+        let body = reply.json();
+        let usage = ["/usage", "/error/usage", "/error/metadata/usage"].iter().find_map(|place| body.pointer(place)).expect("usage");
+        assert!(usage["prompt_tokens"].as_u64() > Some(0), "{body}");
+        seen.insert(reply.status);
+    }
+    assert_eq!((seen, sim.ledger().generations), ([429, 500, 503].into(), 30));
 }
 
 #[tokio::test]
@@ -152,6 +241,7 @@ async fn what_faults_destroy_is_told_from_what_a_client_can_use() {
         ("fences", 4, 4, None),
         ("extra-ids", 4, 4, None),
         ("missing-usage", 4, 4, None),
+        ("billed-error", 4, 4, Some(4)),
     ] {
         let sim = with_faults(&format!("{fault}=1"));
         // What the connection did to the response does not matter here.
