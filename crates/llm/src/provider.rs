@@ -44,6 +44,8 @@ pub struct Request {
     pub shape: Arc<AnswerShape>,
     /// The language in which it is asked for.
     pub language: Language,
+    /// What is said of the items and of the answer's form, where it is not what the language's words say.
+    pub instructions: Option<Arc<str>>,
     /// How that shape is asked for.
     pub structured: Structured,
     /// The most tokens that the whole answer may have.
@@ -96,7 +98,8 @@ pub struct Response {
 pub enum Class {
     /// The key is missing or wrong: ends the run.
     Auth,
-    /// The key may not do this: ends the run.
+    /// The key may not do this: ends the run before the first success; after it, it is about a row: bisect down to the row, and
+    /// the run ends only if different rows meet it and nothing is answered between them.
     Forbidden,
     /// The model is not there: it is skipped, and the run ends if no other model is left.
     ModelMissing,
@@ -156,7 +159,7 @@ impl Class {
         }
     }
 
-    /// Whether no retry can help, whatever the row.
+    /// Whether no retry can help, whatever the row, as long as nothing was answered.
     pub fn is_fatal(self) -> bool {
         matches!(self, Self::Auth | Self::Forbidden | Self::ModelMissing | Self::MoneyGone)
     }

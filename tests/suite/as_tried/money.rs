@@ -307,6 +307,35 @@ fn a_model_that_is_to_be_switched_off_says_so_in_check() {
 }
 
 #[test]
+fn a_run_whose_budget_has_no_room_for_a_pack_of_short_rows_ends() {
+    let spy = Spy::scripted(|asked, _| billed(asked, &json!({"prompt_tokens": 50, "completion_tokens": 5})));
+    let mut job = Job::new(&spy.url);
+    job.rows = "{ start = 4, min = 1, max = 20 }".to_owned();
+    // The mean is that of the long rows, so a pack takes more of the short ones.
+    let bodies: Vec<String> =
+        (0..12).map(|row| if row % 3 == 0 { "long ".repeat(300) + &row.to_string() } else { format!("{row}") }).collect();
+    for microdollars in (200..3_000).step_by(150) {
+        let project = job.project(&bodies.iter().map(String::as_str).collect::<Vec<_>>());
+        let budget = format!("0.{microdollars:06}");
+        let mut command = project.command(&["run", "pipeline.toml", "--budget-usd", &budget]);
+        let mut child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("starts");
+        let started = Instant::now();
+        let status = loop {
+            if let Some(status) = child.try_wait().expect("a child") {
+                break status;
+            }
+            if started.elapsed() > Duration::from_secs(60) {
+                child.kill().expect("is there");
+                panic!("it does not end with a budget of {budget}");
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        };
+        assert!(matches!(status.code(), Some(0 | 3)), "{budget}: {status}");
+        assert!(spent(&project) <= microdollars * 1_000, "{budget}");
+    }
+}
+
+#[test]
 fn a_model_that_is_gone_is_said_to_be() {
     let mut job = Job::new("http://127.0.0.1:1/v1");
     job.more = "[models.old]\nprovider = \"p\"\nmodel = \"gpt-4.1-nano\"".to_owned();

@@ -154,11 +154,72 @@ fn a_field_that_is_refused_is_named_with_what_to_do() {
     let spy = Spy::scripted(|_, _| {
         error(400, &json!({"error": {"message": "temperature is not supported with this model", "param": "temperature"}}))
     });
-    let job = Job { llm: "concurrency = 1\ntemperature = 0.2".to_owned(), ..Job::new(&spy.url) };
-    let project = job.project(&["amber", "beryl", "coral", "diamond", "emerald"]);
-    let ran = project.run_pipeline(&[]).expect(1);
-    assert!(ran.stderr.contains("take `temperature` out of the stage `llm`"), "{}", ran.stderr);
-    assert_eq!(project.nano("attempts"), 0);
+    // Two refusals are enough to know, however large the packs are.
+    for rows in ["1", "4", "{ start = 8, min = 1, max = 16 }"] {
+        let before = spy.asked().len();
+        let job = Job { llm: "concurrency = 1\ntemperature = 0.2".to_owned(), rows: rows.to_owned(), ..Job::new(&spy.url) };
+        let bodies: Vec<String> = (0..30).map(|row| format!("row {row}")).collect();
+        let project = job.project(&bodies.iter().map(String::as_str).collect::<Vec<_>>());
+        let ran = project.run_pipeline(&[]).expect(1);
+        assert!(ran.stderr.contains("take `temperature` out of the stage `llm`"), "{}", ran.stderr);
+        assert_eq!(project.nano("attempts"), 0);
+        assert_eq!(spy.asked().len() - before, 2, "{rows}");
+    }
+}
+
+#[test]
+fn a_field_that_a_row_fills_is_that_rows() {
+    let spy = Spy::scripted(|asked, _| match asked.items().iter().any(|(_, text)| text.starts_with("bad")) {
+        true => error(400, &json!({"error": {"message": "Invalid content", "param": "messages.1.content", "code": "invalid_value"}})),
+        false => good(asked),
+    });
+    let project = Job { rows: "4".to_owned(), ..Job::new(&spy.url) }.project(&["bad 1", "bad 2", "bad 3", "amber", "beryl"]);
+    project.run_pipeline(&["--set", "max_dead_letters=100%"]).expect(0);
+    assert_eq!((project.query("SELECT id FROM results").len(), project.query("SELECT id FROM dead_letters").len()), (2, 3));
+}
+
+#[test]
+fn a_403_about_a_row_is_that_rows_once_others_were_answered() {
+    let forbidden = || error(403, &json!({"error": {"message": "Forbidden", "code": 403}}));
+    let script = move |asked: &Asked, _| {
+        if asked.items().iter().any(|(_, text)| text.starts_with("secret")) { forbidden() } else { good(asked) }
+    };
+    // Alone, in packs, several in a row, and as the last that are left.
+    let bodies: Vec<String> =
+        (0..40).map(|row| if [5, 6, 7, 20, 38, 39].contains(&row) { format!("secret {row}") } else { format!("row {row}") }).collect();
+    let bodies: Vec<&str> = bodies.iter().map(String::as_str).collect();
+    for (rows, concurrency) in [("1", 1), ("4", 1), ("10", 8)] {
+        let spy = Spy::scripted(script);
+        let job = Job { rows: rows.to_owned(), llm: format!("concurrency = {concurrency}"), ..Job::new(&spy.url) };
+        let project = job.project(&bodies);
+        project.run_pipeline(&[]).expect(0);
+        assert_eq!(project.query("SELECT id FROM results").len(), 34, "{rows} {concurrency}");
+        let lost = project.query("SELECT reason FROM dead_letters");
+        assert!(lost.len() == 6 && lost.iter().all(|row| row["reason"] == "forbidden"), "{rows} {concurrency}: {lost:?}");
+        let asked = spy.asked().len();
+        project.run_pipeline(&[]).expect(0);
+        assert_eq!(spy.asked().len(), asked, "there is nothing left to do");
+    }
+}
+
+#[test]
+fn a_key_that_may_do_nothing_any_more_ends_the_run() {
+    let forbidden = || error(403, &json!({"error": {"message": "Forbidden", "code": 403}}));
+    let bodies: Vec<String> = (0..60).map(|row| format!("row {row}")).collect();
+    let bodies: Vec<&str> = bodies.iter().map(String::as_str).collect();
+    for rows in ["1", "5"] {
+        let spy = Spy::scripted(move |asked, number| if number <= 4 { good(asked) } else { forbidden() });
+        let project = Job { rows: rows.to_owned(), ..Job::new(&spy.url) }.project(&bodies);
+        let ran = project.run_pipeline(&[]).expect(1);
+        assert!(ran.stderr.contains("check what the key may do"), "{}", ran.stderr);
+        assert!(spy.asked().len() < 60, "{rows}: {}", spy.asked().len());
+        assert_eq!(project.query("SELECT id FROM dead_letters").len(), 0, "no row is to blame");
+        // And at once if it is so from the start.
+        let spy = Spy::scripted(move |_, _| forbidden());
+        let fresh = Job { rows: rows.to_owned(), ..Job::new(&spy.url) }.project(&bodies);
+        fresh.run_pipeline(&[]).expect(1);
+        assert!(spy.asked().len() <= 2, "{}", spy.asked().len());
+    }
 }
 
 #[test]

@@ -14,13 +14,16 @@ pub(super) fn hint(class: Class, status: u16, told: &Told, parameter: Option<&st
         Class::Unreachable => BASE_URL,
         Class::BadRequest if matches!(status, 404 | 405) => BASE_URL,
         Class::PackTooLarge => "smaller packs are tried; for one row alone, lower `max_tokens_per_row` or ask for fewer fields",
-        Class::BadRequest => return parameter.map(about),
+        Class::BadRequest => return parameter.filter(|parameter| !OF_A_ROW.contains(parameter)).map(about),
         _ => return None,
     };
     Some(hint.to_owned())
 }
 
 const BASE_URL: &str = "look at `base_url`: it is all that stands in front of `/chat/completions`, for most servers up to `/v1`";
+
+/// Fields that hold what is asked about: what is wrong with them may be a row's.
+const OF_A_ROW: [&str; 7] = ["messages", "message", "content", "prompt", "input", "text", "user"];
 
 /// What to do about one field of a request.
 fn about(parameter: &str) -> String {

@@ -18,7 +18,8 @@ impl Desk {
         let are_answered = standing.answers > row.tried.seen.unwrap_or(answers);
         let is_down = self.models[model].gate.reading().down;
         // To look through all rows that wait is worth it only where it decides something.
-        let is_suspected = class.is_some() && (standing.answers == 0 || ((is_down || class.is_some_and(Class::is_limit)) && !are_answered));
+        let bears_on_others = is_down || class.is_some_and(Class::is_limit) || class == Some(Class::Forbidden);
+        let is_suspected = class.is_some() && (standing.answers == 0 || (bears_on_others && !are_answered));
         Others {
             are_answered,
             is_down,

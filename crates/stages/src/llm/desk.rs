@@ -311,15 +311,23 @@ impl Desk {
         if is_of_the_service(*class) {
             self.context.meter.set_trouble(Some(Trouble { model: name.to_string(), what, since: std::time::Instant::now(), until }));
         }
-        let is_bad_form = *class == Class::BadRequest && rows.len() == 1 && {
+        let alone = rows.first().filter(|_| rows.len() == 1).map(|row| row.question);
+        if *class == Class::BadRequest {
             let is_last = self.left(model) != Left::Fresh;
-            rows.first().is_some_and(|row| self.standings[model].bad_request(row.question, is_last))
-        };
-        if is_bad_form {
-            self.standings[model].leave(message);
+            let standing = &mut self.standings[model];
+            // Who names a field that is not taken, and is right, says so of every request.
+            let is_bad_form = asked.hint.is_some() && standing.refused_field();
+            if is_bad_form || alone.is_some_and(|question| standing.bad_request(question, is_last)) {
+                standing.leave(message);
+            }
         }
+        let ends = match class {
+            Class::ModelMissing => false,
+            Class::Forbidden => self.standings[model].forbidden(alone, self.has_worked || !self.context.answered.is_empty()),
+            class => class.is_fatal(),
+        };
         let is_over = |standing: &Standing| standing.is_gone() || standing.is_given_up(now);
-        if class.is_fatal() && *class != Class::ModelMissing || self.standings.iter().all(is_over) {
+        if ends || self.standings.iter().all(is_over) {
             let hint = asked.hint.clone().or_else(|| self.fatal_hint(model, *class));
             self.context.stop.request(StopReason::Fatal { message: self.fatal(model, message), hint });
         }

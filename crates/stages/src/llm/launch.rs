@@ -76,11 +76,11 @@ impl Desk {
         if self.queues[model].awake() == 0 || self.is_full(model) {
             return false;
         }
-        let mut size = self.size(model);
+        let (mut size, mut at_most) = (self.size(model), usize::MAX);
         // The place comes first: a pack that cannot leave need not be made.
         let Some(pass) = self.enter(model, self.expected_load(model, size)) else { return false };
         loop {
-            let pack = self.take_pack(model, size);
+            let pack = self.take_pack(model, size, at_most);
             if pack.is_empty() {
                 pass.withdraw();
                 if let Some(since) = self.queues[model].fresh_since() {
@@ -105,7 +105,8 @@ impl Desk {
                     // What is in flight will free the surplus of its reservation.
                     match why {
                         NotReserved::Ever if self.in_flight.is_empty() && rows > 1 => {
-                            size = rows / 2;
+                            // A pack of short rows may have more of them than its size, but not the same ones again.
+                            (size, at_most) = (rows / 2, rows / 2);
                             continue;
                         }
                         NotReserved::Ever if self.in_flight.is_empty() => self.context.stop.request(StopReason::Budget),

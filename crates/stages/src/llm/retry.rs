@@ -46,6 +46,8 @@ const REFUSALS: u32 = 6;
 const REFUSALS_OF_SUSPECTS: u32 = 3;
 /// Excused failures of a row after which it is asked in smaller packs.
 const EXCUSED: u32 = 3;
+/// Refusals of a row as forbidden that are excused while nobody else was answered.
+const EXCUSED_FORBIDDEN: u32 = 20;
 /// A provider without capacity does not have it back at once.
 const NO_CAPACITY_PAUSE: Duration = Duration::from_secs(5);
 /// A server that failed may ask for patience, but not for more than this.
@@ -156,7 +158,7 @@ pub(super) enum Next {
 pub(super) fn next(before: Tried, met: Met, others: Others, attempts: u32) -> (Tried, Next) {
     let mut row = before;
     let Some(class) = met.class else { return failed(row, met, attempts) };
-    if matches!(class, Class::Auth | Class::Forbidden | Class::MoneyGone) {
+    if matches!(class, Class::Auth | Class::MoneyGone) {
         // The run ends, and the row is as it was for the next one.
         return (row, Next::Now);
     }
@@ -183,7 +185,7 @@ pub(super) fn next(before: Tried, met: Met, others: Others, attempts: u32) -> (T
             };
             (row, next)
         }
-        class if met.pack > 1 && (class.wants_split() || class == Class::BadRequest) => {
+        class if met.pack > 1 && (class.wants_split() || matches!(class, Class::BadRequest | Class::Forbidden)) => {
             row.cap = met.pack / 2;
             (row, Next::Split)
         }
@@ -192,8 +194,13 @@ pub(super) fn next(before: Tried, met: Met, others: Others, attempts: u32) -> (T
             row.excused += 1;
             (row, Next::Backoff(0))
         }
+        // It may be the key: others tell, and if nobody does, it is the number of different rows that grows.
+        Class::Forbidden if !others.are_answered && others.left == Left::Fresh && row.excused < EXCUSED_FORBIDDEN => {
+            row.excused += 1;
+            (row, Next::Backoff(0))
+        }
         // Who refuses a row may change its mind, once.
-        Class::Filtered | Class::BadRequest => {
+        Class::Filtered | Class::BadRequest | Class::Forbidden => {
             row.tries += attempts.div_ceil(2) - 1;
             failed(row, met, attempts)
         }

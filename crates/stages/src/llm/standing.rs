@@ -18,6 +18,11 @@ const UNREACHABLE: u32 = 4;
 /// Different rows that were turned away alone for the form of the request, before anything was answered: with so many of
 /// them it is the form. A few less will do if no others are left.
 const BAD_REQUESTS: (usize, usize) = (8, 3);
+/// Requests whose form was refused in words that name a field, before anything was answered: the first may be a mistake.
+const NAMED: u32 = 2;
+/// Different rows that were forbidden alone since the last answer: with so many of them it is the key. A few less will do if
+/// it was an earlier run that had answers.
+const FORBIDDEN: (usize, usize) = (8, 3);
 
 /// A model of the chain, as this run has met it.
 #[derive(Debug, Default)]
@@ -28,7 +33,10 @@ pub(super) struct Standing {
     /// Why it is not asked any more.
     gone: Option<String>,
     missing_in_a_row: u32,
-    bad_requests: HashSet<Fingerprint>,
+    /// Rows that were turned away alone, for the form of the request or as forbidden, since the last answer.
+    turned_away: HashSet<Fingerprint>,
+    /// Refusals of a named field of the request.
+    named: u32,
     /// Until when its lane lets nothing leave.
     pub(super) blocked_until: Option<Instant>,
 }
@@ -55,7 +63,7 @@ impl Standing {
         self.answers += 1;
         self.trouble = None;
         self.missing_in_a_row = 0;
-        self.bad_requests = HashSet::new();
+        self.turned_away = HashSet::new();
     }
 
     /// A request was refused or failed.
@@ -83,15 +91,33 @@ impl Standing {
         if self.answers > 0 {
             return false;
         }
-        self.bad_requests.insert(question);
-        self.bad_requests.len() >= many || (is_last && self.bad_requests.len() >= some)
+        self.turned_away.insert(question);
+        self.turned_away.len() >= many || (is_last && self.turned_away.len() >= some)
+    }
+
+    /// A request, about whichever rows, was turned away for a field that is named. Returns whether it is known by now that
+    /// the field is not taken.
+    pub(super) fn refused_field(&mut self) -> bool {
+        self.named += 1;
+        self.answers == 0 && self.named >= NAMED
+    }
+
+    /// A request was forbidden, about `alone` if about one row only. Returns whether that is the key's fault: where nothing
+    /// was ever answered it is; else only if different rows meet it and nobody is answered between them.
+    pub(super) fn forbidden(&mut self, alone: Option<Fingerprint>, has_worked_before: bool) -> bool {
+        if self.answers == 0 && !has_worked_before {
+            return true;
+        }
+        self.turned_away.extend(alone);
+        let (many, some) = FORBIDDEN;
+        self.turned_away.len() >= if self.answers > 0 { many } else { some }
     }
 
     /// Whether so much has gone wrong since the last answer that other rows are to be tried than those it went wrong with.
     pub(super) fn is_failing(&self, now: Instant) -> bool {
         // Whoever goes too fast is refused a few times in a row.
         let lasts = |trouble: &Trouble| !trouble.is_limited || now - trouble.since >= LASTING;
-        self.bad_requests.len() >= BAD_REQUESTS.1
+        self.turned_away.len() >= BAD_REQUESTS.1
             || self.trouble.as_ref().is_some_and(|trouble| trouble.failures >= FAILURES && lasts(trouble))
     }
 

@@ -55,6 +55,11 @@ fn each_kind_of_trouble_sends_the_row_where_it_belongs() {
         ("malformed request, in company", 0, met(BadRequest, 5), ALIVE, Next::Split),
         ("malformed request, alone", 0, met(BadRequest, 1), ALIVE, Next::Now),
         ("malformed request, alone, again", 2, met(BadRequest, 1), ALIVE, Next::OtherModel),
+        ("forbidden, in company", 0, met(Forbidden, 5), ALIVE, Next::Split),
+        ("forbidden, alone, while others are answered", 0, met(Forbidden, 1), ALIVE, Next::Now),
+        ("forbidden, alone, again", 2, met(Forbidden, 1), ALIVE, Next::OtherModel),
+        ("forbidden, and nobody was answered since", 2, met(Forbidden, 1), Others { are_answered: false, ..ALIVE }, Next::Backoff(0)),
+        ("forbidden, the last few", 2, met(Forbidden, 1), Others { are_answered: false, left: Left::FewSuspects, ..ALIVE }, Next::OtherModel),
         ("malformed request, nothing answered yet", 2, met(BadRequest, 1), Others { has_answered: false, ..ALIVE }, Next::Backoff(0)),
         ("malformed request, nothing answered, nobody else", 2, met(BadRequest, 1), Others { has_answered: false, left: Left::FewSuspects, ..ALIVE }, Next::OtherModel),
         ("a fault while others are answered", 0, met(Overloaded, 5), ALIVE, Next::Backoff(1)),
@@ -151,6 +156,7 @@ fn trouble() -> impl Strategy<Value = (Met, Others)> {
         Some(Overloaded),
         Some(Timeout),
         Some(Filtered),
+        Some(Forbidden),
         Some(Malformed),
     ]);
     let left = prop::sample::select(vec![Left::FewSuspects, Left::ManySuspects]);
@@ -196,7 +202,7 @@ proptest! {
 
     /// The same for a row that has nothing but bad luck: it leaves within a bounded number of steps.
     #[test]
-    fn a_row_that_always_fails_leaves(class in prop::sample::select(vec![Class::Overloaded, Class::Timeout, Class::RateLimited, Class::BadRequest, Class::Malformed, Class::ModelMissing, Class::NoCapacity]), seconds in 1_u64..60, attempts in 1_u32..=20, few in any::<bool>(), others_live in any::<bool>()) {
+    fn a_row_that_always_fails_leaves(class in prop::sample::select(vec![Class::Overloaded, Class::Timeout, Class::RateLimited, Class::BadRequest, Class::Forbidden, Class::Malformed, Class::ModelMissing, Class::NoCapacity]), seconds in 1_u64..60, attempts in 1_u32..=20, few in any::<bool>(), others_live in any::<bool>()) {
         let others_live = others_live || class.is_limit();
         let mut row = Tried::NOTHING;
         let most = u64::from(attempts * REFUSALS) + 600 + 20;
