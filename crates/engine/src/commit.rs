@@ -21,6 +21,7 @@ use parquet::file::properties::{WriterProperties, WriterPropertiesBuilder};
 use promptmill_core::{Answered, Error, Fingerprint, Result};
 use serde::{Deserialize, Serialize};
 
+use crate::format::{self, Format, Version};
 use crate::meaning::writer_options;
 use crate::shape::{Shape, if_readable};
 use crate::sink::decode;
@@ -66,6 +67,9 @@ impl DataFile {
 /// One record of the commit log.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Commit {
+    /// The version of its format.
+    #[serde(default)]
+    pub(crate) v: Version<{ format::COMMIT.version }>,
     /// Its number, from 1 without gaps.
     pub commit: u64,
     /// The run that made it.
@@ -99,6 +103,8 @@ pub struct Commit {
 /// What all commits amount to.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 struct Folded {
+    #[serde(default)]
+    v: Version<{ format::CHECKPOINT.version }>,
     commit: u64,
     generation: u64,
     next_file: u64,
@@ -250,7 +256,7 @@ impl CommitLog {
         };
         let mut folded = Folded { generation: 1, next_file: 1, ..Folded::default() };
         for (_, name) in numbered(".checkpoint").into_iter().rev() {
-            match read_json(&folder, name).await? {
+            match read_json(&folder, name, format::CHECKPOINT).await? {
                 Ok(checkpoint) => {
                     folded = checkpoint;
                     break;
@@ -264,7 +270,7 @@ impl CommitLog {
         let mut commits = futures::stream::iter(later)
             .map(|(number, name)| {
                 let folder = &folder;
-                async move { read_json::<Commit>(folder, name).await.map(|commit| (number, name, commit)) }
+                async move { read_json::<Commit>(folder, name, format::COMMIT).await.map(|commit| (number, name, commit)) }
             })
             .buffered(READ_AT_ONCE);
         let (mut is_torn, mut copied) = (false, None);
@@ -428,6 +434,7 @@ impl CommitLog {
         if self.is_torn
             && let Some((bytes, version)) = self.state.get_versioned(name).await?
         {
+            format::COMMIT.check_json(&format!("{}/{name}", self.state), &bytes)?;
             if serde_json::from_slice::<Commit>(&bytes).is_ok() {
                 return Ok(false);
             }
@@ -450,7 +457,7 @@ impl CommitLog {
         futures::stream::iter(names)
             .map(|name| {
                 let folder = &folder;
-                async move { read_json::<Commit>(folder, &name).await?.map_err(|error| unreadable_commit(folder, &name, error)) }
+                async move { read_json::<Commit>(folder, &name, format::COMMIT).await?.map_err(|error| unreadable_commit(folder, &name, error)) }
             })
             .buffered(READ_AT_ONCE)
             .try_collect()
@@ -493,8 +500,10 @@ impl CommitLog {
                 async move {
                     let name = format!("{folder}/{}", file.path);
                     let opened = ParquetRecordBatchStreamBuilder::new(folder.reader(&file.path, file.bytes)).await;
-                    let opened = opened.and_then(|file| file.with_batch_size(INDEX_BATCH).build());
-                    opened.map_err(|error| unreadable(&name, error)).map(|batches| (name, batches))
+                    let opened = opened.map_err(|error| unreadable(&name, error))?;
+                    format::INDEX.check_metadata(&name, opened.metadata().file_metadata().key_value_metadata())?;
+                    let batches = opened.with_batch_size(INDEX_BATCH).build().map_err(|error| unreadable(&name, error))?;
+                    Ok::<_, Error>((name, batches))
                 }
             })
             .buffered(READ_AT_ONCE);
@@ -516,13 +525,17 @@ fn record_name(number: u64) -> String {
 
 /// The record of this number, if it is the one that there is a copy of.
 async fn copy_of(state: &Folder, number: u64) -> Result<Option<Commit>> {
-    let copied: Option<Commit> = state.get(COPY).await?.and_then(|json| serde_json::from_slice(&json).ok());
+    let Some(json) = state.get(COPY).await? else { return Ok(None) };
+    format::COMMIT.check_json(&format!("{state}/{COPY}"), &json)?;
+    let copied: Option<Commit> = serde_json::from_slice(&json).ok();
     Ok(copied.filter(|copied| copied.commit == number))
 }
 
-/// What a file says; the inner error if it is not what was written.
-async fn read_json<T: serde::de::DeserializeOwned>(folder: &Folder, name: &str) -> Result<serde_json::Result<T>> {
-    Ok(serde_json::from_slice(&folder.get(name).await?.unwrap_or_default()))
+/// What a file says; the inner error if it is not what was written. One of a later version is an error of its own.
+async fn read_json<T: serde::de::DeserializeOwned>(folder: &Folder, name: &str, format: Format) -> Result<serde_json::Result<T>> {
+    let bytes = folder.get(name).await?.unwrap_or_default();
+    format.check_json(&format!("{folder}/{name}"), &bytes)?;
+    Ok(serde_json::from_slice(&bytes))
 }
 
 fn unreadable_commit(folder: &Folder, name: &str, error: serde_json::Error) -> Error {
@@ -571,7 +584,8 @@ pub(crate) fn index_file(settled: &[Settlement]) -> Result<Vec<u8>> {
     let outcomes = StringArray::from_iter_values(settled.iter().map(|row| row.outcome.name()));
     let columns: Vec<ArrayRef> = vec![Arc::new(keys.finish()), Arc::new(questions.finish()), Arc::new(outcomes)];
     let batch = RecordBatch::try_new(index_schema(), columns)?;
-    parquet_file(&index_schema(), [&batch])
+    let properties = writer_properties().set_key_value_metadata(Some(format::INDEX.metadata()));
+    parquet_file_with(&index_schema(), [&batch], properties.build())
 }
 
 /// What gathers in a column of a file before it is compressed: a quarter of the usual, as a file is open for each
@@ -588,9 +602,18 @@ pub(crate) fn writer_properties() -> WriterPropertiesBuilder {
 }
 
 /// Record batches as the bytes of a Parquet file.
+#[cfg(test)]
 pub(crate) fn parquet_file<'a>(schema: &SchemaRef, batches: impl IntoIterator<Item = &'a RecordBatch>) -> Result<Vec<u8>> {
+    parquet_file_with(schema, batches, writer_properties().build())
+}
+
+fn parquet_file_with<'a>(
+    schema: &SchemaRef,
+    batches: impl IntoIterator<Item = &'a RecordBatch>,
+    properties: WriterProperties,
+) -> Result<Vec<u8>> {
     let failed = |error| Error::failed("a Parquet file cannot be made").because(error);
-    let options = writer_options(schema, writer_properties().build()).map_err(failed)?;
+    let options = writer_options(schema, properties).map_err(failed)?;
     let mut writer = ArrowWriter::try_new_with_options(Vec::new(), Arc::clone(schema), options).map_err(failed)?;
     for batch in batches {
         writer.write(batch).map_err(failed)?;
@@ -694,6 +717,80 @@ mod tests {
 
     fn by(results: i64) -> RowChange {
         RowChange { results, dead_letters: 0 }
+    }
+
+    fn sample() -> Commit {
+        let columns = Schema::new(vec![Field::new("id", DataType::Utf8, true), Field::new("year", DataType::Int32, true)]);
+        let data = |path: &str, partition| DataFile { path: path.into(), rows: 7, bytes: 900, partition };
+        Commit {
+            commit: 3,
+            run_id: "20260101T000000-00000000".into(),
+            generation: 2,
+            at: "2026-01-01T00:00:00Z".into(),
+            added: vec![data("year=2024/0002a3f2-000007.parquet", vec![Some("2024".into())]), data("year=x/a", vec![None])],
+            dead_letters: vec![data("0002a3f2-000008.parquet", vec![])],
+            removed: vec!["year=2024/0002a3f2-000001.parquet".into(), "dead_letters/a".into(), "index/b".into()],
+            index: vec![data("0002a3f2-000009.parquet", vec![])],
+            next_file: 10,
+            salt: Some("20260101T000000-00000000".into()),
+            question: Some(of("q")),
+            shape: Some(Shape::new("id", &["year".to_owned()], &Arc::new(columns))),
+            ..Commit::default()
+        }
+    }
+
+    #[test]
+    fn a_record_is_written_as_ever() {
+        let read = |bytes: &[u8]| {
+            let read: Commit = serde_json::from_slice(bytes).expect("a record");
+            read.commit == 3 && read.added == sample().added && read.question == sample().question && read.shape == sample().shape
+        };
+        format::golden::check(format::COMMIT, &to_json(&sample()).expect("JSON"), read);
+        let mut folded = Folded { generation: 1, next_file: 1, commit: 2, ..Folded::default() };
+        folded.apply(sample());
+        let read = |bytes: &[u8]| {
+            let read: Folded = serde_json::from_slice(bytes).expect("a checkpoint");
+            read.commit == 3 && read.results == sample().added && read.shape == sample().shape
+        };
+        format::golden::check(format::CHECKPOINT, &to_json(&folded).expect("JSON"), read);
+    }
+
+    #[test]
+    fn an_index_is_written_as_ever() {
+        let rows = [settlement("k1", "q", Outcome::Answered), settlement("k2", "q", Outcome::Dead), settlement("é", "r", Outcome::Gone)];
+        let read = |bytes: &[u8]| {
+            let file = parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder::try_new(bytes::Bytes::copy_from_slice(bytes));
+            let batch = file.expect("a file").build().expect("a reader").next().expect("a batch").expect("rows");
+            let read: Vec<_> = index_rows(&batch).expect("an index").map(|row| row.expect("a row")).collect();
+            read == rows.iter().map(|row| (row.key.as_str(), row.question, row.outcome)).collect::<Vec<_>>()
+        };
+        format::golden::check_parquet(format::INDEX, &index_file(&rows).expect("a file"), read);
+    }
+
+    #[tokio::test]
+    async fn a_log_of_a_later_version_is_refused_and_left_as_it_is() {
+        for (name, text) in [
+            ("commits/00000001.json", r#"{"v":2,"commit":"another shape"}"#),
+            ("commits/00000050.checkpoint", r#"{"v":2,"results":{"of":"another shape"}}"#),
+        ] {
+            let state = Folder::in_memory();
+            state.put(name, text).await.expect("written");
+            let error = CommitLog::open(&state).await.expect_err("a later version").to_string();
+            assert!(error.contains(name) && error.contains("later version"), "{error}");
+            assert_eq!(state.get(name).await.expect("reads").expect("is there"), text.as_bytes());
+        }
+        // An index of a later version.
+        let state = Folder::in_memory();
+        let mut later = index_file(&[settlement("k", "q", Outcome::Answered)]).expect("a file");
+        let at = later.windows(17).position(|bytes| bytes == b"promptmill.format").expect("its metadata");
+        let at = at + later[at..].iter().position(|byte| *byte == b'1').expect("a version");
+        later[at] = b'2';
+        state.put("index/a.parquet", later.clone()).await.expect("written");
+        let mut log = CommitLog::open(&state).await.expect("opens");
+        let index = vec![DataFile { path: "a.parquet".into(), rows: 1, bytes: later.len() as u64, partition: vec![] }];
+        log.append(Commit { index, ..log.unchanged() }, RowChange::default()).await.expect("commits");
+        let error = log.settled(true).await.expect_err("a later version").to_string();
+        assert!(error.contains("index/a.parquet") && error.contains("later version"), "{error}");
     }
 
     #[tokio::test]

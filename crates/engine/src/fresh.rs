@@ -5,6 +5,7 @@ use promptmill_core::{Error, Result};
 use serde::{Deserialize, Serialize};
 
 use crate::commit::CommitLog;
+use crate::format::{self, Version};
 use crate::storage::Folder;
 
 /// The note's file in the state folder.
@@ -13,6 +14,8 @@ const FILE: &str = "fresh.json";
 /// The note.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Unfinished {
+    #[serde(default)]
+    v: Version<{ format::FRESH.version }>,
     /// What makes every question of the generation another one than before.
     pub(crate) salt: String,
 }
@@ -33,12 +36,14 @@ impl Unfinished {
     }
 
     async fn read(state: &Folder) -> Result<Option<serde_json::Result<Self>>> {
-        Ok(state.get(FILE).await?.map(|bytes| serde_json::from_slice(&bytes)))
+        let Some(bytes) = state.get(FILE).await? else { return Ok(None) };
+        format::FRESH.check_json(&format!("{state}/{FILE}"), &bytes)?;
+        Ok(Some(serde_json::from_slice(&bytes)))
     }
 
     /// Notes that a run begins a generation.
     pub(crate) async fn begin(state: &Folder, run_id: &str) -> Result<Self> {
-        let unfinished = Self { salt: run_id.to_owned() };
+        let unfinished = Self { v: Version, salt: run_id.to_owned() };
         let json = serde_json::to_vec(&unfinished).map_err(|error| Error::failed("a note cannot be written as JSON").because(error))?;
         state.put(FILE, json).await?;
         Ok(unfinished)
@@ -53,6 +58,19 @@ impl Unfinished {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn a_note_is_written_as_ever_and_one_of_a_later_version_is_refused() {
+        let state = Folder::in_memory();
+        Unfinished::begin(&state, "20260101T000000-00000000").await.expect("notes");
+        let written = state.get(FILE).await.expect("reads").expect("is there");
+        let read = |bytes: &[u8]| serde_json::from_slice::<Unfinished>(bytes).is_ok_and(|read| read.salt == "20260101T000000-00000000");
+        format::golden::check(format::FRESH, &written, read);
+        state.put(FILE, r#"{"v":2,"salts":[]}"#).await.expect("written");
+        let error = Unfinished::remove_unreadable(&state).await.expect_err("a later version").to_string();
+        assert!(error.contains(FILE) && error.contains("later version"), "{error}");
+        assert!(state.get(FILE).await.expect("reads").is_some(), "it stays");
+    }
 
     #[tokio::test]
     async fn a_note_that_was_not_whole_yet_is_no_note() {

@@ -9,20 +9,20 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use crate::commit::CommitLog;
+use crate::format::{self, Version};
 use crate::plan::Plan;
 use crate::storage::Folder;
 
 /// The file in the state folder.
 const FILE: &str = "question.json";
-/// The version of its format.
-const VERSION: u32 = 1;
 /// Questions that are remembered: the last ones.
 const REMEMBERED: usize = 100;
 
 /// The questions of a state, oldest first.
 #[derive(Debug, Serialize, Deserialize)]
 struct Known {
-    v: u32,
+    #[serde(default)]
+    v: Version<{ format::QUESTION.version }>,
     questions: Vec<Entry>,
 }
 
@@ -79,8 +79,9 @@ fn fingerprint(question: &str, salt: Option<&str>) -> Fingerprint {
 }
 
 async fn read(state: &Folder) -> Result<Known> {
-    let nothing = Known { v: VERSION, questions: Vec::new() };
+    let nothing = Known { v: Version, questions: Vec::new() };
     let Some(bytes) = state.get(FILE).await? else { return Ok(nothing) };
+    format::QUESTION.check_json(&format!("{state}/{FILE}"), &bytes)?;
     let known: Known = match serde_json::from_slice(&bytes) {
         Ok(known) => known,
         // What a power cut left half-written was never told to be written.
@@ -89,9 +90,6 @@ async fn read(state: &Folder) -> Result<Known> {
             return Ok(nothing);
         }
     };
-    if known.v > VERSION {
-        return Err(Error::failed(format!("`{state}/{FILE}` cannot be read")).hint("run the version of promptmill that wrote it"));
-    }
     Ok(known)
 }
 
@@ -187,15 +185,11 @@ mod tests {
     #[test]
     fn the_file_is_what_it_was() {
         let entry = |order| Entry { question: Fingerprint::of([b"q".as_slice()]), order };
-        let known = Known { v: VERSION, questions: vec![entry(None), entry(Some(vec![order_of(&body(r#"{"b": {"c": 1}, "a": 1}"#))]))] };
+        let known = Known { v: Version, questions: vec![entry(None), entry(Some(vec![order_of(&body(r#"{"b": {"c": 1}, "a": 1}"#))]))] };
         let text = serde_json::to_string(&known).expect("JSON");
-        let shown = format!("{:?}", Fingerprint::of([b"q".as_slice()]));
-        assert_eq!(
-            text,
-            format!(
-                r#"{{"v":1,"questions":[{{"question":"{shown}"}},{{"question":"{shown}","order":[[["b",[["c",null]]],["a",null]]]}}]}}"#
-            )
-        );
-        assert_eq!(serde_json::from_str::<Known>(&text).expect("reads").questions.len(), 2);
+        let read = |bytes: &[u8]| {
+            serde_json::from_slice::<Known>(bytes).is_ok_and(|read| read.questions.len() == 2 && read.questions[1].order.is_some())
+        };
+        format::golden::check(format::QUESTION, text.as_bytes(), read);
     }
 }

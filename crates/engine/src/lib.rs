@@ -7,6 +7,7 @@ pub mod compare;
 mod estimate;
 mod files;
 mod forecast;
+mod format;
 mod fresh;
 mod identity;
 mod items;

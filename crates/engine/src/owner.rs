@@ -9,6 +9,7 @@ use promptmill_core::{Error, Mistake, Pipeline, Result};
 use serde::{Deserialize, Serialize};
 
 use crate::commit::CommitLog;
+use crate::format::{self, Version};
 use crate::storage::Folder;
 
 /// The file in the state folder that says so.
@@ -28,6 +29,8 @@ const CLAIM: &str = "_staging/claim.json";
 /// What it says.
 #[derive(Debug, Serialize, Deserialize)]
 struct Claim {
+    #[serde(default)]
+    v: Version<{ format::CLAIM.version }>,
     mark: String,
     /// Where the state is, to be told to others.
     state: String,
@@ -46,6 +49,8 @@ pub(crate) fn shown(path: &str) -> Option<&str> {
 /// The bond between a state and its sink.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Owner {
+    #[serde(default)]
+    v: Version<{ format::SINK.version }>,
     /// The sink, as seen from the state: both can be moved together.
     sink: String,
     /// Part of the name of every file that is written with this state.
@@ -102,6 +107,7 @@ impl Owner {
     /// The bond, and whether it has to be written anew, because what was written cannot be read.
     async fn read(state: &Folder, sink: &Folder) -> Result<Option<(Self, bool)>, Unbound> {
         let Some(bytes) = state.get(FILE).await? else { return Ok(None) };
+        format::SINK.check_json(&format!("{state}/{FILE}"), &bytes)?;
         let owner: Self = match serde_json::from_slice(&bytes) {
             Ok(owner) => owner,
             Err(error) => return Ok(Self::from_files(state, sink, error).await?.map(|owner| (owner, true))),
@@ -125,7 +131,9 @@ impl Owner {
         let is_table = there.iter().any(|name| name.starts_with("_delta_log/"));
         match mark {
             None if log.results().is_empty() && !is_table => Ok(None),
-            Some(mark) if is_here && !is_table => Ok(Some(Self { sink: as_seen_from(state, sink), mark: mark.to_owned(), table: None })),
+            Some(mark) if is_here && !is_table => {
+                Ok(Some(Self { v: Version, sink: as_seen_from(state, sink), mark: mark.to_owned(), table: None }))
+            }
             _ => Err(Error::failed(format!("`{state}/{FILE}` cannot be read, and the files in `{sink}` do not tell what it said"))
                 .hint("restore it from a backup, or check `sink.path`")
                 .because(error)),
@@ -149,12 +157,12 @@ impl Owner {
             Some((owner, _)) => owner,
             None => {
                 let unique = uuid::Uuid::new_v4().simple().to_string();
-                Self { sink: as_seen_from(state, sink), mark: unique[..MARK].to_owned(), table: None }
+                Self { v: Version, sink: as_seen_from(state, sink), mark: unique[..MARK].to_owned(), table: None }
             }
         };
         // What is there already is known without a claim, which would have to be taken back.
         owner.refuse_others(sink).await?;
-        let claim = Claim { mark: owner.mark.clone(), state: state.to_string() };
+        let claim = Claim { v: Version, mark: owner.mark.clone(), state: state.to_string() };
         let json = serde_json::to_vec_pretty(&claim).map_err(|error| Error::failed("a claim cannot be written as JSON").because(error))?;
         sink.create(CLAIM, json).await?;
         // Whoever was quicker has written a claim, or files and taken the claim back.
@@ -174,6 +182,7 @@ impl Owner {
             ));
         }
         let Some(bytes) = sink.get(CLAIM).await? else { return Ok(()) };
+        format::CLAIM.check_json(&format!("{sink}/{CLAIM}"), &bytes)?;
         // One that a power cut emptied was never told to be written.
         let Ok(claim) = serde_json::from_slice::<Claim>(&bytes) else {
             sink.delete(CLAIM).await?;
@@ -191,7 +200,7 @@ impl Owner {
     /// Why a run could not claim this sink for a state that has never been used, if it could not.
     pub(crate) async fn check_unclaimed(sink: &Folder) -> Result<(), Unbound> {
         // No file has this mark.
-        Self { sink: String::new(), mark: "-".to_owned(), table: None }.refuse_others(sink).await
+        Self { v: Version, sink: String::new(), mark: "-".to_owned(), table: None }.refuse_others(sink).await
     }
 
     /// Takes the claim back: the names of the files of results say it now.
@@ -252,7 +261,7 @@ fn mark_of(path: &str) -> Option<&str> {
     let name = path.rsplit('/').next().unwrap_or_default();
     let (generation, _) = name.strip_suffix(".parquet")?.split_once('-')?;
     let mark = generation.get(generation.len().checked_sub(MARK)?..)?;
-    let owner = Owner { sink: String::new(), mark: mark.to_owned(), table: None };
+    let owner = Owner { v: Version, sink: String::new(), mark: mark.to_owned(), table: None };
     owner.number(path).map(|_| mark)
 }
 
@@ -321,13 +330,31 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_bond_is_written_as_ever_and_one_of_a_later_version_is_refused() {
+        let temp = tempfile::tempdir().expect("a folder");
+        let (state, sink) = folders(temp.path(), "_promptmill/m", "out");
+        let owner = Owner { v: Version, sink: "../../out".into(), mark: "a3f2".into(), table: Some("promptmill-a3f2".into()) };
+        let written = serde_json::to_vec_pretty(&owner).expect("JSON");
+        format::golden::check(format::SINK, &written, |bytes| serde_json::from_slice::<Owner>(bytes).is_ok_and(|read| read == owner));
+        let claim = serde_json::to_vec_pretty(&Claim { v: Version, mark: "a3f2".into(), state: "out/_promptmill/m".into() }).expect("JSON");
+        format::golden::check(format::CLAIM, &claim, |bytes| serde_json::from_slice::<Claim>(bytes).is_ok_and(|read| read.mark == "a3f2"));
+        sink.put(CLAIM, r#"{"v":2}"#).await.expect("written");
+        let error = Error::from(owner.refuse_others(&sink).await.expect_err("a later version")).to_string();
+        assert!(error.contains(CLAIM) && sink.get(CLAIM).await.expect("reads").is_some(), "{error}");
+        state.put(FILE, r#"{"v":2,"sinks":[]}"#).await.expect("written");
+        let error = Error::from(Owner::claim(&state, &sink).await.expect_err("a later version")).to_string();
+        assert!(error.contains(FILE) && error.contains("later version"), "{error}");
+        assert_eq!(state.get(FILE).await.expect("reads").expect("is there"), r#"{"v":2,"sinks":[]}"#.as_bytes(), "it stays");
+    }
+
+    #[tokio::test]
     async fn files_of_others_are_neither_taken_nor_touched() {
         let temp = tempfile::tempdir().expect("a folder");
         let (state, sink) = folders(temp.path(), "_promptmill/m", "out");
         sink.put("year=2024/somebody.parquet", "x").await.expect("writes");
         let error = Error::from(Owner::claim(&state, &sink, false).await.expect_err("not ours"));
         assert!(error.to_string().contains("somebody.parquet"), "{error}");
-        let owner = Owner { sink: String::new(), mark: "a3f2".into(), table: None };
+        let owner = Owner { v: Version, sink: String::new(), mark: "a3f2".into(), table: None };
         let own = owner.file_name(1, 7);
         assert_eq!(own, "0001a3f2-000007.parquet");
         assert!(owner.number(&own).is_some() && owner.number(&format!("year=2024/{own}")).is_some());

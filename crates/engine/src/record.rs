@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize, Serializer};
 use serde_json::{Map, Value};
 
 use crate::canary::CanaryRows;
+use crate::format::{self, Version};
 use crate::source::SourceSummary;
 use crate::storage::Folder;
 
@@ -183,6 +184,9 @@ fn round(value: f64) -> f64 {
 /// The record of a run, `runs/<run_id>.json`.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct RunRecord {
+    /// The version of its format.
+    #[serde(default)]
+    pub(crate) v: Version<{ format::RUN.version }>,
     /// The pipeline's name.
     pub pipeline: String,
     /// When it started, as RFC 3339.
@@ -227,6 +231,10 @@ impl RunRecord {
         let mut records: Vec<Self> = Vec::new();
         for name in folder.list().await?.iter().filter(|name| name.ends_with(".json")) {
             let bytes = folder.get(name).await?.unwrap_or_default();
+            if let Err(error) = format::RUN.check_json(&format!("{folder}/{name}"), &bytes) {
+                tracing::warn!("{error}; it is left out: run the version that wrote it to see it");
+                continue;
+            }
             match serde_json::from_slice(&bytes) {
                 Ok(record) => records.push(record),
                 Err(error) => tracing::warn!(%error, "the run record `{folder}/{name}` cannot be read and is left out"),
@@ -316,6 +324,39 @@ mod tests {
         }
         assert!(timeline.every() > Duration::from_secs(2));
         assert!(timeline.into_samples().len() <= SAMPLES);
+    }
+
+    #[tokio::test]
+    async fn a_record_is_written_as_ever_and_one_of_a_later_version_is_left_out() {
+        let mut summary =
+            Summary::new("r", Status::Completed, &Reading::default(), Some(Money::from_nano(1_500_000_001)), Duration::from_secs(1), "out");
+        summary.unassigned_usd = Some(Money::from_nano(7));
+        let sample = Sample { t: 0.5, rows: 1, sent: 2, rate_limited: 3, in_flight: 4, limit: 5, cost_usd: 0.25 };
+        let record = RunRecord {
+            v: Version,
+            pipeline: "motions".into(),
+            started_at: "2026-01-01T00:00:00Z".into(),
+            ended_at: "2026-01-01T00:00:01Z".into(),
+            versions: BTreeMap::from([("promptmill".to_owned(), "0.1.0".to_owned())]),
+            configuration: serde_json::json!({"name": "motions"}),
+            source: SourceSummary::default(),
+            models: Map::new(),
+            budget: Value::Null,
+            steps: Tally::default(),
+            canaries: None,
+            summary: summary.clone(),
+            error: Some("none".into()),
+            timeline: vec![sample],
+        };
+        let written = serde_json::to_vec_pretty(&record).expect("JSON");
+        let read = |bytes: &[u8]| {
+            serde_json::from_slice::<RunRecord>(bytes).is_ok_and(|read| read.summary == summary && read.timeline == [sample])
+        };
+        format::golden::check(format::RUN, &written, read);
+        let state = Folder::in_memory();
+        state.put("runs/a.json", written).await.expect("written");
+        state.put("runs/b.json", r#"{"v":2}"#).await.expect("written");
+        assert_eq!(RunRecord::all(&state).await.expect("reads").len(), 1);
     }
 
     #[test]

@@ -213,6 +213,7 @@ fn headless(bytes: &[u8]) -> Result<(), Damage> {
 mod tests {
     use super::super::samples::{attempt, begun as sample_begun};
     use super::*;
+    use crate::format::{self, golden};
 
     /// A log of one write per list of frames.
     fn log(writes: &[&[Vec<u8>]]) -> Vec<u8> {
@@ -222,6 +223,20 @@ mod tests {
             write.iter().for_each(|frame| bytes.extend(frame));
         }
         bytes
+    }
+
+    #[test]
+    fn a_log_is_written_as_ever() {
+        let begun = sample_begun("a1", &["k1", "k2"]);
+        let (begun, ended) = (super::begun(&begun).expect("a frame"), frame("a1"));
+        let written = log(&[&[begun], &[ended, note("words").expect("a frame")]]);
+        let entries = |bytes: &[u8]| -> Vec<String> {
+            let frames = frames(bytes).expect("a log");
+            frames.payloads.iter().map(|payload| format!("{:?}", decode(&bytes[payload.clone()]).expect("an entry"))).collect()
+        };
+        let shown = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        golden::check_as(format::LOG, "log", &written, shown, |bytes| entries(bytes) == entries(&written));
+        assert_eq!(HEADER, format!("promptmill journal {}\n", format::LOG.version).as_bytes());
     }
 
     fn frame(id: &str) -> Vec<u8> {

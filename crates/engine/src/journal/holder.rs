@@ -10,9 +10,13 @@ use std::fmt;
 use chrono::{SecondsFormat, Utc};
 use serde::{Deserialize, Serialize};
 
+use crate::format::{self, Version};
+
 /// Who holds a lock; the content of its file.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Holder {
+    #[serde(default)]
+    pub(super) v: Version<{ format::LOCK.version }>,
     pub(super) run_id: String,
     /// The machine's name; empty in locks of older versions.
     #[serde(default)]
@@ -54,6 +58,7 @@ impl Holder {
     pub(super) fn me(run_id: &str) -> Self {
         let pid = std::process::id();
         Self {
+            v: Version,
             run_id: run_id.to_owned(),
             host: host(),
             boot: boot(),
@@ -167,6 +172,24 @@ mod tests {
         assert_eq!(Process::parse(stat), Some(Process { state: 'T', started: 987_654 }));
         assert_eq!(Process::parse("123 (a) R 1 2"), None);
         assert_eq!(Process::parse(""), None);
+    }
+
+    #[test]
+    fn a_lock_is_written_as_ever() {
+        let holder = Holder {
+            v: Version,
+            run_id: "20260101T000000-00000000".into(),
+            host: "host".into(),
+            boot: Some("boot".into()),
+            pid_namespace: Some("pid:[4026531836]".into()),
+            pid: 7,
+            started: Some(987_654),
+            since: "2026-01-01T00:00:00Z".into(),
+            beat: 3,
+            released: true,
+        };
+        let written = serde_json::to_vec(&holder).expect("JSON");
+        format::golden::check(format::LOCK, &written, |bytes| serde_json::from_slice::<Holder>(bytes).is_ok_and(|read| read == holder));
     }
 
     #[test]

@@ -16,6 +16,7 @@ use tokio::time::{Instant, sleep};
 
 use super::holder::{Holder, State};
 use super::trouble::Health;
+use crate::format;
 use crate::storage::Folder;
 
 /// The lock's file in the state folder.
@@ -70,6 +71,7 @@ impl Lease {
 
 /// Whether the lock in this version may be taken: it was released, or its holder has gone.
 async fn is_free(state: &Folder, bytes: &Bytes, version: &UpdateVersion) -> Result<bool> {
+    format::LOCK.check_json(&format!("{state}/{FILE}"), bytes)?;
     // What cannot be read was written by nobody who keeps it up: it is watched like any other.
     let holder: Option<Holder> = serde_json::from_slice(bytes).ok();
     if holder.as_ref().is_some_and(|holder| holder.released || holder.state() == State::Gone) {

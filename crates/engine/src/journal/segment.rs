@@ -25,6 +25,7 @@ use promptmill_core::{Attempt, Begun, CostSource, Error, Fingerprint, Money, Res
 use super::LOST;
 use super::trouble;
 use crate::files::weight::Weight;
+use crate::format;
 use crate::storage::Folder;
 
 /// How much response text becomes one record batch while a segment is written; keeps memory flat.
@@ -142,6 +143,7 @@ impl<W: Write + Send> Unfinished<W> {
         for column in ["raw_response", "error"] {
             properties = properties.set_column_statistics_enabled(column.into(), EnabledStatistics::None);
         }
+        properties = properties.set_key_value_metadata(Some(format::SEGMENT.metadata()));
         let writer = ArrowWriter::try_new(to, segment_schema(), Some(properties.build()))?;
         Ok(Self { writer, attempts: Vec::new(), bytes: 0 })
     }
@@ -179,8 +181,17 @@ pub(super) async fn read(
     let file = folder.file(name, None);
     // The page index is what lets a reader skip the pages of rows that nobody asked for.
     let options = ArrowReaderOptions::new().with_page_index_policy(PageIndexPolicy::Optional).with_schema(segment_schema());
-    let builder = ParquetRecordBatchStreamBuilder::new_with_options(file, options).await;
-    let reader = builder.map_err(failed)?;
+    let reader = match ParquetRecordBatchStreamBuilder::new_with_options(file, options).await {
+        Ok(reader) => reader,
+        Err(error) => {
+            // One of a later version may have other columns, and says so.
+            if let Ok(file) = ParquetRecordBatchStreamBuilder::new(folder.file(name, None)).await {
+                format::SEGMENT.check_metadata(&shown, file.metadata().file_metadata().key_value_metadata())?;
+            }
+            return Err(failed(error));
+        }
+    };
+    format::SEGMENT.check_metadata(&shown, reader.metadata().file_metadata().key_value_metadata())?;
     let mask = match columns {
         Some(columns) => ProjectionMask::columns(reader.parquet_schema(), columns.iter().copied()),
         None => ProjectionMask::all(),
@@ -345,4 +356,53 @@ fn column<'a, T: Array + 'static>(batch: &'a RecordBatch, name: &'static str) ->
 
 fn lacks(column: &'static str) -> Error {
     Error::failed(format!("a journal segment has no usable column `{column}`")).hint("run the version of promptmill that wrote it")
+}
+
+#[cfg(test)]
+mod tests {
+    use futures::TryStreamExt;
+
+    use super::super::samples::attempt;
+    use super::*;
+    use crate::format::golden;
+
+    fn sample() -> Vec<Attempt> {
+        let mut failed = attempt("a2", &["k2"]);
+        failed.status = "timeout".into();
+        failed.error = Some("nothing in 120 s".into());
+        (failed.usage, failed.cost, failed.cost_source, failed.raw_response, failed.finish_reason) = (None, None, None, None, None);
+        vec![attempt("a1", &["k1", "é"]), failed]
+    }
+
+    fn written() -> Vec<u8> {
+        let mut file = Unfinished::new(Vec::new()).expect("a segment");
+        sample().into_iter().for_each(|attempt| file.push(attempt).expect("an attempt"));
+        file.finish().expect("a segment")
+    }
+
+    #[test]
+    fn a_segment_is_written_as_ever() {
+        let read = |bytes: &[u8]| {
+            let options = ArrowReaderOptions::new().with_schema(segment_schema());
+            let bytes = bytes::Bytes::copy_from_slice(bytes);
+            let file = parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder::try_new_with_options(bytes, options);
+            let batch = file.expect("a segment").build().expect("a reader").next().expect("a batch").expect("rows");
+            from_batch(&batch).expect("attempts") == sample()
+        };
+        golden::check_parquet(format::SEGMENT, &written(), read);
+    }
+
+    #[tokio::test]
+    async fn a_segment_of_a_later_version_is_refused() {
+        let mut later = written();
+        let at = later.windows(17).position(|bytes| bytes == b"promptmill.format").expect("its metadata");
+        let at = at + later[at..].iter().position(|byte| *byte == b'1').expect("a version");
+        later[at] = b'2';
+        let folder = Folder::in_memory();
+        folder.put("00000001.parquet", later).await.expect("written");
+        let Err(error) = read(&folder, "00000001.parquet", None, None).await.map(|batches| batches.map_ok(|_| ())) else {
+            panic!("it is read")
+        };
+        assert!(error.to_string().contains("00000001.parquet") && error.to_string().contains("later version"), "{error}");
+    }
 }
