@@ -28,6 +28,24 @@ fn what_it_writes_runs_at_once_and_with_the_commands_that_it_prints() {
     assert!(check.status.success(), "{}", String::from_utf8_lossy(&check.stderr));
 }
 
+/// Refusals and copies are answers to every other check: whatever is shipped turns them away.
+#[test]
+fn every_shipped_pipeline_turns_refusals_and_copies_away() {
+    let project = Project::new();
+    project.run(&["init"]).expect(0);
+    let mut texts = vec![std::fs::read_to_string(project.path("pipeline.toml")).expect("a pipeline")];
+    for file in std::fs::read_dir(crate::support::root().join("pipelines")).expect("a folder") {
+        let path = file.expect("a file").path();
+        if path.extension().is_some_and(|end| end == "toml") {
+            texts.push(std::fs::read_to_string(path).expect("a pipeline"));
+        }
+    }
+    assert!(texts.len() > 1);
+    for text in texts {
+        assert!(["reject-refusal", "reject-echo"].iter().all(|step| text.contains(&format!("{{ use = \"{step}\""))), "{text}");
+    }
+}
+
 #[test]
 fn nothing_is_written_over_unless_it_is_asked_for() {
     let project = Project::new();

@@ -369,6 +369,15 @@ fn asking() -> Vec<Case> {
         Case::new("stages.prompt-pack.prompt", &["stages.prompt-pack.prompt=Er zijn {{ count }} moties."], |base, changed| {
             base.message().starts_with("Leg uit.") && changed.message().starts_with("Er zijn 5 moties.")
         }),
+        Case::new(
+            "stages.prompt-pack.instructions",
+            &["stages.prompt-pack.instructions=Geef {{ answer }} onder {{ ids | join(' en ') }}."],
+            |base, changed| {
+                !base.body().to_string().contains("onder r1 en r2")
+                    && changed.body().to_string().contains("Geef answer onder r1 en r2")
+                    && !changed.body().to_string().contains("Every line")
+            },
+        ),
         Case::new("stages.prompt-pack.item", &["stages.prompt-pack.item=nummer {{ code }}"], |base, changed| {
             !base.message().contains("\"text\":\"nummer 10") && changed.message().contains("\"text\":\"nummer 10")
         }),

@@ -14,6 +14,7 @@ mod spoken;
 use std::borrow::Cow;
 
 use promptmill_core::AnswerShape;
+use promptmill_core::pipeline::Structured;
 use serde_json::Value;
 
 use find::Entry;
@@ -73,11 +74,16 @@ impl Reply {
     }
 }
 
-/// Reads the answers about the rows `r1` to `r<count>`.
-pub fn read_answers(content: &str, count: usize, shape: &AnswerShape) -> Reply {
+/// Why plain words are no answer.
+const PLAIN: &str = "plain words, where JSON was asked for (`structured = \"text\"` takes them)";
+
+/// Reads the answers about the rows `r1` to `r<count>`. Plain words about a single row are an answer only where the model
+/// was asked for its shape in words alone: elsewhere they are what a model says that does not do what it is asked for.
+pub fn read_answers(content: &str, count: usize, shape: &AnswerShape, structured: Structured) -> Reply {
     let content = spoken(content);
     let Read { values, whole, ends_in_text } = json_in(content, 0);
-    let bare = if count == 1 { bare_answer(content, &values, whole, shape) } else { None };
+    let bare = if count == 1 { bare_answer(&values, whole, shape) } else { None };
+    let plain = if count == 1 && bare.is_none() { plain_words(content) } else { None };
     let mut reply = Reply { rows: vec![RowAnswer::Missing; count], unknown_ids: 0, whole, open: Vec::new() };
     let mut first: Vec<Option<Json>> = vec![None; count];
     let entries = find::entries(values, &shape.columns());
@@ -107,11 +113,20 @@ pub fn read_answers(content: &str, count: usize, shape: &AnswerShape) -> Reply {
         }
     }
     // A single row asked alone may be answered without its id: there is no other row it could belong to.
-    if let Some(value) = bare.filter(|_| reply.unknown_ids == 0 && first[0].is_none()) {
-        reply.rows[0] = row_answer(&value, shape);
-        // More may come behind it, and under its id.
-        (reply.whole, reply.open) = (true, vec![0]);
+    if reply.unknown_ids > 0 || first.first().is_none_or(Option::is_some) {
+        return reply;
     }
+    let answer = match (bare, plain) {
+        (Some(value), _) => row_answer(&value, shape),
+        (None, Some(words)) if structured == Structured::Text || words.trim().is_empty() => {
+            row_answer(&Json::Text(words.into_owned()), shape)
+        }
+        (None, Some(words)) => RowAnswer::Invalid { why: PLAIN.to_owned(), said: words.into_owned() },
+        (None, None) => return reply,
+    };
+    reply.rows[0] = answer;
+    // More may come behind it, and under its id.
+    (reply.whole, reply.open) = (true, vec![0]);
     reply
 }
 
@@ -151,9 +166,8 @@ fn is_escaped(content: &str) -> bool {
     between.ends_with('\\') && between.chars().all(|sign| sign.is_whitespace() || "{[\\nrt".contains(sign))
 }
 
-/// The answer about a single row, given without its id: an object with the answer's names, or words that are no
-/// JSON.
-fn bare_answer(content: &str, values: &[Json], whole: bool, shape: &AnswerShape) -> Option<Json> {
+/// The answer about a single row, given without its id: an object with the answer's names.
+fn bare_answer(values: &[Json], whole: bool, shape: &AnswerShape) -> Option<Json> {
     let columns = shape.columns();
     match values {
         [Json::List(items, true)] if whole => match items.as_slice() {
@@ -161,7 +175,7 @@ fn bare_answer(content: &str, values: &[Json], whole: bool, shape: &AnswerShape)
             _ => None,
         },
         [only] if whole && is_bare(only, &columns, 0) => Some(only.clone()),
-        _ => plain_words(content).map(|words| Json::Text(words.into_owned())),
+        _ => None,
     }
 }
 
@@ -187,7 +201,7 @@ mod tests {
 
     /// Rows as text: the answer, or `-` missing, `2` duplicate, `!why` invalid.
     fn rows(content: &str, count: usize) -> (String, usize, bool) {
-        let reply = read_answers(content, count, &AnswerShape::Text("summary".into()));
+        let reply = read_answers(content, count, &AnswerShape::Text("summary".into()), Structured::Text);
         let rows: Vec<String> = reply
             .rows
             .iter()
@@ -219,6 +233,25 @@ mod tests {
             ("", 1, "!empty", 0, true),
         ] {
             assert_eq!(rows(content, count), (expected.to_owned(), unknown, whole), "{content}");
+        }
+    }
+
+    #[test]
+    fn plain_words_are_an_answer_only_where_words_were_asked_for() {
+        let shape = AnswerShape::Text("summary".into());
+        let read = |content: &str, structured| read_answers(content, 1, &shape, structured).rows.remove(0);
+        for structured in [Structured::JsonSchema, Structured::JsonObject] {
+            for content in ["Het spijt me, maar ik kan niet helpen.", "\"Het spijt me.\"", "```\nHet spijt me.\n```"] {
+                let RowAnswer::Invalid { why, said } = read(content, structured) else { panic!("{content}") };
+                assert!(why.starts_with("plain words") && said.starts_with("Het spijt me"), "{why}: {said}");
+                assert!(matches!(read(content, Structured::Text), RowAnswer::Given(_)), "{content}");
+            }
+            // Without an id, around a text or behind one: JSON is JSON.
+            for content in [r#"{"summary": "een"}"#, r#"Hier: {"r1": "een"}"#, r#"[{"summary": "een"}]"#] {
+                assert_eq!(read(content, structured), RowAnswer::Given(vec!["een".into()]), "{content}");
+            }
+            let RowAnswer::Invalid { why, .. } = read("", structured) else { panic!("empty") };
+            assert_eq!(why, "empty");
         }
     }
 
@@ -269,7 +302,7 @@ mod tests {
             (r#"{"r1": "een","#, 2, 1, 0),
             (r#"{"r1": "een", "r2": "twee"}"#, 2, 2, 2),
         ] {
-            let reply = read_answers(content, count, &shape);
+            let reply = read_answers(content, count, &shape, Structured::Text);
             assert_eq!((reply.given(), reply.cut_off().given()), (given, after_cut), "{content}");
         }
     }
@@ -282,7 +315,7 @@ mod tests {
             AnswerField::new("urgency", FieldType::Enum(vec!["low".into(), "high".into()])),
             AnswerField { nullable: true, ..AnswerField::new("score", FieldType::Int) },
         ]);
-        let read = |content: &str| read_answers(content, 1, &shape).rows.remove(0);
+        let read = |content: &str| read_answers(content, 1, &shape, Structured::Text).rows.remove(0);
         let good = read(r#"{"r1": {"score": 3, "summary": "een", "topics": ["a"], "urgency": "high"}}"#);
         assert_eq!(good, RowAnswer::Given(vec!["een".into(), serde_json::json!(["a"]), "high".into(), 3.into()]));
         let said = r#"{"summary":"een","topics":["a"],"urgency":"hoog","score":null}"#;
@@ -293,7 +326,7 @@ mod tests {
     proptest! {
         #[test]
         fn no_text_panics(content in "[\\[\\]{}\",:r0-9a \\\\]{0,60}", count in 0_usize..5) {
-            let reply = read_answers(&content, count, &AnswerShape::Text("summary".into()));
+            let reply = read_answers(&content, count, &AnswerShape::Text("summary".into()), Structured::Text);
             prop_assert_eq!(reply.rows.len(), count);
         }
 
@@ -304,7 +337,7 @@ mod tests {
             let content = serde_json::to_string(&whole).expect("serialises");
             let mut end = cut.index(content.len());
             while !content.is_char_boundary(end) { end -= 1; }
-            let reply = read_answers(&content[..end], texts.len(), &AnswerShape::Text("summary".into()));
+            let reply = read_answers(&content[..end], texts.len(), &AnswerShape::Text("summary".into()), Structured::Text);
             for (row, text) in reply.rows.iter().zip(&texts) {
                 match row {
                     RowAnswer::Given(values) => prop_assert_eq!(values[0].as_str(), Some(text.trim())),

@@ -158,7 +158,8 @@ pub fn prompt_bytes(request: &Request) -> usize {
         AnswerShape::Fields(_) => request.shape.schema().to_string().len() * (request.items.len() + 1),
     };
     let system = request.system.as_ref().map_or(0, |system| system.len());
-    system + request.prompt.len() + AROUND_ITEMS + shape + items + rejections(request).len() + words_of(&request.extra_body)
+    let own = request.instructions.as_ref().map_or(0, |own| own.len());
+    system + request.prompt.len() + own + AROUND_ITEMS + shape + items + rejections(request).len() + words_of(&request.extra_body)
 }
 
 /// Bytes of `extra_body` that a model may read: whatever is not a plain setting.
@@ -247,6 +248,7 @@ mod tests {
             items: (0..rows).map(item).collect(),
             shape: Arc::new(AnswerShape::Text("summary".into())),
             language: crate::Language::French,
+            instructions: rows.is_multiple_of(2).then(|| "Sleutels: r1, r2. ".repeat(rows).into()),
             structured: Structured::Text,
             max_tokens: Some(100),
             temperature: None,

@@ -91,7 +91,13 @@ fn head(request: &Request) -> String {
     let mut message = String::with_capacity(request.prompt.len() + 8 * request.items.len() + 512);
     message.push_str(request.prompt.trim_end());
     message.push_str("\n\n");
-    push_instruction(&mut message, request);
+    match &request.instructions {
+        Some(own) => {
+            message.push_str(own.trim_end());
+            message.push('\n');
+        }
+        None => push_instruction(&mut message, request),
+    }
     message.push('\n');
     message
 }
@@ -151,6 +157,7 @@ mod tests {
             items: texts.iter().enumerate().map(|(n, text)| Item::new(row_id(n), *text)).collect(),
             shape: Arc::new(AnswerShape::Text("summary".into())),
             language: Language::default(),
+            instructions: None,
             structured,
             max_tokens: None,
             temperature: None,
@@ -231,6 +238,15 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn instructions_of_ones_own_take_the_place_of_the_languages_words() {
+        let usual = request(&["a", "b"], Structured::Text);
+        let own = Request { instructions: Some("Per regel één item. Sleutels: r1, r2.\n".into()), ..usual.clone() };
+        let (usual, own) = (user_message(&usual), user_message(&own));
+        assert!(own.starts_with("Leg elke motie uit.\n\nPer regel één item. Sleutels: r1, r2.\n\n{\"id\":\"r1\""), "{own}");
+        assert!(!own.contains("Every line") && usual.ends_with(&own[own.find("{\"id\"").expect("items")..]), "{own}");
     }
 
     #[test]

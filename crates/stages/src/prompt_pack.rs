@@ -37,6 +37,11 @@ pub(crate) struct PromptPack {
     /// What is asked, once a request: a Jinja template over the pack, with `count`, `ids` and `items`.
     #[serde(default)]
     prompt: String,
+    /// What is said between `prompt` and the items, instead of the words that the stage's `language` chooses: that each line
+    /// is an item, which keys the answer has, and in what form. A Jinja template over the pack, with `ids`, `count`,
+    /// `answer` (the name of the answer's column) and `fields` (of a typed answer, each with `name` and `schema`).
+    #[serde(default)]
+    instructions: Option<String>,
     /// What the model is shown of a row: a Jinja template over the row's columns, lists and records included. A column whose
     /// name is no plain word is written as `row["Full text"]`. A row for which it fails, or comes to nothing, is a dead letter.
     item: String,
@@ -60,6 +65,9 @@ pub(crate) struct PackPlan {
     pub(crate) system: Option<String>,
     /// The template over the pack.
     pub(crate) prompt: String,
+    /// The template of what is said of the items, if it is not the usual one.
+    #[serde(default)]
+    pub(crate) instructions: Option<String>,
     /// Rows per request: start, min, max.
     pub(crate) rows: (usize, usize, usize),
     /// The shape of an answer.
@@ -68,6 +76,8 @@ pub(crate) struct PackPlan {
 
 /// What a prompt template may name.
 pub(crate) const PACK_VARIABLES: [&str; 3] = ["count", "ids", "items"];
+/// What a template of instructions may name.
+const INSTRUCTION_VARIABLES: [&str; 4] = ["answer", "count", "fields", "ids"];
 
 impl StageConfig for PromptPack {
     const NAME: &'static str = "prompt-pack";
@@ -82,11 +92,19 @@ impl Stage for PromptPack {
     fn schema(&self, input: &SchemaRef) -> Result<SchemaRef, Vec<Mistake>> {
         let mut mistakes = names::check("item", &self.item, Known::Columns(input));
         mistakes.extend(names::check("prompt", &self.prompt, Known::Variables(&PACK_VARIABLES)));
+        if let Some(instructions) = &self.instructions {
+            mistakes.extend(names::check("instructions", instructions, Known::Variables(&INSTRUCTION_VARIABLES)));
+            if instructions.trim().is_empty() {
+                let hint = "leave it out for the words that `language` chooses";
+                mistakes.push(Mistake::new("instructions", "`instructions` says nothing".to_owned()).hint(Some(hint)));
+            }
+        }
         let shape = self.answer.shape().map_err(|mistake| mistakes.push(mistake)).ok();
         let (Some(shape), true) = (shape, mistakes.is_empty()) else { return Err(mistakes) };
         let plan = PackPlan {
             system: self.system.clone(),
             prompt: self.prompt.clone(),
+            instructions: self.instructions.clone(),
             rows: (self.rows.start, self.rows.min, self.rows.max),
             shape,
         };
@@ -125,7 +143,11 @@ impl Stage for PromptPack {
     fn declares(&self) -> Declares {
         let reads = names::reads(&self.item);
         let shape = self.answer.shape().ok().map(|shape| serde_json::json!(shape));
-        let question = serde_json::json!({"system": self.system, "prompt": self.prompt, "answer": shape});
+        let mut question = serde_json::json!({"system": self.system, "prompt": self.prompt, "answer": shape});
+        // A question without them is what it was before they could be said.
+        if let Some(instructions) = &self.instructions {
+            question["instructions"] = instructions.as_str().into();
+        }
         let of_requests = [("rows_per_request".to_owned(), self.rows.to_json())].into_iter().collect();
         Declares { reads, question: Some(question), of_requests, ..Declares::default() }
     }

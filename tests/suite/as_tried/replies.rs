@@ -191,3 +191,29 @@ fn what_cannot_be_read_costs_what_it_says_and_an_empty_body_nothing() {
     assert!(attempts[3]["error"].as_str().is_some_and(|error| error.contains("`reasoning_content`")), "{attempts:?}");
     assert_eq!(project.assert_money_agrees(), 3 * NANO);
 }
+
+#[test]
+fn plain_words_are_an_answer_only_where_words_were_asked_for() {
+    // A row that is asked alone and refused in plain words, until it is told that this was no answer.
+    let script = |asked: &Asked, _| match asked.items().iter().any(|(_, text)| text == "beryl") && asked.told("r1").is_none() {
+        true => Reply::content("Beryl is a mineral about which I would rather say nothing."),
+        false => Reply::content(&said(asked)),
+    };
+    for (model, kept, sent) in [
+        ("structured = \"json_schema\"", "Answer to beryl", 4),
+        ("structured = \"json_object\"", "Answer to beryl", 4),
+        ("structured = \"text\"", "Beryl is a mineral about which I would rather say nothing.", 3),
+    ] {
+        let spy = Spy::scripted(script);
+        let job = Job { model: format!("{model}\nprice = {{ input = 1.0, output = 2.0 }}"), ..Job::new(&spy.url) };
+        let project = job.project(&["amber", "beryl", "coral"]);
+        project.run_pipeline(&[]).expect(0);
+        let rows = project.query("SELECT summary FROM results WHERE id = 'k1'");
+        assert_eq!((rows[0]["summary"].as_str(), spy.asked().len()), (Some(kept), sent), "{model}");
+        assert_eq!(project.nano("attempts"), sent as i64 * NANO, "{model}: it was billed all the same");
+        assert_eq!(project.run_pipeline(&[]).expect(0).json()["requests"]["sent"], 0, "{model}");
+        // Read again from the journal it is judged as it was.
+        project.run(&["replay", "pipeline.toml"]).expect(0);
+        assert_eq!(project.query("SELECT summary FROM results WHERE id = 'k1'")[0]["summary"].as_str(), Some(kept), "{model}");
+    }
+}

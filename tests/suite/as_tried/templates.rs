@@ -197,3 +197,34 @@ fn an_item_of_nothing_is_not_asked() {
     let dead = project.query("SELECT detail FROM dead_letters");
     assert_eq!(dead[0]["detail"], "the item is empty");
 }
+
+#[test]
+fn the_words_around_a_pack_may_be_ones_own() {
+    let spy = Spy::scripted(|asked, _| Reply::says(asked, |text| format!("Answer to {text}")));
+    let mut job = Job::new(&spy.url);
+    job.rows = "3".to_owned();
+    let project = job.project(&["amber", "beryl", "coral"]);
+    let sent = |project: &Project| project.run_pipeline(&[]).expect(0).json()["requests"]["sent"].as_u64().expect("a count");
+    assert_eq!(sent(&project), 1);
+    // Other words are another question.
+    let with = |own: &str| job.toml().replace("rows = 3", &format!("rows = 3\ninstructions = {own}"));
+    project.write("pipeline.toml", &with("\"{{ count }} items, as JSON: {{ ids | join(', ') }}, each with {{ answer }}.\""));
+    assert_eq!((sent(&project), sent(&project)), (1, 0));
+    let message = spy.asked().last().expect("one").message().to_owned();
+    assert!(message.starts_with("Explain.\n\n3 items, as JSON: r1, r2, r3, each with summary.\n\n{\"id\":\"r1\""), "{message}");
+    // Typed answers name their fields.
+    job.answer = "{ label = { enum = [\"a\", \"b\"] }, score = \"int\" }".to_owned();
+    let typed = "\"{% for field in fields %}{{ field.name }}: {{ field.schema }}; {% endfor %}\"";
+    project.write("pipeline.toml", &job.toml().replace("rows = 3", &format!("rows = 3\ninstructions = {typed}")));
+    project.run(&["check", "pipeline.toml"]).expect(0);
+    for (own, words) in [
+        ("\"keys: {{ idz }}\"", "did you mean `ids`?"),
+        ("\"{{ items }}\"", "which is no"),
+        ("\"{{ ids\"", "instructions"),
+        ("\" \"", "says nothing"),
+    ] {
+        project.write("pipeline.toml", &with(own));
+        let checked = project.run(&["check", "pipeline.toml"]).expect(2);
+        assert!(checked.stderr.contains(words) && checked.stderr.contains("instructions"), "{own}: {}", checked.stderr);
+    }
+}

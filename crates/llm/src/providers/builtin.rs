@@ -194,6 +194,7 @@ mod tests {
             items: texts.iter().enumerate().map(item).collect(),
             shape: Arc::new(shape),
             language: crate::Language::default(),
+            instructions: None,
             structured: Structured::JsonSchema,
             max_tokens,
             temperature: None,

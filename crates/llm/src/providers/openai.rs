@@ -243,7 +243,13 @@ impl OpenAi {
         let limits = read_rate_limits(&headers, Utc::now());
         let status = response.status();
         if !status.is_success() {
-            return self.refused(response, &headers, limits).await.map_err(|(error, refusal)| (error, Some(refusal)));
+            return self.refused(response, &headers, limits).await.map_err(|(mut error, refusal)| {
+                // Words that are taken for the name of a field are none if no such field was sent.
+                if refusal.parameter.as_deref().is_some_and(|name| error.class == Class::BadRequest && !body::has_field(request, name)) {
+                    error.hint = error.hint.filter(|_| matches!(error.status, Some(404 | 405)));
+                }
+                (error, Some(refusal))
+            });
         }
         // Kept before the body is read: it is what a broken one is looked up by.
         let generation = headers.get("x-generation-id").and_then(|id| id.to_str().ok()).map(str::to_owned);

@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use promptmill_core::AnswerShape;
+use promptmill_core::pipeline::Structured;
 use promptmill_llm::{RowAnswer, read_answers};
 use serde::Deserialize;
 
@@ -65,7 +66,7 @@ fn every_answer_is_read_as_what_it_is() {
     let mut count = 0;
     for corpus in read() {
         for (index, case) in corpus.cases.iter().enumerate() {
-            let reply = read_answers(&case.says, case.is.len(), &corpus.shape);
+            let reply = read_answers(&case.says, case.is.len(), &corpus.shape, Structured::Text);
             let is: Vec<String> = reply.rows.iter().map(|row| shown(row, &corpus.shape)).collect();
             if is != case.is || reply.whole == case.broken || reply.unknown_ids != case.unknown || (case.open && reply.open.is_empty()) {
                 wrong.push(format!(

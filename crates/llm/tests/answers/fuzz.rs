@@ -14,6 +14,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant};
 
+use promptmill_core::pipeline::Structured;
 use promptmill_core::{AnswerField, AnswerShape, FieldType};
 use promptmill_llm::{Reply, RowAnswer, read_answers, row_id};
 use rand::rngs::StdRng;
@@ -186,7 +187,8 @@ impl Fuzzer {
         let shape = &self.shapes[*shape];
         self.executions += 1;
         let begun = cpu_time();
-        let reply = catch_unwind(AssertUnwindSafe(|| read_answers(text, *rows, shape))).unwrap_or_else(|_| panic!("a panic on {said:?}"));
+        let reply = catch_unwind(AssertUnwindSafe(|| read_answers(text, *rows, shape, Structured::Text)))
+            .unwrap_or_else(|_| panic!("a panic on {said:?}"));
         let took = (cpu_time() - begun).as_secs_f64();
         if text.len() > LONGEST / 2 && took / text.len() as f64 > self.slowest.0 {
             self.slowest = (took / text.len() as f64, text.len());
@@ -201,7 +203,7 @@ impl Fuzzer {
             again.insert(row_id(index), as_json(values, shape));
         }
         let again = Value::Object(again).to_string();
-        let second = read_answers(&again, *rows, shape);
+        let second = read_answers(&again, *rows, shape, Structured::Text);
         for (first, second) in reply.rows.iter().zip(&second.rows) {
             // A text that itself is the JSON of an answer is read as that.
             let is_json =
@@ -211,7 +213,7 @@ impl Fuzzer {
             }
         }
         let cut = text.floor_char_boundary(self.rng.random_range(0..=text.len()));
-        let part = read_answers(&text[..cut], *rows, shape).cut_off();
+        let part = read_answers(&text[..cut], *rows, shape, Structured::Text).cut_off();
         // A thought whose beginning is damaged and whose end is cut off cannot be told from an answer.
         let behind = &text[text.floor_char_boundary(cut.saturating_sub(LONGEST_MARK))..];
         let ends_a_thought = ["</", "[/", "<|"].iter().any(|mark| behind.contains(mark));
@@ -260,7 +262,7 @@ impl Fuzzer {
         let fields =
             vec![AnswerField::new("summary", FieldType::String), AnswerField::new("topics", FieldType::List(Box::new(FieldType::String)))];
         let shape = if text_shape { AnswerShape::Text("summary".into()) } else { AnswerShape::Fields(fields) };
-        let reply = read_answers(&text, rows, &shape).cut_off();
+        let reply = read_answers(&text, rows, &shape, Structured::Text).cut_off();
         self.executions += 1;
         for (index, row) in reply.rows.iter().enumerate() {
             let RowAnswer::Given(values) = row else { continue };

@@ -225,7 +225,7 @@ fn answered(
     }
     let (cost, cost_source) = cost(model, reported, response.cost, begun.reserved);
     let is_billed = reported.is_some() || response.cost.is_some();
-    let reply = read_answers(&response.content, request.items.len(), &request.shape);
+    let reply = read_answers(&response.content, request.items.len(), &request.shape, request.structured);
     let truncated = response.finish == Finish::Truncated;
     let is_cut = truncated || response.finish == Finish::Broken;
     let reply = if is_cut { reply.cut_off() } else { reply };
@@ -372,7 +372,7 @@ pub(super) fn judge_again(
     let response = model.provider.read(attempt.raw_response.as_deref()?).ok()?;
     let Rules { shape, acceptance, instructions, meter } = rules;
     let truncated = matches!(response.finish, Finish::Truncated | Finish::Broken);
-    let reply = read_answers(&response.content, attempt.begun.keys.len(), shape);
+    let reply = read_answers(&response.content, attempt.begun.keys.len(), shape, model.structured);
     let rows = if truncated { reply.cut_off() } else { reply }.rows;
     if position >= rows.len() {
         return None;

@@ -30,6 +30,7 @@ const ITEM_WEIGHT: f64 = 0.01;
 pub(super) struct Asking {
     pub(super) system: Option<Arc<str>>,
     pub(super) prompt: Prompt,
+    pub(super) instructions: Option<Prompt>,
     pub(super) shape: Arc<AnswerShape>,
     pub(super) language: Language,
     pub(super) rows: (usize, usize, usize),
@@ -39,12 +40,20 @@ pub(super) struct Asking {
 impl Asking {
     pub(super) fn new(stage: &Llm, input: &SchemaRef, acceptance: &[Arc<dyn Acceptance>]) -> Result<Self> {
         let output = stage.schema(input).map_err(|mistakes| Error::failed(mistakes[0].message.clone()))?;
-        let PackPlan { system, prompt, rows, shape } =
+        let PackPlan { system, prompt, instructions, rows, shape } =
             pack_plan(input).ok_or_else(|| Error::failed("the rows have passed no `prompt-pack`"))?;
         let columns = shape.columns();
         let judging = acceptance.iter().filter(|stage| columns.contains(&stage.column()));
         let language = judging.filter_map(|stage| stage.language()).next().map_or_else(Language::default, Language::of);
-        Ok(Self { system: system.map(Into::into), prompt: Prompt::new(prompt)?, language, shape: Arc::new(shape), rows, output })
+        Ok(Self {
+            system: system.map(Into::into),
+            prompt: Prompt::new("prompt", prompt)?,
+            instructions: instructions.map(|own| Prompt::new("instructions", own)).transpose()?,
+            language,
+            shape: Arc::new(shape),
+            rows,
+            output,
+        })
     }
 }
 
@@ -166,7 +175,7 @@ impl Desk {
         let asking = self.asking.as_ref()?;
         let prompt = match &asking.prompt {
             Prompt::Same(prompt) => Some(prompt.as_str()),
-            Prompt::Template(_) => None,
+            Prompt::Template(..) => None,
         };
         let instructions: Vec<&str> = asking.system.as_deref().into_iter().chain(prompt).collect();
         let rules =

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use minijinja::value::Value;
 use minijinja::{Environment, context};
-use promptmill_core::{Error, Result};
+use promptmill_core::{AnswerShape, Error, Result};
 use promptmill_llm::cost_bound::{AROUND_ITEM, ENVELOPE_TOKENS};
 use promptmill_llm::lane::Load;
 use promptmill_llm::{Item, Request, Tokens, row_id};
@@ -65,15 +65,15 @@ impl Desk {
         }
     }
 
-    /// Takes the next pack: rows until their tokens are what so many usual rows have.
-    pub(super) fn take_pack(&mut self, model: usize, size: usize) -> Vec<Row> {
+    /// Takes the next pack: rows until their tokens are what so many usual rows have, and `at_most` so many.
+    pub(super) fn take_pack(&mut self, model: usize, size: usize, at_most: usize) -> Vec<Row> {
         let (tokens, name) = (&self.models[model].tokens, Arc::clone(&self.models[model].model));
         let rows = &self.sizes[model];
         let per_row = u64::from(self.stage.max_tokens_per_row);
         let context = self.models[model].context.map_or(u64::MAX, |context| (f64::from(context) * USE_OF_CONTEXT) as u64);
         let minute = self.models[model].gate.reading().tpm.map_or(u64::MAX, |tpm| (USE_OF_MINUTE * tpm) as u64);
         let target = (size as f64 * (self.item_bytes + AROUND_ITEM as f64)) as usize;
-        let most = if rows.is_fixed() { size } else { (2 * size).min(rows.most()) };
+        let most = if rows.is_fixed() { size } else { (2 * size).min(rows.most()) }.min(at_most);
         let (mut used, mut bytes) = (tokens.of_prompt(PROMPT_BYTES) + ENVELOPE_TOKENS as u64, 0);
         let order = self.order(model);
         let partly = self.is_last_company(model);
@@ -97,7 +97,8 @@ impl Desk {
         let item =
             |(position, row): (usize, &Row)| Item { id: row_id(position), text: Arc::clone(&row.item), rejected: row.rejections.words() };
         let items: Vec<Item> = pack.iter().enumerate().map(item).collect();
-        let prompt = asking.prompt.of(&items)?;
+        let prompt = asking.prompt.of(&items, &asking.shape)?;
+        let instructions = asking.instructions.as_ref().map(|own| own.of(&items, &asking.shape)).transpose()?;
         let tokens = self.stage.max_tokens_per_row as usize * pack.len() + ENVELOPE_TOKENS;
         let model = &self.models[model];
         Ok(Request {
@@ -107,6 +108,7 @@ impl Desk {
             items,
             shape: Arc::clone(&asking.shape),
             language: asking.language,
+            instructions: instructions.map(Into::into),
             structured: model.structured,
             max_tokens: Some(u32::try_from(tokens).unwrap_or(u32::MAX)),
             temperature: self.stage.temperature,
@@ -121,31 +123,40 @@ impl Desk {
 pub(super) enum Prompt {
     /// The same of every pack: the usual case, and nothing to render.
     Same(String),
-    /// A template that names something of the pack.
-    Template(Box<Environment<'static>>),
+    /// A template that names something of the pack, and the setting that it stands in.
+    Template(&'static str, Box<Environment<'static>>),
 }
 
 impl Prompt {
-    pub(super) fn new(source: String) -> Result<Self> {
-        let failed = |error| Error::failed("the template `prompt` cannot be used").because(error);
+    /// The template that stands in the setting `name`.
+    pub(super) fn new(name: &'static str, source: String) -> Result<Self> {
+        let failed = |error| Error::failed(format!("the template `{name}` cannot be used")).because(error);
         let mut environment = environment();
-        environment.add_template_owned("prompt", source).map_err(failed)?;
-        let template = environment.get_template("prompt").map_err(failed)?;
+        environment.add_template_owned(name, source).map_err(failed)?;
+        let template = environment.get_template(name).map_err(failed)?;
         if template.undeclared_variables(false).is_empty() {
             return template.render(()).map(Self::Same).map_err(failed);
         }
-        Ok(Self::Template(Box::new(environment)))
+        Ok(Self::Template(name, Box::new(environment)))
     }
 
-    pub(super) fn of(&self, items: &[Item]) -> Result<String> {
-        let environment = match self {
+    pub(super) fn of(&self, items: &[Item], shape: &AnswerShape) -> Result<String> {
+        let (name, environment) = match self {
             Self::Same(prompt) => return Ok(prompt.clone()),
-            Self::Template(environment) => environment,
+            Self::Template(name, environment) => (name, environment),
         };
         let ids: Value = items.iter().map(|item| Value::from(item.id.as_str())).collect();
         let texts: Value = items.iter().map(|item| Value::from(&*item.text)).collect();
-        let rendered =
-            environment.get_template("prompt").and_then(|template| template.render(context! { count => items.len(), ids, items => texts }));
-        rendered.map_err(|error| Error::failed("the template `prompt` cannot be rendered").because(error))
+        let fields: Value = match shape {
+            AnswerShape::Text(_) => Value::from(Vec::<Value>::new()),
+            AnswerShape::Fields(fields) => {
+                fields.iter().map(|field| context! { name => field.name.clone(), schema => field.schema().to_string() }).collect()
+            }
+        };
+        let answer = shape.columns().join(", ");
+        let rendered = environment
+            .get_template(name)
+            .and_then(|template| template.render(context! { count => items.len(), ids, items => texts, answer, fields }));
+        rendered.map_err(|error| Error::failed(format!("the template `{name}` cannot be rendered")).because(error))
     }
 }

@@ -70,6 +70,17 @@ pub(super) fn write(request: &Request, Form { limit_field, cache }: Form) -> ser
     Ok(body.end())
 }
 
+/// Whether the body of a request has a setting of this name, in whatever case.
+pub(super) fn has_field(request: &Request, name: &str) -> bool {
+    let is_ours = match name {
+        "temperature" => request.temperature.is_some(),
+        "response_format" | "json_schema" => request.structured != Structured::Text,
+        "stream" => true,
+        name => LIMIT_FIELDS.contains(&name) && request.max_tokens.is_some(),
+    };
+    is_ours || request.extra_body.keys().any(|field| field.eq_ignore_ascii_case(name))
+}
+
 fn write_messages(json: &mut Vec<u8>, request: &Request, cache: CacheHints) {
     json.push(b'[');
     match (&request.system, cache.mark) {
@@ -137,6 +148,7 @@ pub(super) mod tests {
             items: vec![Item::new(row_id(0), "Verzoekt de regering\u{2028}…")],
             shape: Arc::new(AnswerShape::Text("summary".into())),
             language: crate::Language::default(),
+            instructions: None,
             structured,
             max_tokens: Some(900),
             temperature: Some(0.2),
@@ -208,6 +220,21 @@ pub(super) mod tests {
         });
         let text = write(&request(Structured::JsonSchema, extra.clone()), form("max_tokens")).expect("written");
         assert_eq!(String::from_utf8_lossy(&text), extra.to_string());
+    }
+
+    #[test]
+    fn a_field_is_there_if_it_was_asked_for() {
+        let bare = Request { temperature: None, ..request(Structured::Text, json!({"topK": 4})) };
+        let full = request(Structured::JsonSchema, json!({}));
+        for (name, in_bare, in_full) in [
+            ("temperature", false, true),
+            ("response_format", false, true),
+            ("max_completion_tokens", true, true),
+            ("topk", true, false),
+            ("could", false, false),
+        ] {
+            assert_eq!((has_field(&bare, name), has_field(&full, name)), (in_bare, in_full), "{name}");
+        }
     }
 
     #[test]

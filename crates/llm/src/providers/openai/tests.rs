@@ -162,6 +162,7 @@ fn request() -> Request {
         items: vec![Item::new(row_id(0), "Verzoekt de regering…")],
         shape: Arc::new(AnswerShape::Text("summary".into())),
         language: crate::Language::default(),
+        instructions: None,
         structured: Structured::JsonSchema,
         max_tokens: Some(900),
         temperature: Some(0.2),
