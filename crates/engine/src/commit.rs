@@ -734,7 +734,7 @@ mod tests {
             next_file: 10,
             salt: Some("20260101T000000-00000000".into()),
             question: Some(of("q")),
-            shape: Some(Shape::new("id", &["year".to_owned()], &Arc::new(columns))),
+            shape: Some(Shape::new(&promptmill_core::pipeline::Key::of(["id"]), &["year".to_owned()], &Arc::new(columns))),
             ..Commit::default()
         }
     }

@@ -37,8 +37,6 @@ pub(crate) const FRESH: Format = Format { name: "fresh", version: 1 };
 pub(crate) const RUN: Format = Format { name: "run", version: 1 };
 /// `question.json`.
 pub(crate) const QUESTION: Format = Format { name: "question", version: 1 };
-/// `journal/<number>.log`; its first line has the version.
-pub(crate) const LOG: Format = Format { name: "log", version: 1 };
 /// `lock`.
 pub(crate) const LOCK: Format = Format { name: "lock", version: 1 };
 
@@ -83,7 +81,7 @@ impl Format {
 
 /// The version of a JSON file, as its field `v`. What is read has been checked by [`Format::check_json`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Version<const V: u32>;
+pub(crate) struct Version<const V: u32>;
 
 impl<const V: u32> Serialize for Version<V> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {

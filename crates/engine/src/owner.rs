@@ -342,7 +342,7 @@ mod tests {
         let error = Error::from(owner.refuse_others(&sink).await.expect_err("a later version")).to_string();
         assert!(error.contains(CLAIM) && sink.get(CLAIM).await.expect("reads").is_some(), "{error}");
         state.put(FILE, r#"{"v":2,"sinks":[]}"#).await.expect("written");
-        let error = Error::from(Owner::claim(&state, &sink).await.expect_err("a later version")).to_string();
+        let error = Error::from(Owner::claim(&state, &sink, false).await.expect_err("a later version")).to_string();
         assert!(error.contains(FILE) && error.contains("later version"), "{error}");
         assert_eq!(state.get(FILE).await.expect("reads").expect("is there"), r#"{"v":2,"sinks":[]}"#.as_bytes(), "it stays");
     }

@@ -145,7 +145,7 @@ pub async fn run(pipeline: Arc<Pipeline>, registry: &Registry, options: RunOptio
     let error = outcome.err();
     let canaries = CanaryRows::of(&meter.canaries());
     let record = RunRecord {
-        v: Default::default(),
+        v: crate::format::Version,
         pipeline: pipeline.name.clone(),
         started_at,
         ended_at: now(),

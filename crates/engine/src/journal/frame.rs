@@ -213,7 +213,7 @@ fn headless(bytes: &[u8]) -> Result<(), Damage> {
 mod tests {
     use super::super::samples::{attempt, begun as sample_begun};
     use super::*;
-    use crate::format::{self, golden};
+    use crate::format::{Format, golden};
 
     /// A log of one write per list of frames.
     fn log(writes: &[&[Vec<u8>]]) -> Vec<u8> {
@@ -235,8 +235,9 @@ mod tests {
             frames.payloads.iter().map(|payload| format!("{:?}", decode(&bytes[payload.clone()]).expect("an entry"))).collect()
         };
         let shown = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-        golden::check_as(format::LOG, "log", &written, shown, |bytes| entries(bytes) == entries(&written));
-        assert_eq!(HEADER, format!("promptmill journal {}\n", format::LOG.version).as_bytes());
+        let version = HEADER.strip_prefix(MAGIC).and_then(|rest| std::str::from_utf8(rest).ok()?.trim().parse().ok());
+        let format = Format { name: "log", version: version.expect("a version") };
+        golden::check_as(format, "log", &written, shown, |bytes| entries(bytes) == entries(&written));
     }
 
     fn frame(id: &str) -> Vec<u8> {
