@@ -681,6 +681,11 @@ fn rejections_that_are_kept() -> Vec<Case> {
         ("reject-hard-to-read", "min_score = 100", long),
         ("reject-echo", "", dutch),
         ("reject-unfounded", "", "Het kost 2031 euro."),
+        (
+            "reject-unrelated",
+            "",
+            "Betere fietspaden zorgen ervoor dat schoolkinderen veiliger thuiskomen uit drukke stadswijken, volgens gemeenten.",
+        ),
         ("reject-refusal", "", "Het spijt me, maar ik kan niet helpen met dit verzoek."),
     ];
     let case = |(name, settings, garbage): (&str, &str, &'static str)| {

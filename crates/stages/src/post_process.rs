@@ -23,6 +23,7 @@ mod reject_refusal;
 mod reject_repetition;
 mod reject_swapped;
 mod reject_unfounded;
+mod reject_unrelated;
 mod reject_words;
 mod remove_metadata;
 mod remove_pattern;

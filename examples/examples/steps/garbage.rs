@@ -78,6 +78,10 @@ pub(crate) struct Measured {
     /// Good answers that were given to the wrong row, and how many of these were rejected. Not part of the shares: what
     /// the simulated provider says would fit many rows.
     swapped: (u64, u64),
+    /// Texts about nothing, as a model writes for a row that it forgot, in the place of good answers: by whose they are all of
+    /// them, those that `reject-swapped` and `reject-unfounded` turn away, and those that the whole list does. Not part of the
+    /// shares either: a text that happens to fit cannot be told from an answer.
+    about_nothing: BTreeMap<&'static str, (u64, u64, u64)>,
     good: u64,
     good_changed: u64,
     /// Good answers that were rejected, by reason, with one of them.
@@ -85,8 +89,17 @@ pub(crate) struct Measured {
     tally: Tally,
 }
 
-/// Spoils one answer in twenty and has all of them judged.
-pub(crate) fn measure(judge: &dyn Acceptance, answers: &[Answer]) -> Measured {
+/// What models write that have nothing to say.
+const GENERAL: [&str; 5] = [
+    "De motie vraagt de regering om maatregelen te nemen en de Kamer hierover voor de zomer uitgebreid te informeren.",
+    "De indieners van deze motie vinden dat het kabinet meer moet doen. Zij vragen daarom om een concreet plan van aanpak.",
+    "Deze motie gaat over een belangrijk onderwerp en verzoekt de regering om samen met betrokken partijen actie te ondernemen.",
+    "De motie roept op om de huidige situatie te verbeteren, zodat mensen sneller geholpen worden en problemen worden voorkomen.",
+    "In deze motie wordt gevraagd om betere fietspaden in grote steden, omdat fietsers zich onveilig voelen in het verkeer.",
+];
+
+/// Spoils one answer in twenty and has all of them judged; `before` are the steps that were there before `reject-unrelated`.
+pub(crate) fn measure(judge: &dyn Acceptance, before: &dyn Acceptance, answers: &[Answer]) -> Measured {
     let mut measured = Measured::default();
     for_each(answers, |number, answer, about| {
         if number % EVERY == 0 {
@@ -106,6 +119,16 @@ pub(crate) fn measure(judge: &dyn Acceptance, answers: &[Answer]) -> Measured {
         {
             measured.swapped.0 += 1;
             measured.swapped.1 += u64::from(judge.judge(other, about, &mut Tally::default()).is_err());
+        }
+        if number % EVERY == EVERY / 4 {
+            // Nobody is asked about the rows of another pack: what is said about one of them is about nothing here.
+            let foreign = &answers[(number + answers.len() / 2) % answers.len()].text;
+            for (name, text) in [("general words", GENERAL[number / EVERY % GENERAL.len()]), ("about a row of another request", foreign)] {
+                let (all, earlier, caught) = measured.about_nothing.entry(name).or_default();
+                *all += 1;
+                *earlier += u64::from(before.judge(text, about, &mut Tally::default()).is_err());
+                *caught += u64::from(judge.judge(text, about, &mut Tally::default()).is_err());
+            }
         }
         measured.good += 1;
         match judge.judge(&answer.text, about, &mut Tally::default()) {
@@ -128,6 +151,13 @@ impl Measured {
         (caught as f64 / all.max(1) as f64, rejected as f64 / self.good.max(1) as f64)
     }
 
+    /// The share of the texts about nothing that is rejected, with the steps of before and with all.
+    pub(crate) fn about_nothing(&self) -> (f64, f64) {
+        let sum = |count: fn(&(u64, u64, u64)) -> u64| self.about_nothing.values().map(count).sum::<u64>() as f64;
+        let all = sum(|counts| counts.0).max(1.0);
+        (sum(|counts| counts.1) / all, sum(|counts| counts.2) / all)
+    }
+
     pub(crate) fn table(&self, name: &str) -> String {
         let mut text = format!("{name}\n  {:<16} {:>7} {:>9} {:>9} {:>8}\n", "planted", "answers", "repaired", "rejected", "caught");
         for (kind, (all, repaired, rejected)) in &self.spoilt {
@@ -143,6 +173,12 @@ impl Measured {
             self.good
         );
         let _ = writeln!(text, "  of {} answers given to another row of the pack {} are rejected", self.swapped.0, self.swapped.1);
+        for (name, (all, earlier, caught)) in &self.about_nothing {
+            let _ = writeln!(
+                text,
+                "  of {all} texts about nothing ({name}) {caught} are rejected, {earlier} without `reject-unrelated` and with `reject-unfounded`"
+            );
+        }
         let _ = writeln!(text, "  changed {} good answers", self.good_changed);
         for (reason, (count, example)) in &self.good_rejected {
             let _ = writeln!(text, "    {reason}: {count}, such as: {example}");

@@ -49,10 +49,10 @@ fn main() -> Result<()> {
     if let Ok(path) = std::env::var("PROMPTMILL_REAL_MOTIONS") {
         kinds.push(("real motions", real(path.as_ref(), cli.answers)?));
     }
-    let pipeline = judge(&motions_pipeline()?)?;
+    let (pipeline, before) = (judge(&motions_pipeline()?)?, judge(&without_unrelated(motions_pipeline()?))?);
     println!("Garbage in 5% of the answers, steps of pipelines/motions.toml\n");
     for (name, answers) in &kinds {
-        println!("{}", garbage::measure(pipeline.as_ref(), answers).table(name));
+        println!("{}", garbage::measure(pipeline.as_ref(), before.as_ref(), answers).table(name));
     }
     speed::print(&kinds[0].1)
 }
@@ -64,6 +64,18 @@ fn motions_pipeline() -> Result<Value> {
     let mut stage = stages.find(|stage| stage["use"] == "post-process").cloned().ok_or("no such stage")?;
     stage.as_object_mut().and_then(|settings| settings.shift_remove("use"));
     Ok(stage)
+}
+
+/// The same without `reject-unrelated`, and with `reject-unfounded` asking again: what there was against texts about nothing.
+fn without_unrelated(mut stage: Value) -> Value {
+    if let Some(steps) = stage["steps"].as_array_mut() {
+        steps.retain(|step| step["use"] != "reject-unrelated");
+        let unfounded = steps.iter_mut().filter(|step| step["use"] == "reject-unfounded");
+        unfounded.filter_map(Value::as_object_mut).for_each(|step| {
+            step.shift_remove("on_reject");
+        });
+    }
+    stage
 }
 
 /// The settings of the stage on its page of the reference.
@@ -85,9 +97,14 @@ mod tests {
     use super::*;
 
     fn assert_good_enough(name: &str, answers: &[answers::Answer]) {
-        let measured = garbage::measure(judge(&motions_pipeline().expect("a pipeline")).expect("compiles").as_ref(), answers);
+        let settings = motions_pipeline().expect("a pipeline");
+        let (all, before) = (judge(&settings).expect("compiles"), judge(&without_unrelated(settings)).expect("compiles"));
+        let measured = garbage::measure(all.as_ref(), before.as_ref(), answers);
         let (caught, wrongly_rejected) = measured.shares();
         assert!(caught >= 0.99 && wrongly_rejected <= 0.005, "{}", measured.table(name));
+        let (earlier, now) = measured.about_nothing();
+        assert!(now >= 0.5 && now > earlier + 0.2, "{}", measured.table(name));
+        eprintln!("{}", measured.table(name));
     }
 
     #[test]

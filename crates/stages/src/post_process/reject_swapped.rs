@@ -96,16 +96,16 @@ fn fits_worse(own: &Found, item: &str, others: &[&str]) -> Option<usize> {
 }
 
 /// The words of a text that tell what it is about, each once.
-struct Stems(HashedMap<usize>);
+pub(super) struct Stems(HashedMap<usize>);
 
 /// Which of them another text has.
-struct Found {
-    has: Vec<bool>,
-    count: usize,
+pub(super) struct Found {
+    pub(super) has: Vec<bool>,
+    pub(super) count: usize,
 }
 
 impl Stems {
-    fn of(text: &str) -> Self {
+    pub(super) fn of(text: &str) -> Self {
         let mut all = HashedMap::default();
         for_each_stem(text, |stem| {
             let next = all.len();
@@ -115,12 +115,12 @@ impl Stems {
         Self(all)
     }
 
-    fn len(&self) -> usize {
+    pub(super) fn len(&self) -> usize {
         self.0.len()
     }
 
     /// Which of them a text has, or the first `enough` of these.
-    fn found_in(&self, text: &str, enough: usize) -> Found {
+    pub(super) fn found_in(&self, text: &str, enough: usize) -> Found {
         let mut found = Found { has: vec![false; self.len()], count: 0 };
         for_each_stem(text, |stem| {
             if let Some(&index) = self.0.get(&stem)

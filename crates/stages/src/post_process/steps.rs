@@ -16,6 +16,7 @@ use super::reject_refusal::RejectRefusal;
 use super::reject_repetition::RejectRepetition;
 use super::reject_swapped::RejectSwapped;
 use super::reject_unfounded::RejectUnfounded;
+use super::reject_unrelated::RejectUnrelated;
 use super::reject_words::RejectWords;
 use super::remove_metadata::RemoveMetadata;
 use super::remove_pattern::RemovePattern;
@@ -45,6 +46,7 @@ pub fn steps() -> &'static [StepKind] {
         StepKind::of::<RejectEcho>(),
         StepKind::of::<RejectUnfounded>(),
         StepKind::of::<RejectSwapped>(),
+        StepKind::of::<RejectUnrelated>(),
     ];
     STEPS
 }
