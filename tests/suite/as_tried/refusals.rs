@@ -216,9 +216,14 @@ fn a_key_that_may_do_nothing_any_more_ends_the_run() {
         assert_eq!(project.query("SELECT id FROM dead_letters").len(), 0, "no row is to blame");
         // And at once if it is so from the start.
         let spy = Spy::scripted(move |_, _| forbidden());
-        let fresh = Job { rows: rows.to_owned(), ..Job::new(&spy.url) }.project(&bodies);
-        fresh.run_pipeline(&[]).expect(1);
-        assert!(spy.asked().len() <= 2, "{}", spy.asked().len());
+        for (concurrency, most) in [(1, 2), (8, 20)] {
+            let before = spy.asked().len();
+            let llm = format!("concurrency = {concurrency}");
+            let fresh = Job { rows: rows.to_owned(), llm, ..Job::new(&spy.url) }.project(&bodies);
+            fresh.run_pipeline(&[]).expect(1);
+            let asked = spy.asked().len() - before;
+            assert!(asked <= most, "{concurrency}: {asked}");
+        }
     }
 }
 

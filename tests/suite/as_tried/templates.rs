@@ -213,9 +213,9 @@ fn the_words_around_a_pack_may_be_ones_own() {
     let message = spy.asked().last().expect("one").message().to_owned();
     assert!(message.starts_with("Explain.\n\n3 items, as JSON: r1, r2, r3, each with summary.\n\n{\"id\":\"r1\""), "{message}");
     // Typed answers name their fields.
-    job.answer = "{ label = { enum = [\"a\", \"b\"] }, score = \"int\" }".to_owned();
+    let fields = Job { answer: "{ label = { enum = [\"a\", \"b\"] }, score = \"int\" }".to_owned(), ..job.clone() };
     let typed = "\"{% for field in fields %}{{ field.name }}: {{ field.schema }}; {% endfor %}\"";
-    project.write("pipeline.toml", &job.toml().replace("rows = 3", &format!("rows = 3\ninstructions = {typed}")));
+    project.write("pipeline.toml", &fields.toml().replace("rows = 3", &format!("rows = 3\ninstructions = {typed}")));
     project.run(&["check", "pipeline.toml"]).expect(0);
     for (own, words) in [
         ("\"keys: {{ idz }}\"", "did you mean `ids`?"),

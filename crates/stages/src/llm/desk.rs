@@ -323,7 +323,10 @@ impl Desk {
         }
         let ends = match class {
             Class::ModelMissing => false,
-            Class::Forbidden => self.standings[model].forbidden(alone, self.has_worked || !self.context.answered.is_empty()),
+            Class::Forbidden => {
+                let in_flight = self.flying.values().filter(|flying| flying.model == model).count();
+                self.standings[model].forbidden(alone, self.has_worked || !self.context.answered.is_empty(), in_flight)
+            }
             class => class.is_fatal(),
         };
         let is_over = |standing: &Standing| standing.is_gone() || standing.is_given_up(now);

@@ -37,6 +37,8 @@ pub(super) struct Standing {
     turned_away: HashSet<Fingerprint>,
     /// Refusals of a named field of the request.
     named: u32,
+    /// Requests that were in flight when the first one was forbidden and that may yet be answered.
+    forbidden_left: Option<usize>,
     /// Until when its lane lets nothing leave.
     pub(super) blocked_until: Option<Instant>,
 }
@@ -102,11 +104,15 @@ impl Standing {
         self.answers == 0 && self.named >= NAMED
     }
 
-    /// A request was forbidden, about `alone` if about one row only. Returns whether that is the key's fault: where nothing
-    /// was ever answered it is; else only if different rows meet it and nobody is answered between them.
-    pub(super) fn forbidden(&mut self, alone: Option<Fingerprint>, has_worked_before: bool) -> bool {
+    /// A request was forbidden, about `alone` if about one row only, with so many others in flight. Returns whether that is
+    /// the key's fault: where nothing was ever answered it is, if those in flight meet it as well; else only if different rows
+    /// meet it and nobody is answered between them.
+    pub(super) fn forbidden(&mut self, alone: Option<Fingerprint>, has_worked_before: bool, in_flight: usize) -> bool {
         if self.answers == 0 && !has_worked_before {
-            return true;
+            let left = self.forbidden_left.get_or_insert(in_flight);
+            let is_last = *left == 0;
+            *left = left.saturating_sub(1);
+            return is_last;
         }
         self.turned_away.extend(alone);
         let (many, some) = FORBIDDEN;
