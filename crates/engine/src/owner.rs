@@ -36,6 +36,19 @@ struct Claim {
     state: String,
 }
 
+impl Claim {
+    async fn read(sink: &Folder) -> Result<Option<Self>> {
+        let Some(bytes) = sink.get(CLAIM).await? else { return Ok(None) };
+        format::CLAIM.check_json(&format!("{sink}/{CLAIM}"), &bytes)?;
+        let claim = serde_json::from_slice(&bytes).ok();
+        if claim.is_none() {
+            // One that a power cut emptied was never told to be written.
+            sink.delete(CLAIM).await?;
+        }
+        Ok(claim)
+    }
+}
+
 /// Where a file of results lies until it may be seen.
 pub(crate) fn hidden(path: &str) -> String {
     format!("{HIDDEN}{path}{HIDDEN_END}")
@@ -153,21 +166,30 @@ impl Owner {
                 return Ok(owner.clone());
             }
         }
+        let is_new = known.is_none();
         let owner = match known {
             Some((owner, _)) => owner,
             None => {
-                let unique = uuid::Uuid::new_v4().simple().to_string();
-                Self { v: Version, sink: as_seen_from(state, sink), mark: unique[..MARK].to_owned(), table: None }
+                // A claim of this very state outlives a bond that a power cut has emptied.
+                let claimed = Claim::read(sink).await?.filter(|claim| claim.state == state.to_string()).map(|claim| claim.mark);
+                let unique = || uuid::Uuid::new_v4().simple().to_string()[..MARK].to_owned();
+                Self { v: Version, sink: as_seen_from(state, sink), mark: claimed.unwrap_or_else(unique), table: None }
             }
         };
         // What is there already is known without a claim, which would have to be taken back.
         owner.refuse_others(sink).await?;
+        // The bond first: a claim whose mark no state knows would keep everybody out.
+        owner.store(state).await?;
         let claim = Claim { v: Version, mark: owner.mark.clone(), state: state.to_string() };
         let json = serde_json::to_vec_pretty(&claim).map_err(|error| Error::failed("a claim cannot be written as JSON").because(error))?;
         sink.create(CLAIM, json).await?;
         // Whoever was quicker has written a claim, or files and taken the claim back.
-        owner.refuse_others(sink).await?;
-        owner.store(state).await?;
+        if let Err(others) = owner.refuse_others(sink).await {
+            if is_new {
+                state.delete(FILE).await?;
+            }
+            return Err(others);
+        }
         Ok(owner)
     }
 
@@ -181,16 +203,7 @@ impl Owner {
                 "choose another `sink.path`; or, if the pipeline's name has changed, point `state.path` at its old state",
             ));
         }
-        let Some(bytes) = sink.get(CLAIM).await? else { return Ok(()) };
-        format::CLAIM.check_json(&format!("{sink}/{CLAIM}"), &bytes)?;
-        // One that a power cut emptied was never told to be written.
-        let Ok(claim) = serde_json::from_slice::<Claim>(&bytes) else {
-            sink.delete(CLAIM).await?;
-            return Ok(());
-        };
-        if claim.mark == self.mark {
-            return Ok(());
-        }
+        let Some(claim) = Claim::read(sink).await?.filter(|claim| claim.mark != self.mark) else { return Ok(()) };
         Err(Unbound::mistaken(
             format!("sink `{sink}` is about to be filled by another pipeline, whose state is in `{}`", claim.state),
             &format!("choose another `sink.path`; or, if that pipeline has been given up, remove `{sink}/{CLAIM}`"),
@@ -345,6 +358,24 @@ mod tests {
         let error = Error::from(Owner::claim(&state, &sink, false).await.expect_err("a later version")).to_string();
         assert!(error.contains(FILE) && error.contains("later version"), "{error}");
         assert_eq!(state.get(FILE).await.expect("reads").expect("is there"), r#"{"v":2,"sinks":[]}"#.as_bytes(), "it stays");
+    }
+
+    #[tokio::test]
+    async fn a_claim_is_known_again_and_keeps_others_out() {
+        let temp = tempfile::tempdir().expect("a folder");
+        let (state, sink) = folders(temp.path(), "_promptmill/m", "out");
+        let owner = Owner::claim(&state, &sink, false).await.expect("claims");
+        // A power cut has emptied the bond, or came before it.
+        state.put(FILE, "").await.expect("torn");
+        assert_eq!(Owner::claim(&state, &sink, false).await.expect("knows its claim"), owner);
+        let (other, _) = folders(temp.path(), "_promptmill/n", "out");
+        let error = Error::from(Owner::claim(&other, &sink, false).await.expect_err("claimed by another"));
+        assert!(error.to_string().contains("another pipeline"), "{error}");
+        let (_, elsewhere) = folders(temp.path(), "_promptmill/n", "elsewhere");
+        Owner::claim(&other, &elsewhere, false).await.expect("who was refused is bound to nothing");
+        Owner::release(&sink).await.expect("released");
+        let (other, _) = folders(temp.path(), "_promptmill/o", "out");
+        Owner::claim(&other, &sink, false).await.expect("free again");
     }
 
     #[tokio::test]

@@ -142,7 +142,7 @@ const CONTEXT: &[&str] = &[
 ];
 static CONTEXT_TEXT: LazyLock<Regex> = LazyLock::new(|| {
     regex(concat!(
-        r"maximum context length|exceeds the available context size|exceed context limit|longer than the (model's )?context length",
+        r"maximum context length|exceeds the available context size|context size has been exceeded|exceed context limit|longer than the (model's )?context length",
         r"|input tokens exceed the configured limit|exceeds the maximum number of tokens allowed|prompt is too long",
         r"|too large for model with|exceeds the context window|contextwindowexceeded|(input|prompt) is too long",
         r"|range of input length should be|input length should be|number of tokens in the prompt cannot exceed",
@@ -199,6 +199,8 @@ const LIMITED: &[&str] = &[
     "base_resp:1039",
     "base_resp:1041",
 ];
+/// With the status of something forbidden.
+const LIMITED_WITH_403: &[&str] = &["ratelimitexceeded", "userratelimitexceeded", "rate_limit_exceeded", "rate_limited"];
 const TIMEOUT: &[&str] = &["timeout", "timeout_error", "request_timeout", "gateway_timeout", "base_resp:1001"];
 /// So much of a message is searched for words about the account: behind that may stand an echo of a row.
 const ACCOUNT_CHARS: usize = 400;
@@ -228,6 +230,10 @@ pub(super) fn class_of(status: u16, told: &Told, hint: Option<LimitHint>) -> Cla
     if is_no_way(status, told) {
         return Class::Unreachable;
     }
+    // GitHub and Google say so of a rate, others of a key or of what a row holds.
+    if status == 403 && (says(LIMITED_WITH_403) || head.contains("rate limit") || RATE_TEXT.is_match(head)) {
+        return Class::RateLimited;
+    }
     // A page with this status is a firewall's, which has read what a row holds.
     let is_firewall = matches!(status, 403 | 406) && told.is_page;
     if upstream_says(FILTERED)
@@ -238,7 +244,7 @@ pub(super) fn class_of(status: u16, told: &Told, hint: Option<LimitHint>) -> Cla
         return Class::Filtered;
     }
     if upstream_says(CONTEXT)
-        || (!matches!(status, 429 | 500..) && !says(&["string_above_max_length"]) && CONTEXT_TEXT.is_match(&told.text))
+        || (!matches!(status, 429 | 501..) && !says(&["string_above_max_length"]) && CONTEXT_TEXT.is_match(&told.text))
     {
         return Class::ContextTooLong;
     }

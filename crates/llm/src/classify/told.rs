@@ -104,6 +104,7 @@ impl Told {
         for name in ["code", "type", "error_type", "error_code", "reason", "status", "__type", "errorcode"] {
             self.codes.extend(part.get(name).and_then(word).map(|code| code.rsplit('#').next().unwrap_or_default().to_owned()));
         }
+        self.codes.extend(part.pointer("/errors/0/reason").and_then(word));
         for name in ["code", "http_status", "http_code", "status", "status_code", "statusCode", "raw_status_code"] {
             let status = part.get(name).and_then(word).and_then(|word| word.parse().ok());
             self.status = self.status.or(status.filter(|status| (400..600).contains(status)));

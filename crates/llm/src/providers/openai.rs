@@ -22,7 +22,8 @@ mod unpack;
 mod usage;
 
 use std::fmt;
-use std::sync::OnceLock;
+use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
@@ -58,6 +59,8 @@ pub struct OpenAi {
     client: Client,
     /// The same without a connection that was used before; opened when one has gone stale.
     fresh_client: OnceLock<Option<Client>>,
+    /// Whether either has ever opened a connection.
+    connected: Arc<AtomicBool>,
     base: Url,
     /// Sent with every request.
     headers: HeaderMap,
@@ -87,7 +90,7 @@ impl OpenAi {
         let base = read_base_url(name, &spec.base_url)?;
         let secret_queries = base.query_pairs().filter(|(name, _)| sounds_secret(name));
         let mut secrets: Vec<String> = secret_queries.map(|(_, value)| value.into_owned()).collect();
-        let mut headers = HeaderMap::new();
+        let (mut headers, connected) = (HeaderMap::new(), Arc::default());
         if let Some(key) = key {
             let key = key.trim();
             headers.insert(AUTHORIZATION, key_header(name, spec, key)?);
@@ -104,7 +107,8 @@ impl OpenAi {
         secrets.dedup();
         Ok(Self {
             name: name.to_owned(),
-            client: open_client(name, &base, &headers, true)?,
+            client: open_client(name, &base, &headers, true, &connected)?,
+            connected,
             fresh_client: OnceLock::new(),
             url: join(&base, &["chat", "completions"]),
             generation_url: join(&base, &["generation"]),
@@ -163,7 +167,7 @@ impl OpenAi {
     }
 
     fn fresh_client(&self) -> Option<&Client> {
-        self.fresh_client.get_or_init(|| open_client(&self.name, &self.base, &self.headers, false).ok()).as_ref()
+        self.fresh_client.get_or_init(|| open_client(&self.name, &self.base, &self.headers, false, &self.connected).ok()).as_ref()
     }
 
     /// A response with another status than success: mostly a refusal, now and then one that holds what the model has said.

@@ -1,6 +1,7 @@
 //! Why a server was not reached, and what to do about it.
 
 use std::error::Error as _;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use super::OpenAi;
@@ -22,6 +23,11 @@ impl OpenAi {
         }
         if error.is_builder() {
             return self.failed(Class::BadRequest, Charge::Nothing, &format!("the request cannot be sent: {causes}"));
+        }
+        // Where no connection was ever opened, nothing has been sent.
+        if error.is_timeout() && !self.connected.load(Relaxed) {
+            let message = format!("no connection to `{host}` within {patience:?}");
+            return self.failed(Class::Unreachable, Charge::Nothing, &message);
         }
         if error.is_timeout() {
             return self.failed(Class::Timeout, Charge::Unknown, &format!("no response from `{host}` within {patience:?}"));

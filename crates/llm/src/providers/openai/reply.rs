@@ -213,10 +213,17 @@ fn choice_of(body: &Value) -> Option<&'static str> {
     is_message.then_some("")
 }
 
-/// Why a prompt was turned away, where the response holds no more than that (Google).
+/// Why a prompt was turned away, where the response holds no more than that (Google, Azure).
 fn blocked(body: &Value) -> Option<&str> {
+    if choice_of(body).is_some() {
+        return None;
+    }
     let places = ["/promptFeedback/blockReason", "/prompt_feedback/block_reason", "/vertex_ai_extra/prompt_feedback/block_reason"];
-    places.into_iter().find_map(|place| body.pointer(place)?.as_str()).filter(|_| choice_of(body).is_none())
+    places.into_iter().find_map(|place| body.pointer(place)?.as_str()).or_else(|| {
+        let results = body.get("prompt_filter_results")?.as_array()?;
+        let mut kinds = results.iter().filter_map(|result| result.get("content_filter_results")?.as_object()).flatten();
+        kinds.find(|(_, found)| found["filtered"] == true).map(|(kind, _)| kind.as_str())
+    })
 }
 
 /// Reads a response as nearly all of them are: no error, a text, tokens. `None` if it is anything else, which is

@@ -1,5 +1,7 @@
 //! What the pipeline file says of a server, made ready for use: its address, its headers, its client.
 
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use promptmill_core::{Error, ProviderSpec};
@@ -16,8 +18,8 @@ const POOL_IDLE: Duration = Duration::from_secs(60);
 /// What the client has to set itself for a request to be readable.
 const OWN_HEADERS: [&str; 6] = ["accept-encoding", "connection", "content-encoding", "content-length", "content-type", "transfer-encoding"];
 
-/// A client that keeps its connections, or one that opens a new one for every request.
-pub(super) fn open_client(name: &str, base: &Url, headers: &HeaderMap, keeps: bool) -> Result<Client, Error> {
+/// A client that keeps its connections, or one that opens a new one for every request; either says when it has opened one.
+pub(super) fn open_client(name: &str, base: &Url, headers: &HeaderMap, keeps: bool, connected: &Arc<AtomicBool>) -> Result<Client, Error> {
     let mut headers = headers.clone();
     headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("gzip"));
     // An error means that somebody has chosen a provider already, which is as good.
@@ -34,7 +36,7 @@ pub(super) fn open_client(name: &str, base: &Url, headers: &HeaderMap, keeps: bo
             .tcp_nodelay(true)
             // What is packed is seen by what it is.
             .gzip(false)
-            .connector_layer(Noted);
+            .connector_layer(Noted(Arc::clone(connected)));
         let builder = if keeps { builder } else { builder.pool_max_idle_per_host(0) };
         if !is_loopback(base) {
             return builder;

@@ -47,21 +47,21 @@ pub(super) fn is_unread(error: &reqwest::Error, after: Duration) -> bool {
     false
 }
 
-/// Takes note of every connection that is opened.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Noted;
+/// Takes note of every connection that is opened, also in a place of its own.
+#[derive(Clone, Debug)]
+pub(super) struct Noted(pub(super) Arc<AtomicBool>);
 
 impl<S> Layer<S> for Noted {
     type Service = Noting<S>;
 
     fn layer(&self, inner: S) -> Noting<S> {
-        Noting(inner)
+        Noting(inner, Arc::clone(&self.0))
     }
 }
 
 /// What opens connections, watched.
 #[derive(Clone, Debug)]
-pub(super) struct Noting<S>(S);
+pub(super) struct Noting<S>(S, Arc<AtomicBool>);
 
 impl<S, R> Service<R> for Noting<S>
 where
@@ -80,9 +80,10 @@ where
 
     fn call(&mut self, request: R) -> Self::Future {
         let opened = OPENED.try_with(Arc::clone).ok();
-        let connecting = self.0.call(request);
+        let (connecting, connected) = (self.0.call(request), Arc::clone(&self.1));
         Box::pin(async move {
             let connection = connecting.await;
+            connected.fetch_or(connection.is_ok(), Relaxed);
             if let (Ok(_), Some(opened)) = (&connection, opened) {
                 opened.store(true, Relaxed);
             }

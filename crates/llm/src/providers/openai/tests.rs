@@ -581,6 +581,16 @@ async fn no_secret_shows() {
     assert!(seen[0].head.contains("x-gateway-token: pass gateway-pass\r\n"));
 }
 
+#[tokio::test]
+async fn who_was_never_connected_has_sent_nothing() {
+    // It takes the connection, and says nothing to begin TLS with.
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let url = format!("https://{}/v1", silent.local_addr().expect("an address"));
+    let impatient = Request { timeout: Duration::from_millis(300), ..request() };
+    let error = open(&url).complete(&impatient).await.expect_err("no connection");
+    assert_eq!((error.class, error.charge), (Class::Unreachable, Charge::Nothing), "{}", error.message);
+}
+
 #[test]
 fn a_key_is_known_as_it_stands_in_an_address() {
     let provider =

@@ -243,6 +243,7 @@ fn an_error_inside_a_200_has_many_forms() {
         (json!({"choices": null, "base_resp": {"status_code": 1008, "status_msg": "insufficient balance"}}), MoneyGone),
         (json!({"choices": null, "base_resp": {"status_code": 1027, "status_msg": "output new_sensitive"}}), Filtered),
         (json!({"choices": [], "promptFeedback": {"blockReason": "PROHIBITED_CONTENT"}}), Filtered),
+        (json!({"choices": [], "prompt_filter_results": [{"content_filter_results": {"hate": {"filtered": true}}}]}), Filtered),
     ] {
         assert_eq!(read_json(&said).expect_err("an error").class, class, "{said}");
     }
