@@ -160,7 +160,7 @@ mod tests {
             GenericListArray::<i32>::try_new(Arc::clone(&inside), OffsetBuffer::from_lengths([2, 0]), ids(), None).expect("a list"),
         );
         let list_field = Field::new("ids", DataType::List(inside), true);
-        let fields = Fields::from(vec![list_field.clone(), column("own")]);
+        let fields = Fields::from(vec![list_field, column("own")]);
         let record: ArrayRef = Arc::new(StructArray::try_new(fields.clone(), vec![list, ids()], None).expect("a struct"));
         let field = Field::new("r", DataType::Struct(fields), true);
         assert!(has_uuids(&field));

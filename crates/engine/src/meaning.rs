@@ -48,11 +48,12 @@ pub(crate) fn columns_for_all(schema: &Schema, file: &SchemaDescriptor) -> Schem
 /// # Errors
 /// If Parquet has no type for a column.
 pub fn writer_options(schema: &SchemaRef, properties: WriterProperties) -> Result<ArrowWriterOptions> {
-    let options = ArrowWriterOptions::new().with_properties(properties.clone());
+    let coerces = properties.coerce_types();
+    let options = ArrowWriterOptions::new().with_properties(properties);
     if !has_meanings(schema) {
         return Ok(options);
     }
-    let plain = ArrowSchemaConverter::new().with_coerce_types(properties.coerce_types()).convert(schema)?;
+    let plain = ArrowSchemaConverter::new().with_coerce_types(coerces).convert(schema)?;
     let root = plain.root_schema();
     let fields = schema.fields().iter().zip(root.get_fields()).map(|(field, parquet)| type_of(field, parquet));
     let root = Type::group_type_builder(root.name()).with_fields(fields.collect::<Result<_>>()?).build()?;

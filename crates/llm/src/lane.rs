@@ -770,9 +770,9 @@ impl Lane {
             self.accidents.crowd();
             self.cost += 1;
             if self.share < 1.0 && !self.leads {
-                self.cap.give_way(flight.level)
+                self.cap.give_way(flight.level);
             } else {
-                self.cap.lower(flight.level)
+                self.cap.lower(flight.level);
             }
             if flight.test {
                 self.cap.test_lost();

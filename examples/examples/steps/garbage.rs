@@ -152,6 +152,7 @@ impl Measured {
     }
 
     /// The share of the texts about nothing that is rejected, with the steps of before and with all.
+    #[cfg(test)]
     pub(crate) fn about_nothing(&self) -> (f64, f64) {
         let sum = |count: fn(&(u64, u64, u64)) -> u64| self.about_nothing.values().map(count).sum::<u64>() as f64;
         let all = sum(|counts| counts.0).max(1.0);

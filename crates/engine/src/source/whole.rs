@@ -61,7 +61,7 @@ impl Columns<'_> {
         for (place, bounds) in self.bounds(name).await? {
             let lost = match bounds {
                 Some(Bounds { least, greatest }) => [least, greatest].into_iter().find(|number| is_inexact(number)),
-                None => self.first(place, name, |values| first_inexact(values)).await?,
+                None => self.first(place, name, first_inexact).await?,
             };
             if let Some(number) = lost {
                 let file = shown(self.folder, &self.seen[place]);

@@ -100,9 +100,9 @@ mod tests {
 
     #[test]
     fn what_would_fit_any_row_is_about_none() {
-        for row in 0..10 {
+        for (row, subject) in SUBJECTS.iter().enumerate().take(10) {
             assert_eq!(reason(GENERAL, row, 10, &[]), Some("unrelated"), "{row}");
-            let own = format!("{GENERAL} Het gaat over {}.", SUBJECTS[row].split(',').next().expect("a subject"));
+            let own = format!("{GENERAL} Het gaat over {}.", subject.split(',').next().expect("a subject"));
             assert_eq!(reason(&own, row, 10, &[]), None, "{row}");
         }
         assert_eq!(reason("De motie verzoekt de regering om maatregelen.", 0, 10, &[]), None, "too short to tell");
