@@ -151,6 +151,11 @@ static CONTEXT_TEXT: LazyLock<Regex> = LazyLock::new(|| {
     ))
 });
 
+/// The words of llama.cpp and Ollama, which have no better status for it. Others break in the middle of saying so.
+static CONTEXT_TEXT_WITH_500: LazyLock<Regex> = LazyLock::new(|| {
+    regex(r"context size has been exceeded|exceeds the available context size|input length exceeds the (maximum )?context length")
+});
+
 /// The bound of the output, and that it is too high.
 static OUTPUT_TEXT: LazyLock<Regex> = LazyLock::new(|| {
     regex(concat!(
@@ -244,7 +249,8 @@ pub(super) fn class_of(status: u16, told: &Told, hint: Option<LimitHint>) -> Cla
         return Class::Filtered;
     }
     if upstream_says(CONTEXT)
-        || (!matches!(status, 429 | 501..) && !says(&["string_above_max_length"]) && CONTEXT_TEXT.is_match(&told.text))
+        || (status == 500 && CONTEXT_TEXT_WITH_500.is_match(head))
+        || (!matches!(status, 429 | 500..) && !says(&["string_above_max_length"]) && CONTEXT_TEXT.is_match(&told.text))
     {
         return Class::ContextTooLong;
     }

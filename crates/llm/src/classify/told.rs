@@ -76,6 +76,12 @@ impl Told {
         told.parameter = error.and_then(|error| error.get("param")?.as_str()).map(str::to_owned);
 
         told.message = error.and_then(message_in).or_else(|| message_in(body)).unwrap_or_default();
+        // Where the error is a word, the message beside it says more.
+        if let (Some(Value::String(_)), Some(more)) = (error, MESSAGES.iter().find_map(|name| body.get(name)?.as_str()))
+            && !told.message.contains(more)
+        {
+            told.message = format!("{}: {more}", told.message);
+        }
         // What the provider behind a router said; the router's own message is often no more than "error".
         if let Some(raw) = metadata.and_then(|metadata| metadata.get("raw")) {
             let raw = match raw {

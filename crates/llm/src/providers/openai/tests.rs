@@ -595,9 +595,8 @@ async fn who_was_never_connected_has_sent_nothing() {
 fn a_key_is_known_as_it_stands_in_an_address() {
     let provider =
         OpenAi::new("local", &spec("http://127.0.0.1:1/v1?region=x"), Some("tok+SECRET/xyz/0123456789=".into())).expect("a provider");
-    let content =
-        provider.read(&answer("neither tok+SECRET/xyz/0123456789= nor tok%2BSECRET%2Fxyz%2F0123456789%3D")).expect("a response").content;
-    assert_eq!(content, "neither [key] nor [key]");
+    let text = provider.text(b"neither tok+SECRET/xyz/0123456789= nor tok%2BSECRET%2Fxyz%2F0123456789%3D");
+    assert_eq!(text, "neither [key] nor [key]");
 }
 
 #[test]
