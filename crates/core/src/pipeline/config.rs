@@ -16,8 +16,8 @@ pub struct SourceSpec {
     /// list of them. Hive partitions (`year=2024/`) become columns. The folder of a Delta table is read through its log.
     #[schemars(example = &"data/in.parquet")]
     pub path: Paths,
-    /// The column that identifies a row: unique, not null, of any type that casts to text; or a list of columns that do so
-    /// together. The key of a list is known as `["a","b"]` wherever one text stands for it.
+    /// The column that identifies a row: unique, not null, of any type that casts to text. Or a list of columns that do so
+    /// together: the key of a list is known as `["a","b"]` wherever one text stands for it.
     pub key: Key,
     /// What lies there; left out: a Delta table where there is the log of one, else Parquet files, else CSV, JSON or Arrow files
     /// by their names. `parquet` reads the files of a Delta table past its log. CSV and JSON files may end in `.gz` or `.zst`.
