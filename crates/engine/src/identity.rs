@@ -82,15 +82,11 @@ async fn read(state: &Folder) -> Result<Known> {
     let nothing = Known { v: Version, questions: Vec::new() };
     let Some(bytes) = state.get(FILE).await? else { return Ok(nothing) };
     format::QUESTION.check_json(&format!("{state}/{FILE}"), &bytes)?;
-    let known: Known = match serde_json::from_slice(&bytes) {
-        Ok(known) => known,
-        // What a power cut left half-written was never told to be written.
-        Err(error) => {
-            tracing::warn!(%error, "`{state}/{FILE}` cannot be read and counts as not written");
-            return Ok(nothing);
-        }
-    };
-    Ok(known)
+    // What a power cut left half-written was never told to be written.
+    Ok(serde_json::from_slice(&bytes).unwrap_or_else(|error| {
+        tracing::warn!(%error, "`{state}/{FILE}` cannot be read and counts as not written");
+        nothing
+    }))
 }
 
 /// The order in which keys of `extra_body` are part of a question.

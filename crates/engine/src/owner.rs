@@ -40,12 +40,8 @@ impl Claim {
     async fn read(sink: &Folder) -> Result<Option<Self>> {
         let Some(bytes) = sink.get(CLAIM).await? else { return Ok(None) };
         format::CLAIM.check_json(&format!("{sink}/{CLAIM}"), &bytes)?;
-        let claim = serde_json::from_slice(&bytes).ok();
-        if claim.is_none() {
-            // One that a power cut emptied was never told to be written.
-            sink.delete(CLAIM).await?;
-        }
-        Ok(claim)
+        // One that a power cut emptied was never told to be written.
+        Ok(serde_json::from_slice(&bytes).ok())
     }
 }
 
@@ -177,14 +173,17 @@ impl Owner {
             }
         };
         // What is there already is known without a claim, which would have to be taken back.
-        owner.refuse_others(sink).await?;
+        refuse_others(Some(&owner), sink).await?;
         // The bond first: a claim whose mark no state knows would keep everybody out.
         owner.store(state).await?;
         let claim = Claim { v: Version, mark: owner.mark.clone(), state: state.to_string() };
         let json = serde_json::to_vec_pretty(&claim).map_err(|error| Error::failed("a claim cannot be written as JSON").because(error))?;
-        sink.create(CLAIM, json).await?;
+        if !sink.create(CLAIM, json.clone()).await? && Claim::read(sink).await?.is_none() {
+            // What a power cut has left of one.
+            sink.put(CLAIM, json).await?;
+        }
         // Whoever was quicker has written a claim, or files and taken the claim back.
-        if let Err(others) = owner.refuse_others(sink).await {
+        if let Err(others) = refuse_others(Some(&owner), sink).await {
             if is_new {
                 state.delete(FILE).await?;
             }
@@ -193,27 +192,14 @@ impl Owner {
         Ok(owner)
     }
 
-    /// An error if the sink holds files, or a claim, of another pipeline.
-    async fn refuse_others(&self, sink: &Folder) -> Result<(), Unbound> {
-        let names = sink.list().await?;
-        let is_foreign = |name: &&String| name.ends_with(".parquet") && self.number(name).is_none();
-        if let Some(file) = names.iter().find(is_foreign) {
-            return Err(Unbound::mistaken(
-                format!("sink `{sink}` holds files that this pipeline has not written, such as `{file}`"),
-                "choose another `sink.path`; or, if the pipeline's name has changed, point `state.path` at its old state",
-            ));
-        }
-        let Some(claim) = Claim::read(sink).await?.filter(|claim| claim.mark != self.mark) else { return Ok(()) };
-        Err(Unbound::mistaken(
-            format!("sink `{sink}` is about to be filled by another pipeline, whose state is in `{}`", claim.state),
-            &format!("choose another `sink.path`; or, if that pipeline has been given up, remove `{sink}/{CLAIM}`"),
-        ))
-    }
-
     /// Why a run could not claim this sink for a state that has never been used, if it could not.
     pub(crate) async fn check_unclaimed(sink: &Folder) -> Result<(), Unbound> {
-        // No file has this mark.
-        Self { v: Version, sink: String::new(), mark: "-".to_owned(), table: None }.refuse_others(sink).await
+        refuse_others(None, sink).await
+    }
+
+    /// The Parquet files among these that were not written with this state.
+    pub(crate) fn others<'n>(&self, names: impl IntoIterator<Item = &'n String>) -> impl Iterator<Item = &'n String> {
+        names.into_iter().filter(|name| name.ends_with(".parquet") && self.number(name).is_none())
     }
 
     /// Takes the claim back: the names of the files of results say it now.
@@ -267,6 +253,27 @@ impl Owner {
         let is_ours = generation.strip_suffix(&self.mark).is_some_and(digits) && digits(number);
         is_ours.then(|| number.parse().ok()).flatten()
     }
+}
+
+/// An error if a sink holds files, or a claim, of another pipeline than its own; whose it is, if it is anybody's yet.
+async fn refuse_others(own: Option<&Owner>, sink: &Folder) -> Result<(), Unbound> {
+    let names = sink.list().await?;
+    let other = match own {
+        Some(own) => own.others(&names).next(),
+        None => names.iter().find(|name| name.ends_with(".parquet")),
+    };
+    if let Some(file) = other {
+        return Err(Unbound::mistaken(
+            format!("sink `{sink}` holds files that this pipeline has not written, such as `{file}`"),
+            "choose another `sink.path`; or, if the pipeline's name has changed, point `state.path` at its old state",
+        ));
+    }
+    let is_own = |claim: &Claim| own.is_some_and(|own| own.mark == claim.mark);
+    let Some(claim) = Claim::read(sink).await?.filter(|claim| !is_own(claim)) else { return Ok(()) };
+    Err(Unbound::mistaken(
+        format!("sink `{sink}` is about to be filled by another pipeline, whose state is in `{}`", claim.state),
+        &format!("choose another `sink.path`; or, if that pipeline has been given up, remove `{sink}/{CLAIM}`"),
+    ))
 }
 
 /// The mark in the name of a file that some state has written.
@@ -352,7 +359,7 @@ mod tests {
         let claim = serde_json::to_vec_pretty(&Claim { v: Version, mark: "a3f2".into(), state: "out/_promptmill/m".into() }).expect("JSON");
         format::golden::check(format::CLAIM, &claim, |bytes| serde_json::from_slice::<Claim>(bytes).is_ok_and(|read| read.mark == "a3f2"));
         sink.put(CLAIM, r#"{"v":2}"#).await.expect("written");
-        let error = Error::from(owner.refuse_others(&sink).await.expect_err("a later version")).to_string();
+        let error = Error::from(refuse_others(Some(&owner), &sink).await.expect_err("a later version")).to_string();
         assert!(error.contains(CLAIM) && sink.get(CLAIM).await.expect("reads").is_some(), "{error}");
         state.put(FILE, r#"{"v":2,"sinks":[]}"#).await.expect("written");
         let error = Error::from(Owner::claim(&state, &sink, false).await.expect_err("a later version")).to_string();
@@ -374,8 +381,13 @@ mod tests {
         let (_, elsewhere) = folders(temp.path(), "_promptmill/n", "elsewhere");
         Owner::claim(&other, &elsewhere, false).await.expect("who was refused is bound to nothing");
         Owner::release(&sink).await.expect("released");
+        sink.put(CLAIM, "").await.expect("torn");
+        Owner::check_unclaimed(&sink).await.expect("as if it was never written");
+        assert_eq!(sink.get(CLAIM).await.expect("reads").as_deref(), Some(b"".as_slice()), "who only looks writes nothing");
         let (other, _) = folders(temp.path(), "_promptmill/o", "out");
-        Owner::claim(&other, &sink, false).await.expect("free again");
+        let owner = Owner::claim(&other, &sink, false).await.expect("free again");
+        let claim = Claim::read(&sink).await.expect("reads").expect("whole");
+        assert_eq!(claim.mark, owner.mark);
     }
 
     #[tokio::test]

@@ -222,6 +222,7 @@ impl Job<'_> {
         };
         let opening = Opening {
             results,
+            owner,
             log,
             with_dead_letters: !options.retry_dead_letters,
             layout: Layout::new(shape, &plan.output)?,

@@ -160,6 +160,8 @@ struct Bundle {
 /// What a sink is opened with.
 pub(crate) struct Opening {
     pub(crate) results: Folder,
+    /// Who has claimed them.
+    pub(crate) owner: Owner,
     pub(crate) log: CommitLog,
     /// Whether dead letters are settled; if not, they are to be asked again.
     pub(crate) with_dead_letters: bool,
@@ -176,8 +178,7 @@ pub(crate) struct Opening {
 impl Sink {
     /// Opens the sink behind a commit log, sweeps what no commit names, and mends what lacks rows.
     pub(crate) async fn open(state: &Folder, opening: Opening) -> Result<Self> {
-        let Opening { results, mut log, with_dead_letters, layout, run_id, format, name, target_file_mb, mode, question } = opening;
-        let owner = Owner::claim(state, &results, !log.results().is_empty()).await?;
+        let Opening { results, owner, mut log, with_dead_letters, layout, run_id, format, name, target_file_mb, mode, question } = opening;
         // A file with a lower number has been named by a commit.
         let unnamed = log.next_file();
         if state.local().is_none() {
@@ -623,21 +624,20 @@ impl Files {
             let live: BTreeSet<&str> = files.iter().map(|file| file.path.as_str()).collect();
             folder.remove_unfinished(|name| self.owner.number(name).is_some()).await?;
             let sizes = folder.sizes().await?;
-            let names: Vec<String> = sizes.keys().cloned().collect();
             // Files of a Delta table may have names that are escaped in another way, and its log tells what is missing.
             if kind == Kind::DeadLetters || kind == Kind::Results && !self.owner.has_table() {
                 // One that is not as long as it was written is as good as gone.
                 let gone = files.iter().filter(|file| sizes.get(&file.path) != Some(&file.bytes));
                 let gone: BTreeSet<String> = gone.map(|file| file.path.clone()).collect();
                 if kind == Kind::Results {
-                    missing.is_all_gone = !gone.is_empty() && !names.iter().any(|name| self.owner.number(name).is_some());
+                    missing.is_all_gone = !gone.is_empty() && !sizes.keys().any(|name| self.owner.number(name).is_some());
                 }
                 if kind == Kind::Results { missing.results = gone } else { missing.dead_letters = gone }
             }
             if kind == Kind::Results && !files.is_empty() {
-                self.look_at_others(&names).await?;
+                self.look_at_others(&sizes).await?;
             }
-            let orphans = names.iter().map(String::as_str).filter(|name| {
+            let orphans = sizes.keys().map(String::as_str).filter(|name| {
                 let is_ours =
                     self.owner.number(name).is_some_and(|number| number >= from && (folder.local().is_some() || number < self.next));
                 is_ours && !live.contains(name)
@@ -652,14 +652,13 @@ impl Files {
     }
 
     /// Takes back a claim that a run died before it could, and says which files of others lie among the results.
-    async fn look_at_others(&self, names: &[String]) -> Result<()> {
-        if names.iter().any(|name| Owner::is_claim(name)) {
+    async fn look_at_others(&self, there: &BTreeMap<String, u64>) -> Result<()> {
+        if there.keys().any(|name| Owner::is_claim(name)) {
             Owner::release(&self.results).await?;
         }
-        let is_foreign = |name: &&String| name.ends_with(".parquet") && self.owner.number(name).is_none();
-        let mut foreign = names.iter().filter(is_foreign);
-        if let (Some(file), false) = (foreign.next(), self.owner.has_table()) {
-            let more = foreign.count();
+        let mut others = self.owner.others(there.keys());
+        if let (Some(file), false) = (others.next(), self.owner.has_table()) {
+            let more = others.count();
             let more = if more == 0 { String::new() } else { format!(" and {more} more") };
             tracing::warn!(
                 "`{}` holds files that this pipeline has not written (`{file}`{more}): who reads the folder reads them too",

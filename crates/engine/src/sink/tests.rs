@@ -62,9 +62,11 @@ async fn opened(state: &Folder, results: &Folder, mode: Mode) -> Result<Sink> {
 
 async fn opened_as(format: SinkFormat, state: &Folder, results: &Folder, mode: Mode) -> Result<Sink> {
     let layout = Layout::new(Shape::new(&Key::of(["id"]), &["place".to_owned()], &schema()), &schema())?;
+    let log = CommitLog::open(state).await?;
     let opening = Opening {
         results: results.clone(),
-        log: CommitLog::open(state).await?,
+        owner: Owner::claim(state, results, !log.results().is_empty()).await?,
+        log,
         with_dead_letters: true,
         layout,
         run_id: "run".to_owned(),
