@@ -36,7 +36,7 @@ use crate::files::footers::cache::{self, Cache};
 use crate::files::footers::{self, Footers, UNKNOWN_TYPE, Unreadable, Weights};
 use crate::files::merge::{Conflict, Merged};
 use crate::files::paged;
-use crate::storage::{Folder, StoredFile};
+use crate::storage::{Folder, StoredFile, chain};
 
 /// Files with odd names that are looked into; more are left out by their names.
 const LOOKED_INTO: usize = 1_000;
@@ -453,12 +453,6 @@ fn what_is_wrong(error: &ParquetError) -> Wrong {
         }
         _ => wrong(DAMAGED.to_owned(), "restore it, or leave it out"),
     }
-}
-
-/// An error with everything beneath it.
-fn chain(error: &(dyn std::error::Error + 'static)) -> String {
-    let beneath = std::iter::successors(error.source(), |error| error.source());
-    beneath.fold(error.to_string(), |text, error| format!("{text}: {error}"))
 }
 
 /// Whether an error is one of reading, not of what was read.

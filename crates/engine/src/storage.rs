@@ -270,12 +270,7 @@ impl Folder {
                     return Ok(there.filter(|(found, _)| *found == bytes).map(|(_, version)| version));
                 }
                 // The store does not try such a write again by itself: it cannot know what became of it. We can.
-                Err(error) if wait <= LAST_WAIT && self.local.is_none() && is_passing(&error) => {
-                    tracing::info!(%error, "trying again to write `{self}/{name}`");
-                    tokio::time::sleep(wait).await;
-                    wait *= 2;
-                }
-                Err(error) => return Err(self.failed(Action::Write, name, error)),
+                Err(error) => self.wait_after(error, &mut wait).await.map_err(|error| self.failed(Action::Write, name, error))?,
             }
         }
     }
@@ -336,14 +331,20 @@ impl Folder {
         let mut wait = FIRST_WAIT;
         while let Err(error) = self.try_to_delete(&names).await {
             // Nothing happens twice: what has gone is gone.
-            if wait > LAST_WAIT || self.local.is_some() || !is_passing(&error) {
-                return Err(self.failed(Action::Remove, "", error));
-            }
-            tracing::info!(%error, "trying again to remove files of `{self}`");
-            tokio::time::sleep(wait).await;
-            wait *= 2;
+            self.wait_after(error, &mut wait).await.map_err(|error| self.failed(Action::Remove, "", error))?;
         }
         self.sync_folders_of(&names).await
+    }
+
+    /// Waits before something is tried again, twice as long each time; gives the error back where that is in vain.
+    async fn wait_after(&self, error: object_store::Error, wait: &mut Duration) -> object_store::Result<()> {
+        if *wait > LAST_WAIT || self.local.is_some() || !is_passing(&error) {
+            return Err(error);
+        }
+        tracing::info!(%error, "`{self}`: trying again in {wait:?}");
+        tokio::time::sleep(*wait).await;
+        *wait *= 2;
+        Ok(())
     }
 
     async fn try_to_delete(&self, names: &[&str]) -> object_store::Result<()> {
@@ -445,6 +446,12 @@ fn unfinished(folder: &FilePath) -> std::io::Result<Vec<(PathBuf, String)>> {
         }
     }
     Ok(found)
+}
+
+/// An error with everything beneath it.
+pub(crate) fn chain(error: &(dyn std::error::Error + 'static)) -> String {
+    let beneath = std::iter::successors(error.source(), |error| error.source());
+    beneath.fold(error.to_string(), |text, error| format!("{text}: {error}"))
 }
 
 /// Whether a failure may pass by itself: the connection broke, or the server has trouble.

@@ -1,7 +1,7 @@
 //! S3: how a bucket is opened, and what its refusals mean.
 //!
-//! The store takes the usual `AWS_*` variables, and what they leave open from the profile ([`super::profile`]). What it answers when something is wrong is XML for machines; here it
-//! becomes the name of the variable or the permission that is missing.
+//! The store takes the usual `AWS_*` variables, and what they leave open from the profile ([`super::profile`]). What it answers
+//! when something is wrong is XML for machines; here it becomes the name of the variable or the permission that is missing.
 
 use std::collections::HashMap;
 use std::env;
@@ -13,6 +13,7 @@ use object_store::{BackoffConfig, ClientConfigKey, ObjectStore, RetryConfig};
 use promptmill_core::{Error, Result};
 use promptmill_llm::goes_out_in_clear;
 
+use super::chain;
 use super::credentials::{Identity, NO_CONTAINER, NO_KEYS, NO_TOKEN, is_set_true, keys_hint, variable};
 use super::whole::WholeResponses;
 
@@ -156,18 +157,6 @@ pub(crate) fn hint(bucket: &str, action: Action, error: &(dyn std::error::Error 
 /// Whom a bucket lets do something, or not.
 fn who() -> &'static str {
     if variable("AWS_ACCESS_KEY_ID").is_some() { "the key in `AWS_ACCESS_KEY_ID`" } else { "the credentials in use" }
-}
-
-/// An error with everything beneath it.
-fn chain(error: &(dyn std::error::Error + 'static)) -> String {
-    let mut text = error.to_string();
-    let mut next = error.source();
-    while let Some(error) = next {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        next = error.source();
-    }
-    text
 }
 
 /// The error code in an answer of S3.
