@@ -28,32 +28,42 @@ pub fn is_uuid(field: &Field) -> bool {
 
 /// Whether a column is one of UUIDs, or has some inside.
 pub fn has_uuids(field: &Field) -> bool {
+    has(field, &is_uuid)
+}
+
+/// Whether something is so of a column, or of what its lists, maps and structs hold.
+pub fn has(field: &Field, is_so: &impl Fn(&Field) -> bool) -> bool {
     match field.data_type() {
         DataType::List(inside) | DataType::LargeList(inside) | DataType::FixedSizeList(inside, _) | DataType::Map(inside, _) => {
-            has_uuids(inside)
+            has(inside, is_so)
         }
-        DataType::Struct(fields) => fields.iter().any(|field| has_uuids(field)),
-        _ => is_uuid(field),
+        DataType::Struct(fields) => fields.iter().any(|field| has(field, is_so)),
+        _ => is_so(field),
     }
 }
 
-/// The column with a text in the place of every UUID.
-pub fn with_texts(field: &Field) -> Field {
-    let inside = |field: &FieldRef| Arc::new(with_texts(field));
+/// The column with the type of its values changed, or of those that its lists, maps and structs hold; what is not changed
+/// stays as it is.
+pub fn changed(field: &Field, change: &impl Fn(&Field) -> Option<Field>) -> Field {
+    let inside = |field: &FieldRef| Arc::new(changed(field, change));
     let data_type = match field.data_type() {
         DataType::List(field) => DataType::List(inside(field)),
         DataType::LargeList(field) => DataType::LargeList(inside(field)),
         DataType::FixedSizeList(field, length) => DataType::FixedSizeList(inside(field), *length),
         DataType::Map(field, is_sorted) => DataType::Map(inside(field), *is_sorted),
         DataType::Struct(fields) => DataType::Struct(fields.iter().map(inside).collect()),
-        _ if is_uuid(field) => {
-            let mut metadata = field.metadata().clone();
-            metadata.retain(|name, _| name != NAME && name != DETAILS);
-            return Field::new(field.name(), DataType::Utf8, field.is_nullable()).with_metadata(metadata);
-        }
-        other => other.clone(),
+        _ => return change(field).unwrap_or_else(|| field.clone()),
     };
     field.clone().with_data_type(data_type)
+}
+
+/// The column with a text in the place of every UUID.
+pub fn with_texts(field: &Field) -> Field {
+    changed(field, &|field| {
+        let mut metadata = is_uuid(field).then(|| field.metadata().clone())?;
+        metadata.retain(|name, _| name != NAME && name != DETAILS);
+        Some(Field::new(field.name(), DataType::Utf8, field.is_nullable()).with_metadata(metadata))
+    })
 }
 
 /// The values of a column with a text in the place of every UUID, as [`with_texts`] says of its type.

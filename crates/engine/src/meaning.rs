@@ -11,7 +11,7 @@ use parquet::errors::Result;
 use parquet::file::metadata::FileMetaData;
 use parquet::file::properties::WriterProperties;
 use parquet::schema::types::{BasicTypeInfo, SchemaDescriptor, Type, TypePtr};
-use promptmill_core::meaning::{DETAILS, JSON, NAME, UUID};
+use promptmill_core::meaning::{DETAILS, JSON, NAME, UUID, has};
 use serde_json::{Value, json};
 
 /// Points, lines and areas as bytes, in the form that everybody reads.
@@ -173,11 +173,7 @@ pub(crate) fn has_meanings(schema: &Schema) -> bool {
 
 /// Whether a column, or one inside, has a logical type that Arrow's own conversion does not give it.
 fn says_more(field: &Field) -> bool {
-    match field.data_type() {
-        DataType::List(of) | DataType::LargeList(of) | DataType::FixedSizeList(of, _) | DataType::Map(of, _) => says_more(of),
-        DataType::Struct(fields) => fields.iter().any(|field| says_more(field)),
-        _ => logical(field).is_some(),
-    }
+    has(field, &|field| logical(field).is_some())
 }
 
 /// The Parquet type of a column, with its logical type.

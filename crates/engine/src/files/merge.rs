@@ -89,9 +89,9 @@ impl Shapes {
         }
         columns.retain(|(column, _)| !conflicts.iter().any(|conflict| conflict.column == *column.name()));
         to_floats.dedup();
-        let of_intervals = columns.iter().filter(|(column, _)| has_interval(column.data_type()));
+        let of_intervals = columns.iter().filter(|(column, _)| has_interval(column));
         let intervals: Vec<(String, usize)> = of_intervals.map(|(column, place)| (column.name().clone(), *place)).collect();
-        columns.retain(|(column, _)| !has_interval(column.data_type()));
+        columns.retain(|(column, _)| !has_interval(column));
         let schema = Arc::new(Schema::new(columns.into_iter().map(|(column, _)| column).collect::<Vec<_>>()));
         let is_cast = self
             .shapes
@@ -143,15 +143,8 @@ fn plain(data_type: &DataType) -> DataType {
     }
 }
 
-fn has_interval(data_type: &DataType) -> bool {
-    match data_type {
-        DataType::Interval(_) => true,
-        DataType::List(inner) | DataType::LargeList(inner) | DataType::FixedSizeList(inner, _) | DataType::Map(inner, _) => {
-            has_interval(inner.data_type())
-        }
-        DataType::Struct(fields) => fields.iter().any(|field| has_interval(field.data_type())),
-        _ => false,
-    }
+fn has_interval(field: &Field) -> bool {
+    meaning::has(field, &|field| matches!(field.data_type(), DataType::Interval(_)))
 }
 
 /// A type without what its fields inside say besides: the reader needs not be told of it.

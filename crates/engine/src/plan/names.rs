@@ -9,7 +9,7 @@ use std::sync::Arc;
 use datafusion::arrow::array::RecordBatch;
 use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
 use promptmill_core::pipeline::Key;
-use promptmill_core::{Mistake, Result, columns};
+use promptmill_core::{Mistake, Result, columns, meaning};
 
 /// In front of the names of columns of the source that are put aside.
 const ASIDE: &str = "__source:";
@@ -38,28 +38,25 @@ pub(super) fn among_stages(name: &str) -> String {
     if is_put_aside { format!("{ASIDE}{name}") } else { name.to_owned() }
 }
 
-/// The type of a column among the stages: dictionaries, which are of one file, as their values. Rows of many files meet there,
-/// and the codes of a small dictionary would not suffice. And dates and times as Parquet has them, for which a date in
-/// milliseconds, or a time in seconds, would be a mere number.
+/// The type of a column among the stages; see [`plain_field`].
 pub(super) fn plain(data_type: &DataType) -> DataType {
-    let inside = |field: &Arc<Field>| Arc::new(plain_field(field));
-    match data_type {
-        DataType::Dictionary(_, values) => plain(values),
-        DataType::Date64 => DataType::Date32,
-        DataType::Time32(TimeUnit::Second) => DataType::Time32(TimeUnit::Millisecond),
-        DataType::Timestamp(TimeUnit::Second, zone) => DataType::Timestamp(TimeUnit::Millisecond, zone.clone()),
-        DataType::Map(entries, is_sorted) => DataType::Map(inside(entries), *is_sorted),
-        DataType::List(field) => DataType::List(inside(field)),
-        DataType::LargeList(field) => DataType::LargeList(inside(field)),
-        DataType::FixedSizeList(field, length) => DataType::FixedSizeList(inside(field), *length),
-        DataType::Struct(fields) => DataType::Struct(fields.iter().map(inside).collect()),
-        other => other.clone(),
-    }
+    plain_field(&Field::new("", data_type.clone(), true)).data_type().clone()
 }
 
-/// The same for a field.
+/// A column among the stages: dictionaries, which are of one file, as their values. Rows of many files meet there, and the
+/// codes of a small dictionary would not suffice. And dates and times as Parquet has them, for which a date in milliseconds,
+/// or a time in seconds, would be a mere number.
 pub(super) fn plain_field(field: &Field) -> Field {
-    Field::new(field.name(), plain(field.data_type()), field.is_nullable()).with_metadata(field.metadata().clone())
+    meaning::changed(field, &|field| {
+        let of = |data_type: DataType| Field::new(field.name(), data_type, field.is_nullable()).with_metadata(field.metadata().clone());
+        match field.data_type() {
+            DataType::Dictionary(_, values) => Some(plain_field(&of(values.as_ref().clone()))),
+            DataType::Date64 => Some(of(DataType::Date32)),
+            DataType::Time32(TimeUnit::Second) => Some(of(DataType::Time32(TimeUnit::Millisecond))),
+            DataType::Timestamp(TimeUnit::Second, zone) => Some(of(DataType::Timestamp(TimeUnit::Millisecond, zone.clone()))),
+            _ => None,
+        }
+    })
 }
 
 /// What a column behind the last stage is called in the results; `None` if it does not get there.
