@@ -703,18 +703,11 @@ impl Lane {
 
     fn read_limits(&mut self, now: f64, flight: &Flight, limits: &RateLimits, refused: [f64; KINDS]) {
         // Headers were written when the response began; what left since is not in them.
-        let since: f64 = 0.5 * (now - flight.at).min(2.0);
-        let mut later = [0.0; KINDS];
-        for other in self.flights.values().rev().take_while(|other| other.at > now - since) {
-            later.iter_mut().zip(other.weights()).for_each(|(later, weight)| *later += weight);
-        }
-        let windows = [limits.requests, limits.tokens, limits.input_tokens, limits.output_tokens];
+        let later = self.left_within(now, 0.5 * (now - flight.at).min(2.0));
         // What left in the time of a round trip the server may not have counted.
-        let since = (0.2 * self.cap.refusal_time).min(1.0);
-        let mut unknown = [0.0; KINDS];
-        for other in self.flights.values().rev().take_while(|other| other.at > now - since) {
-            unknown.iter_mut().zip(other.weights()).for_each(|(unknown, weight)| *unknown += weight);
-        }
+        let unknown = self.left_within(now, (0.2 * self.cap.refusal_time).min(1.0));
+        let weights = flight.weights();
+        let windows = [limits.requests, limits.tokens, limits.input_tokens, limits.output_tokens];
         for (which, rate) in self.rates.iter_mut().enumerate() {
             rate.announced(now, &windows[which], later[which], self.sent[which]);
             if let Some(left) = windows[which].remaining {
@@ -725,11 +718,20 @@ impl Lane {
                     sent: self.sent[which] - refused[which],
                     unknown: unknown[which],
                     departed: flight.at,
-                    sent_by_then: flight.sent[which] + flight.weights()[which] - refused[which],
-                    weight: flight.weights()[which],
+                    sent_by_then: flight.sent[which] + weights[which] - refused[which],
+                    weight: weights[which],
                 });
             }
         }
+    }
+
+    /// What is in flight and left within so many seconds.
+    fn left_within(&self, now: f64, seconds: f64) -> [f64; KINDS] {
+        let mut left = [0.0; KINDS];
+        for flight in self.flights.values().rev().take_while(|flight| flight.at > now - seconds) {
+            left.iter_mut().zip(flight.weights()).for_each(|(left, weight)| *left += weight);
+        }
+        left
     }
 
     /// Takes note of a refusal. Returns whether what headers say is left explains it.
