@@ -8,8 +8,10 @@
 //! then the older ones stay. Then small files are merged ([`compact`]). Where the sink is a Delta table, its log follows the
 //! commits ([`delta`]).
 
+mod bundle;
 mod compact;
 mod delta;
+mod files;
 mod layout;
 mod mend;
 mod reshape;
@@ -18,26 +20,26 @@ mod swap;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeMap, BTreeSet, btree_map};
 use std::sync::Arc;
 
 use chrono::{SecondsFormat, Utc};
-use datafusion::arrow::array::{Array, ArrayRef, AsArray, BooleanArray, RecordBatch, StringArray, TimestampMicrosecondArray, UInt64Array};
-use datafusion::arrow::compute::{cast, filter_record_batch, take_record_batch};
+use datafusion::arrow::array::{AsArray, BooleanArray, RecordBatch};
+use datafusion::arrow::compute::{cast, filter_record_batch};
 use datafusion::arrow::datatypes::DataType;
 use promptmill_core::pipeline::SinkFormat;
 use promptmill_core::{Error, Fingerprint, Result, columns};
 
-use crate::commit::{Commit, CommitLog, DataFile, Outcome, RowChange, Settled, Settlement, index_file, key_digest, writer_properties};
-use crate::owner::{Owner, hidden, shown};
+use crate::commit::{Commit, CommitLog, DataFile, RowChange, Settled, key_digest};
+use crate::owner::{Owner, shown};
 use crate::plan::names::named;
 use crate::sorted::Sorted;
 use crate::storage::Folder;
+use bundle::{Bundle, internal};
 pub(crate) use delta::{in_table, log_store, storable, storable_as_partition};
+pub(crate) use files::Files;
+use files::{Kind, Merged, Missing, Place, unnameable_as_dead};
 pub(crate) use layout::{Layout, dead_letters_of, decode, unnameable};
-use layout::{OpenFile, column, folders};
 pub(crate) use stored::columns_of_each;
-use stored::{Alike, Leaves};
 
 /// Encoded bytes in all open files together beyond which the largest is closed: the sink's share of memory.
 const OPEN_BYTES: usize = 96 << 20;
@@ -85,78 +87,6 @@ pub(crate) struct Sink {
 /// What becomes of answers that could not be committed.
 const KEPT: &str = "run again: what has been answered is in the journal";
 
-/// Files that commits name and that are not there, by their paths.
-#[derive(Debug, Default, PartialEq, Eq)]
-struct Missing {
-    results: BTreeSet<String>,
-    dead_letters: BTreeSet<String>,
-    /// Whether no file of results is there at all.
-    is_all_gone: bool,
-}
-
-/// What files hold.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Kind {
-    Results,
-    DeadLetters,
-    Index,
-}
-
-/// Where files go and what they are called.
-pub(crate) struct Files {
-    results: Folder,
-    dead: Folder,
-    index: Folder,
-    /// `results/` and `dead_letters/` of what is staged.
-    staging: Folder,
-    owner: Owner,
-    /// Whether readers learn from the log of a Delta table which files there are, and need no others hidden.
-    is_table: bool,
-    generation: u64,
-    next: u64,
-    target_bytes: usize,
-    layout: Layout,
-}
-
-/// Files that have become fewer.
-#[derive(Default)]
-struct Merged {
-    added: Vec<DataFile>,
-    /// Their paths, relative to their folder.
-    removed: Vec<String>,
-}
-
-/// Where files lie until their commit.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-enum Place {
-    /// Where readers look.
-    #[default]
-    Shown,
-    /// Beside it: they take the place of others.
-    Hidden,
-    /// In the state, until the run ends.
-    Staged,
-}
-
-/// Rows that become part of the results together.
-#[derive(Default)]
-struct Bundle {
-    place: Place,
-    open: BTreeMap<Vec<Option<String>>, OpenFile>,
-    open_dead: Option<OpenFile>,
-    /// Written, but not yet committed.
-    added: Vec<DataFile>,
-    dead_letters: Vec<DataFile>,
-    index: Vec<DataFile>,
-    /// Rows that are in no index yet.
-    settlements: Vec<Settlement>,
-    /// By how many rows the bundle changes what counts, by those that it settles.
-    settles: RowChange,
-    /// Whether something of it could not be written: its rows are not settled then, and nothing of it is committed. The
-    /// journal has their answers for the next run.
-    is_broken: bool,
-}
-
 /// What a sink is opened with.
 pub(crate) struct Opening {
     pub(crate) results: Folder,
@@ -201,7 +131,7 @@ impl Sink {
         }
         let missing = files.sweep(&log, if files.is_table { unnamed } else { 0 }).await?;
         let settled = Arc::new(log.settled(with_dead_letters).await?);
-        let (now, staged) = (Bundle::default(), Bundle { place: Place::Staged, ..Bundle::default() });
+        let (now, staged) = (Bundle::new(Place::Shown), Bundle::new(Place::Staged));
         let (replaced, is_claimed) = (Sorted::default(), log.results().is_empty());
         let mut sink =
             Self { files, log, table: None, settled, run_id, mode, question, now, staged, replaced, is_claimed, is_broken: false };
@@ -393,324 +323,6 @@ impl Sink {
     fn plain_record(&self) -> Commit {
         Commit { run_id: self.run_id.clone(), at: now(), next_file: self.files.next, ..self.log.unchanged() }
     }
-}
-
-impl Bundle {
-    /// Begins to write something, which may fail: then the bundle is broken, until somebody says otherwise.
-    fn risk(&mut self) -> Result<()> {
-        if self.is_broken {
-            return Err(Error::failed("nothing more is committed after a file of the same rows could not be written").hint(KEPT));
-        }
-        self.is_broken = true;
-        Ok(())
-    }
-
-    /// Takes in rows.
-    fn write(&mut self, files: &mut Files, batch: &RecordBatch) -> Result<()> {
-        self.risk()?;
-        let keys = cast(internal(batch, columns::KEY)?, &DataType::Utf8)?;
-        let keys = keys.as_string::<i32>();
-        let questions = internal(batch, columns::QUESTION)?.as_fixed_size_binary();
-        let reasons = internal(batch, columns::REASON)?.as_string::<i32>();
-        for row in 0..batch.num_rows() {
-            let question: [u8; 16] = questions.value(row).try_into().map_err(|_| Error::failed("a question is not 16 bytes long"))?;
-            let outcome = if reasons.is_valid(row) { Outcome::Dead } else { Outcome::Answered };
-            self.settles.settles(outcome);
-            let question = Fingerprint::from_bytes(question);
-            self.settlements.push(Settlement { key: keys.value(row).to_owned(), question, outcome });
-        }
-        if reasons.null_count() < batch.num_rows() {
-            let dead: BooleanArray = reasons.iter().map(|reason| Some(reason.is_some())).collect();
-            let letters = dead_letters(&files.layout, &filter_record_batch(batch, &dead)?)?;
-            let file = match &mut self.open_dead {
-                Some(file) => file,
-                None => self.open_dead.insert(OpenFile::new(&files.layout.dead, writer_properties().build())?),
-            };
-            file.write(&letters)?;
-        }
-        if reasons.null_count() > 0 {
-            let good: BooleanArray = reasons.iter().map(|reason| Some(reason.is_none())).collect();
-            self.write_results(&files.layout, &filter_record_batch(batch, &good)?)?;
-        }
-        self.is_broken = false;
-        Ok(())
-    }
-
-    fn write_results(&mut self, layout: &Layout, batch: &RecordBatch) -> Result<()> {
-        let project = |batch: &RecordBatch| -> Result<RecordBatch> {
-            let columns = layout.file.fields().iter().map(|field| column(batch, field)).collect::<Result<Vec<_>>>()?;
-            Ok(RecordBatch::try_new(Arc::clone(&layout.file), columns)?)
-        };
-        let partitions = layout.shape.partitions();
-        let values: Vec<StringArray> = partitions
-            .iter()
-            .map(|field| Ok(cast(&column(batch, field)?, &DataType::Utf8)?.as_string::<i32>().clone()))
-            .collect::<Result<_>>()?;
-        let mut groups: BTreeMap<Vec<Option<String>>, Vec<u64>> = BTreeMap::new();
-        for row in 0..batch.num_rows() {
-            let partition = values.iter().map(|values| values.is_valid(row).then(|| values.value(row).to_owned())).collect();
-            groups.entry(partition).or_default().push(row as u64);
-        }
-        let one = groups.len() == 1;
-        for (partition, rows) in groups {
-            let part = if one { project(batch)? } else { project(&take_record_batch(batch, &UInt64Array::from(rows))?)? };
-            let file = match self.open.entry(partition) {
-                btree_map::Entry::Occupied(open) => open.into_mut(),
-                btree_map::Entry::Vacant(free) => free.insert(OpenFile::new(&layout.file, layout.properties.clone())?),
-            };
-            file.write(&part)?;
-        }
-        Ok(())
-    }
-
-    fn open_bytes(&self) -> usize {
-        self.open.values().map(OpenFile::bytes).sum()
-    }
-
-    fn largest(&self) -> Option<(usize, Vec<Option<String>>)> {
-        let largest = self.open.iter().map(|(partition, file)| (file.bytes(), partition)).max();
-        largest.map(|(bytes, partition)| (bytes, partition.clone()))
-    }
-
-    async fn close(&mut self, files: &mut Files, partition: Vec<Option<String>>) -> Result<()> {
-        let Some(file) = self.open.remove(&partition) else { return Ok(()) };
-        self.risk()?;
-        let (rows, bytes) = file.finish()?;
-        let added = files.store(partition, rows, bytes, self.place).await?;
-        self.added.push(added);
-        self.is_broken = false;
-        Ok(())
-    }
-
-    /// Writes out everything that was taken in.
-    async fn finish(&mut self, files: &mut Files) -> Result<()> {
-        let partitions: Vec<_> = self.open.keys().cloned().collect();
-        for partition in partitions {
-            self.close(files, partition).await?;
-        }
-        self.close_dead(files).await?;
-        self.write_index(files).await?;
-        // Also where nothing was left to be written now.
-        self.risk()?;
-        self.is_broken = false;
-        Ok(())
-    }
-
-    async fn close_dead(&mut self, files: &mut Files) -> Result<()> {
-        let Some(file) = self.open_dead.take() else { return Ok(()) };
-        self.risk()?;
-        let (rows, bytes) = file.finish()?;
-        self.dead_letters.push(files.store_dead(rows, bytes, self.place).await?);
-        self.is_broken = false;
-        Ok(())
-    }
-
-    async fn write_index(&mut self, files: &mut Files) -> Result<()> {
-        if !self.settlements.is_empty() {
-            self.risk()?;
-            self.index.push(files.store_index(&std::mem::take(&mut self.settlements)).await?);
-            self.is_broken = false;
-        }
-        Ok(())
-    }
-}
-
-impl Files {
-    fn name(&mut self) -> String {
-        let number = self.next;
-        self.next += 1;
-        self.owner.file_name(self.generation, number)
-    }
-
-    fn folder(&self, kind: Kind) -> &Folder {
-        match kind {
-            Kind::Results => &self.results,
-            Kind::DeadLetters => &self.dead,
-            Kind::Index => &self.index,
-        }
-    }
-
-    /// Of each row why no folder can be called after its partition, if none can.
-    fn unnameable(&self, batch: &RecordBatch) -> Result<Vec<Option<String>>> {
-        let partitions = self.layout.shape.partitions();
-        let values = partitions.iter().map(|field| Ok((field.name().as_str(), cast(&column(batch, field)?, &DataType::Utf8)?)));
-        Ok(unnameable(&values.collect::<Result<Vec<_>>>()?, batch.num_rows(), self.results.longest_name()))
-    }
-
-    /// Writes files of one kind, and of one partition, as one; without the rows whose keys leave.
-    async fn merge(&mut self, kind: Kind, files: &[&DataFile], leaves: Option<Leaves<'_>>) -> Result<DataFile> {
-        let mut alike = Alike::among(self.folder(kind), files).await?;
-        match (alike.pop(), alike.is_empty()) {
-            (Some(alike), true) => self.write_alike(kind, files, alike, leaves).await,
-            _ => Err(Error::failed("files of other columns cannot be written as one")),
-        }
-    }
-
-    /// Writes those of these files as one that have the same columns; one that has a company of its own stays as it is.
-    async fn merge_alike(&mut self, kind: Kind, files: &[&DataFile]) -> Result<Merged> {
-        let mut merged = Merged::default();
-        for alike in Alike::among(self.folder(kind), files).await? {
-            if alike.len() > 1 {
-                merged.removed.extend(alike.paths().map(str::to_owned));
-                merged.added.push(self.write_alike(kind, files, alike, None).await?);
-            }
-        }
-        Ok(merged)
-    }
-
-    async fn write_alike(&mut self, kind: Kind, files: &[&DataFile], alike: Alike<'_>, leaves: Option<Leaves<'_>>) -> Result<DataFile> {
-        // The folder that one of them is in is that of them all.
-        let partition = files.first().map(|file| file.partition.clone()).unwrap_or_default();
-        let beside = files.first().and_then(|file| file.path.rsplit_once('/')).map(|(folders, _)| format!("{folders}/"));
-        let mut path = beside.unwrap_or_default() + &self.name();
-        if kind == Kind::Results && !self.is_table {
-            // Its rows are still in those that it is made of.
-            path = hidden(&path);
-        }
-        let folder = self.folder(kind);
-        let properties = if kind == Kind::Results { self.layout.properties.clone() } else { writer_properties().build() };
-        let leaves = leaves.map(|leaves| (&self.layout.shape.key, leaves));
-        let mut upload = folder.upload(&path);
-        match alike.write(folder, leaves, properties, &mut upload).await {
-            Ok((rows, bytes)) => upload.finish().await.map(|()| DataFile { path, rows, bytes, partition }),
-            Err(error) => {
-                upload.abort().await;
-                Err(error)
-            }
-        }
-    }
-
-    /// Writes one file of results.
-    async fn store(&mut self, partition: Vec<Option<String>>, rows: u64, bytes: Vec<u8>, place: Place) -> Result<DataFile> {
-        let path = folders(&self.layout.shape.partition_by, &partition) + &self.name();
-        let path = if place == Place::Hidden { hidden(&path) } else { path };
-        let file = DataFile { path, rows, bytes: bytes.len() as u64, partition };
-        match place {
-            Place::Staged => self.staging.folder("results").put(&file.path, bytes).await?,
-            Place::Shown | Place::Hidden => self.results.put(&file.path, bytes).await?,
-        }
-        Ok(file)
-    }
-
-    /// Writes one file of dead letters.
-    async fn store_dead(&mut self, rows: u64, bytes: Vec<u8>, place: Place) -> Result<DataFile> {
-        let file = DataFile { path: self.name(), rows, bytes: bytes.len() as u64, partition: vec![] };
-        if place == Place::Staged {
-            self.staging.folder("dead_letters").put(&file.path, bytes).await?;
-        } else {
-            self.dead.put(&file.path, bytes).await?;
-        }
-        Ok(file)
-    }
-
-    /// Writes one file of the index of settled rows.
-    async fn store_index(&mut self, settlements: &[Settlement]) -> Result<DataFile> {
-        let bytes = index_file(settlements)?;
-        let file = DataFile { path: self.name(), rows: settlements.len() as u64, bytes: bytes.len() as u64, partition: vec![] };
-        self.index.put(&file.path, bytes).await?;
-        Ok(file)
-    }
-
-    /// Removes our own files that no commit names: a run died before it could record them. Files with later numbers
-    /// than ours belong to a run that has taken over, and files of results with earlier numbers than `from` to older
-    /// versions of a table. Returns the files that commits name and that are not there, or not whole.
-    async fn sweep(&self, log: &CommitLog, from: u64) -> Result<Missing> {
-        let staged = self.staging.list().await?;
-        self.staging.delete_all(staged.iter().map(String::as_str)).await?;
-        let folders = [(Kind::Results, log.results(), from), (Kind::DeadLetters, log.dead_letters(), 0), (Kind::Index, log.index(), 0)];
-        let mut missing = Missing::default();
-        for (kind, files, from) in folders {
-            let folder = self.folder(kind);
-            let live: BTreeSet<&str> = files.iter().map(|file| file.path.as_str()).collect();
-            folder.remove_unfinished(|name| self.owner.number(name).is_some()).await?;
-            let sizes = folder.sizes().await?;
-            // Files of a Delta table may have names that are escaped in another way, and its log tells what is missing.
-            if kind == Kind::DeadLetters || kind == Kind::Results && !self.owner.has_table() {
-                // One that is not as long as it was written is as good as gone.
-                let gone = files.iter().filter(|file| sizes.get(&file.path) != Some(&file.bytes));
-                let gone: BTreeSet<String> = gone.map(|file| file.path.clone()).collect();
-                if kind == Kind::Results {
-                    missing.is_all_gone = !gone.is_empty() && !sizes.keys().any(|name| self.owner.number(name).is_some());
-                }
-                if kind == Kind::Results { missing.results = gone } else { missing.dead_letters = gone }
-            }
-            if kind == Kind::Results && !files.is_empty() {
-                self.look_at_others(&sizes).await?;
-            }
-            let orphans = sizes.keys().map(String::as_str).filter(|name| {
-                let is_ours =
-                    self.owner.number(name).is_some_and(|number| number >= from && (folder.local().is_some() || number < self.next));
-                is_ours && !live.contains(name)
-            });
-            let orphans: Vec<&str> = orphans.collect();
-            if !orphans.is_empty() {
-                tracing::info!(files = orphans.len(), %folder, "sweeping files that no commit names");
-                folder.delete_all(orphans).await?;
-            }
-        }
-        Ok(missing)
-    }
-
-    /// Takes back a claim that a run died before it could, and says which files of others lie among the results.
-    async fn look_at_others(&self, there: &BTreeMap<String, u64>) -> Result<()> {
-        if there.keys().any(|name| Owner::is_claim(name)) {
-            Owner::release(&self.results).await?;
-        }
-        let mut others = self.owner.others(there.keys());
-        if let (Some(file), false) = (others.next(), self.owner.has_table()) {
-            let more = others.count();
-            let more = if more == 0 { String::new() } else { format!(" and {more} more") };
-            tracing::warn!(
-                "`{}` holds files that this pipeline has not written (`{file}`{more}): who reads the folder reads them too",
-                self.results
-            );
-        }
-        Ok(())
-    }
-}
-
-fn internal<'b>(batch: &'b RecordBatch, name: &str) -> Result<&'b ArrayRef> {
-    batch.column_by_name(name).ok_or_else(|| Error::failed(format!("column `{name}` is not in the plan")))
-}
-
-/// The rows with those as dead letters whose partition no folder can be called after, and how many they are.
-fn unnameable_as_dead(files: &Files, batch: &RecordBatch) -> Result<(RecordBatch, u64)> {
-    let reasons = internal(batch, columns::REASON)?.as_string::<i32>();
-    let details = files.unnameable(batch)?;
-    let count = (0..batch.num_rows()).filter(|row| details[*row].is_some() && reasons.is_null(*row)).count();
-    if count == 0 {
-        return Ok((batch.clone(), 0));
-    }
-    let mut arrays = batch.columns().to_vec();
-    let (reason, detail) = (batch.schema().index_of(columns::REASON)?, batch.schema().index_of(columns::DETAIL)?);
-    let before = internal(batch, columns::DETAIL)?.as_string::<i32>();
-    let is_new = |row: usize| details[row].is_some() && reasons.is_null(row);
-    let rows = 0..batch.num_rows();
-    let why = |row: usize| if is_new(row) { Some(columns::UNSTORABLE_REASON) } else { reasons.is_valid(row).then(|| reasons.value(row)) };
-    arrays[reason] = Arc::new(rows.clone().map(why).collect::<StringArray>());
-    let what = |row: usize| if is_new(row) { details[row].as_deref() } else { before.is_valid(row).then(|| before.value(row)) };
-    arrays[detail] = Arc::new(rows.map(what).collect::<StringArray>());
-    Ok((RecordBatch::try_new(batch.schema(), arrays)?, count as u64))
-}
-
-/// Rows with a reason, as dead letters.
-fn dead_letters(layout: &Layout, batch: &RecordBatch) -> Result<RecordBatch> {
-    let (at, keys) = (Utc::now().timestamp_micros(), layout.shape.key.columns().len());
-    let arrays = layout
-        .dead
-        .fields()
-        .iter()
-        .enumerate()
-        // The first ones are the key.
-        .map(|(place, field)| match field.name().strip_prefix(&layout.shape.prefix).filter(|_| place >= keys).unwrap_or_default() {
-            "reason" => column(batch, &field.as_ref().clone().with_name(columns::REASON)),
-            "detail" => column(batch, &field.as_ref().clone().with_name(columns::DETAIL)),
-            "last_text" => column(batch, &field.as_ref().clone().with_name(columns::LAST_TEXT)),
-            "at" => Ok(Arc::new(TimestampMicrosecondArray::from(vec![at; batch.num_rows()]).with_timezone("UTC")) as ArrayRef),
-            _ => column(batch, field),
-        })
-        .collect::<Result<Vec<_>>>()?;
-    Ok(RecordBatch::try_new(Arc::clone(&layout.dead), arrays)?)
 }
 
 fn now() -> String {

@@ -29,7 +29,7 @@ impl Sink {
         let mut record = self.record();
         if !others.is_empty() {
             tracing::info!(files = others.len(), "writing results anew: their columns or partitions have changed");
-            let (mut bundle, mut written) = (Bundle { place: Place::Hidden, ..Bundle::default() }, 0);
+            let (mut bundle, mut written) = (Bundle::new(Place::Hidden), 0);
             for file in &others {
                 written += self.rewrite(file, &mut bundle).await?;
             }

@@ -13,6 +13,7 @@ use promptmill_core::pipeline::Key;
 use super::layout::LONGEST_FOLDER;
 use super::stored::keys;
 use super::*;
+use crate::commit::{Outcome, Settlement};
 use crate::shape::Shape;
 use crate::storage::{Fault, Faults};
 

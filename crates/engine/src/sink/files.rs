@@ -1,0 +1,243 @@
+//! Where the files of a sink go, and what they are called.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use datafusion::arrow::array::{Array, AsArray, RecordBatch, StringArray};
+use datafusion::arrow::compute::cast;
+use datafusion::arrow::datatypes::DataType;
+use promptmill_core::{Error, Result, columns};
+
+use super::bundle::internal;
+use super::layout::{Layout, column, folders, unnameable};
+use super::stored::{Alike, Leaves};
+use crate::commit::{CommitLog, DataFile, Settlement, index_file, writer_properties};
+use crate::owner::{Owner, hidden};
+use crate::storage::Folder;
+
+/// What files hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    Results,
+    DeadLetters,
+    Index,
+}
+
+/// Where files lie until their commit.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Place {
+    /// Where readers look.
+    #[default]
+    Shown,
+    /// Beside it: they take the place of others.
+    Hidden,
+    /// In the state, until the run ends.
+    Staged,
+}
+
+/// Files that commits name and that are not there, by their paths.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Missing {
+    pub(super) results: BTreeSet<String>,
+    pub(super) dead_letters: BTreeSet<String>,
+    /// Whether no file of results is there at all.
+    pub(super) is_all_gone: bool,
+}
+
+/// Where files go and what they are called.
+pub(crate) struct Files {
+    pub(super) results: Folder,
+    pub(super) dead: Folder,
+    pub(super) index: Folder,
+    /// `results/` and `dead_letters/` of what is staged.
+    pub(super) staging: Folder,
+    pub(super) owner: Owner,
+    /// Whether readers learn from the log of a Delta table which files there are, and need no others hidden.
+    pub(super) is_table: bool,
+    pub(super) generation: u64,
+    pub(super) next: u64,
+    pub(super) target_bytes: usize,
+    pub(super) layout: Layout,
+}
+
+/// Files that have become fewer.
+#[derive(Default)]
+pub(super) struct Merged {
+    pub(super) added: Vec<DataFile>,
+    /// Their paths, relative to their folder.
+    pub(super) removed: Vec<String>,
+}
+
+impl Files {
+    fn name(&mut self) -> String {
+        let number = self.next;
+        self.next += 1;
+        self.owner.file_name(self.generation, number)
+    }
+
+    pub(super) fn folder(&self, kind: Kind) -> &Folder {
+        match kind {
+            Kind::Results => &self.results,
+            Kind::DeadLetters => &self.dead,
+            Kind::Index => &self.index,
+        }
+    }
+
+    /// Of each row why no folder can be called after its partition, if none can.
+    pub(super) fn unnameable(&self, batch: &RecordBatch) -> Result<Vec<Option<String>>> {
+        let partitions = self.layout.shape.partitions();
+        let values = partitions.iter().map(|field| Ok((field.name().as_str(), cast(&column(batch, field)?, &DataType::Utf8)?)));
+        Ok(unnameable(&values.collect::<Result<Vec<_>>>()?, batch.num_rows(), self.results.longest_name()))
+    }
+
+    /// Writes files of one kind, and of one partition, as one; without the rows whose keys leave.
+    pub(super) async fn merge(&mut self, kind: Kind, files: &[&DataFile], leaves: Option<Leaves<'_>>) -> Result<DataFile> {
+        let mut alike = Alike::among(self.folder(kind), files).await?;
+        match (alike.pop(), alike.is_empty()) {
+            (Some(alike), true) => self.write_alike(kind, files, alike, leaves).await,
+            _ => Err(Error::failed("files of other columns cannot be written as one")),
+        }
+    }
+
+    /// Writes those of these files as one that have the same columns; one that has a company of its own stays as it is.
+    pub(super) async fn merge_alike(&mut self, kind: Kind, files: &[&DataFile]) -> Result<Merged> {
+        let mut merged = Merged::default();
+        for alike in Alike::among(self.folder(kind), files).await? {
+            if alike.len() > 1 {
+                merged.removed.extend(alike.paths().map(str::to_owned));
+                merged.added.push(self.write_alike(kind, files, alike, None).await?);
+            }
+        }
+        Ok(merged)
+    }
+
+    async fn write_alike(&mut self, kind: Kind, files: &[&DataFile], alike: Alike<'_>, leaves: Option<Leaves<'_>>) -> Result<DataFile> {
+        // The folder that one of them is in is that of them all.
+        let partition = files.first().map(|file| file.partition.clone()).unwrap_or_default();
+        let beside = files.first().and_then(|file| file.path.rsplit_once('/')).map(|(folders, _)| format!("{folders}/"));
+        let mut path = beside.unwrap_or_default() + &self.name();
+        if kind == Kind::Results && !self.is_table {
+            // Its rows are still in those that it is made of.
+            path = hidden(&path);
+        }
+        let folder = self.folder(kind);
+        let properties = if kind == Kind::Results { self.layout.properties.clone() } else { writer_properties().build() };
+        let leaves = leaves.map(|leaves| (&self.layout.shape.key, leaves));
+        let mut upload = folder.upload(&path);
+        match alike.write(folder, leaves, properties, &mut upload).await {
+            Ok((rows, bytes)) => upload.finish().await.map(|()| DataFile { path, rows, bytes, partition }),
+            Err(error) => {
+                upload.abort().await;
+                Err(error)
+            }
+        }
+    }
+
+    /// Writes one file of results.
+    pub(super) async fn store(&mut self, partition: Vec<Option<String>>, rows: u64, bytes: Vec<u8>, place: Place) -> Result<DataFile> {
+        let path = folders(&self.layout.shape.partition_by, &partition) + &self.name();
+        let path = if place == Place::Hidden { hidden(&path) } else { path };
+        let file = DataFile { path, rows, bytes: bytes.len() as u64, partition };
+        match place {
+            Place::Staged => self.staging.folder("results").put(&file.path, bytes).await?,
+            Place::Shown | Place::Hidden => self.results.put(&file.path, bytes).await?,
+        }
+        Ok(file)
+    }
+
+    /// Writes one file of dead letters.
+    pub(super) async fn store_dead(&mut self, rows: u64, bytes: Vec<u8>, place: Place) -> Result<DataFile> {
+        let file = DataFile { path: self.name(), rows, bytes: bytes.len() as u64, partition: vec![] };
+        if place == Place::Staged {
+            self.staging.folder("dead_letters").put(&file.path, bytes).await?;
+        } else {
+            self.dead.put(&file.path, bytes).await?;
+        }
+        Ok(file)
+    }
+
+    /// Writes one file of the index of settled rows.
+    pub(super) async fn store_index(&mut self, settlements: &[Settlement]) -> Result<DataFile> {
+        let bytes = index_file(settlements)?;
+        let file = DataFile { path: self.name(), rows: settlements.len() as u64, bytes: bytes.len() as u64, partition: vec![] };
+        self.index.put(&file.path, bytes).await?;
+        Ok(file)
+    }
+
+    /// Removes our own files that no commit names: a run died before it could record them. Files with later numbers
+    /// than ours belong to a run that has taken over, and files of results with earlier numbers than `from` to older
+    /// versions of a table. Returns the files that commits name and that are not there, or not whole.
+    pub(super) async fn sweep(&self, log: &CommitLog, from: u64) -> Result<Missing> {
+        let staged = self.staging.list().await?;
+        self.staging.delete_all(staged.iter().map(String::as_str)).await?;
+        let folders = [(Kind::Results, log.results(), from), (Kind::DeadLetters, log.dead_letters(), 0), (Kind::Index, log.index(), 0)];
+        let mut missing = Missing::default();
+        for (kind, files, from) in folders {
+            let folder = self.folder(kind);
+            let live: BTreeSet<&str> = files.iter().map(|file| file.path.as_str()).collect();
+            folder.remove_unfinished(|name| self.owner.number(name).is_some()).await?;
+            let sizes = folder.sizes().await?;
+            // Files of a Delta table may have names that are escaped in another way, and its log tells what is missing.
+            if kind == Kind::DeadLetters || kind == Kind::Results && !self.owner.has_table() {
+                // One that is not as long as it was written is as good as gone.
+                let gone = files.iter().filter(|file| sizes.get(&file.path) != Some(&file.bytes));
+                let gone: BTreeSet<String> = gone.map(|file| file.path.clone()).collect();
+                if kind == Kind::Results {
+                    missing.is_all_gone = !gone.is_empty() && !sizes.keys().any(|name| self.owner.number(name).is_some());
+                }
+                if kind == Kind::Results { missing.results = gone } else { missing.dead_letters = gone }
+            }
+            if kind == Kind::Results && !files.is_empty() {
+                self.look_at_others(&sizes).await?;
+            }
+            let orphans = sizes.keys().map(String::as_str).filter(|name| {
+                let is_ours =
+                    self.owner.number(name).is_some_and(|number| number >= from && (folder.local().is_some() || number < self.next));
+                is_ours && !live.contains(name)
+            });
+            let orphans: Vec<&str> = orphans.collect();
+            if !orphans.is_empty() {
+                tracing::info!(files = orphans.len(), %folder, "sweeping files that no commit names");
+                folder.delete_all(orphans).await?;
+            }
+        }
+        Ok(missing)
+    }
+
+    /// Takes back a claim that a run died before it could, and says which files of others lie among the results.
+    async fn look_at_others(&self, there: &BTreeMap<String, u64>) -> Result<()> {
+        if there.keys().any(|name| Owner::is_claim(name)) {
+            Owner::release(&self.results).await?;
+        }
+        let mut others = self.owner.others(there.keys());
+        if let (Some(file), false) = (others.next(), self.owner.has_table()) {
+            let more = others.count();
+            let more = if more == 0 { String::new() } else { format!(" and {more} more") };
+            tracing::warn!(
+                "`{}` holds files that this pipeline has not written (`{file}`{more}): who reads the folder reads them too",
+                self.results
+            );
+        }
+        Ok(())
+    }
+}
+
+/// The rows with those as dead letters whose partition no folder can be called after, and how many they are.
+pub(super) fn unnameable_as_dead(files: &Files, batch: &RecordBatch) -> Result<(RecordBatch, u64)> {
+    let reasons = internal(batch, columns::REASON)?.as_string::<i32>();
+    let details = files.unnameable(batch)?;
+    let count = (0..batch.num_rows()).filter(|row| details[*row].is_some() && reasons.is_null(*row)).count();
+    if count == 0 {
+        return Ok((batch.clone(), 0));
+    }
+    let mut arrays = batch.columns().to_vec();
+    let (reason, detail) = (batch.schema().index_of(columns::REASON)?, batch.schema().index_of(columns::DETAIL)?);
+    let before = internal(batch, columns::DETAIL)?.as_string::<i32>();
+    let is_new = |row: usize| details[row].is_some() && reasons.is_null(row);
+    let rows = 0..batch.num_rows();
+    let why = |row: usize| if is_new(row) { Some(columns::UNSTORABLE_REASON) } else { reasons.is_valid(row).then(|| reasons.value(row)) };
+    arrays[reason] = Arc::new(rows.clone().map(why).collect::<StringArray>());
+    let what = |row: usize| if is_new(row) { details[row].as_deref() } else { before.is_valid(row).then(|| before.value(row)) };
+    arrays[detail] = Arc::new(rows.map(what).collect::<StringArray>());
+    Ok((RecordBatch::try_new(batch.schema(), arrays)?, count as u64))
+}
