@@ -91,9 +91,11 @@ impl View {
     /// `mean` is the rate of the last seconds; while nothing comes back, that of the run so far tells how long it will take.
     fn message(&self, mean: f64, now: Instant) -> String {
         let Self { reading, done, total, trouble } = self;
+        // Until a wait that was asked for has passed, nothing goes on at any rate.
+        let wait = trouble.as_ref().and_then(|trouble| trouble.until).map_or(Duration::ZERO, |until| until.saturating_duration_since(now));
         let left = match total.saturating_sub(*done) {
             0 => "0s".to_owned(),
-            left if mean > 0.0 => duration(left as f64 / mean),
+            left if mean > 0.0 => duration(left as f64 / mean + wait.as_secs_f64()),
             _ => "?".to_owned(),
         };
         let dead = if reading.dead_letters > 0 { format!(", {} dead", reading.dead_letters) } else { String::new() };
@@ -195,6 +197,8 @@ mod tests {
             line.ends_with("? left  waiting for `small` for 1m 00s, which asks to wait 4m 00s: rate-limited: Tokens per day reached"),
             "{line}"
         );
+        let line = View::of(&meter).message(0.5, now + Duration::from_secs(60));
+        assert!(line.contains("  4m 42s left  waiting"), "{line}");
         meter.set_trouble(None);
         assert!(!View::of(&meter).message(0.5, now).contains("waiting"));
     }

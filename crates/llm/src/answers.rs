@@ -21,7 +21,7 @@ use find::Entry;
 use fit::{fit, is_bare};
 use json::Json;
 use lenient::{Read, read, unescaped};
-use spoken::spoken;
+use spoken::{Spoken, spoken};
 
 /// How often JSON may have been put in quotes as a whole.
 const MAX_QUOTED: usize = 2;
@@ -78,9 +78,11 @@ impl Reply {
 const PLAIN: &str = "plain words, where JSON was asked for (`structured = \"text\"` takes them)";
 
 /// Reads the answers about the rows `r1` to `r<count>`. Plain words about a single row are an answer only where the model
-/// was asked for its shape in words alone: elsewhere they are what a model says that does not do what it is asked for.
+/// was asked for its shape in words alone, or has thought aloud before it: elsewhere they are what a model says that does not do
+/// what it is asked for, or what a gateway says in its place.
 pub fn read_answers(content: &str, count: usize, shape: &AnswerShape, structured: Structured) -> Reply {
-    let content = spoken(content);
+    let Spoken { text: content, is_behind_thought } = spoken(content);
+    let takes_words = structured == Structured::Text || is_behind_thought;
     let Read { values, whole, ends_in_text } = json_in(content, 0);
     let bare = if count == 1 { bare_answer(&values, whole, shape) } else { None };
     let plain = if count == 1 && bare.is_none() { plain_words(content) } else { None };
@@ -118,9 +120,7 @@ pub fn read_answers(content: &str, count: usize, shape: &AnswerShape, structured
     }
     let answer = match (bare, plain) {
         (Some(value), _) => row_answer(&value, shape),
-        (None, Some(words)) if structured == Structured::Text || words.trim().is_empty() => {
-            row_answer(&Json::Text(words.into_owned()), shape)
-        }
+        (None, Some(words)) if takes_words || words.trim().is_empty() => row_answer(&Json::Text(words.into_owned()), shape),
         (None, Some(words)) => RowAnswer::Invalid { why: PLAIN.to_owned(), said: words.into_owned() },
         (None, None) => return reply,
     };
@@ -245,6 +245,10 @@ mod tests {
                 let RowAnswer::Invalid { why, said } = read(content, structured) else { panic!("{content}") };
                 assert!(why.starts_with("plain words") && said.starts_with("Het spijt me"), "{why}: {said}");
                 assert!(matches!(read(content, Structured::Text), RowAnswer::Given(_)), "{content}");
+            }
+            // Behind a thought it is the model that speaks.
+            for content in ["Short is better.\n</think>\n\nEen zin.", "<|channel|>final<|message|>Een zin.<|return|>"] {
+                assert_eq!(read(content, structured), RowAnswer::Given(vec!["Een zin.".into()]), "{content}");
             }
             // Without an id, around a text or behind one: JSON is JSON.
             for content in [r#"{"summary": "een"}"#, r#"Hier: {"r1": "een"}"#, r#"[{"summary": "een"}]"#] {

@@ -1,5 +1,13 @@
 //! What of a content was said aloud: without thoughts, and without the marks of chat templates.
 
+/// What was said aloud.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Spoken<'c> {
+    pub(super) text: &'c str,
+    /// Whether it stood behind a thought: then a model has said it, and neither a gateway nor a server in between.
+    pub(super) is_behind_thought: bool,
+}
+
 /// The marks around a thought, in several models' ways.
 const THOUGHTS: [(&str, &str); 7] = [
     ("<think>", "</think>"),
@@ -19,31 +27,33 @@ const ENDS: [&str; 8] =
 
 /// What was said aloud. A thought may be there as a whole, as its end alone where the chat template has begun it, or as
 /// its beginning alone where it was cut off.
-pub(super) fn spoken(content: &str) -> &str {
+pub(super) fn spoken(content: &str) -> Spoken<'_> {
+    let text = |text| Spoken { text, is_behind_thought: false };
+    let behind_thought = |text| Spoken { text, is_behind_thought: true };
     let blank = |sign: char| sign.is_whitespace() || matches!(sign, '\u{feff}' | '\0');
     let content = without_ends(content.trim_matches(blank));
     if let Some(answer) = answer_channel(content) {
-        return without_ends(answer);
+        return behind_thought(without_ends(answer));
     }
     // A mark inside an answer is a part of it.
     if is_json(content) {
-        return content;
+        return text(content);
     }
     for (open, close) in THOUGHTS {
         if let Some((_, spoken)) = content.rsplit_once(close) {
             // Words that speak of the mark go on behind it.
             let is_end = spoken.trim().is_empty() || content.starts_with(open) || begins_anew(spoken);
             if is_end {
-                return spoken.trim_matches(blank);
+                return behind_thought(spoken.trim_matches(blank));
             }
         } else if content.starts_with(open) {
             // Thoughts that do not end have left no answer.
-            return "";
+            return text("");
         } else if let Some((spoken, _)) = content.split_once(open).filter(|(spoken, _)| is_json(spoken.trim_end())) {
-            return spoken.trim_end();
+            return text(spoken.trim_end());
         }
     }
-    content
+    text(content)
 }
 
 /// The answer of gpt-oss, which thinks and speaks in channels; empty where it has only thought.
@@ -104,7 +114,7 @@ mod tests {
             ("A model closes its thought with </think> and speaks.", "A model closes its thought with </think> and speaks."),
             ("The mark <think> opens a thought.", "The mark <think> opens a thought."),
         ] {
-            assert_eq!(spoken(content), aloud, "{content}");
+            assert_eq!(spoken(content).text, aloud, "{content}");
         }
     }
 
@@ -124,7 +134,7 @@ mod tests {
             ("One sentence.</s><|eot_id|>", "One sentence."),
             ("\u{feff}One.\0", "One."),
         ] {
-            assert_eq!(spoken(content), aloud, "{content}");
+            assert_eq!(spoken(content).text, aloud, "{content}");
         }
     }
 
@@ -132,12 +142,12 @@ mod tests {
         #[test]
         fn json_is_left_alone(text in "[a-z<>/|\\[\\]]{0,30}(</think>|<\\|end\\|>)?[a-z\n{]{0,9}") {
             let content = serde_json::json!({"r1": text}).to_string();
-            prop_assert_eq!(spoken(&content), content.as_str());
+            prop_assert_eq!(spoken(&content).text, content.as_str());
         }
 
         #[test]
         fn no_text_panics(text in "(<think>|</think>|<\\|channel\\|>|final|<\\|message\\|>|analysis|assistantfinal|[a-zé{}\n \"]){0,12}") {
-            prop_assert!(spoken(&text).len() <= text.len());
+            prop_assert!(spoken(&text).text.len() <= text.len());
         }
     }
 }
