@@ -34,8 +34,8 @@ use self::accidents::{Accidents, Cause, Learned, Pace};
 use self::breaker::Breaker;
 use self::cap::{Cap, Verdict};
 use self::constants::{
-    ADMITTED_AFTER, ADMITTED_AFTER_REFUSALS, CAP_GATE, COMEBACK, DOUBLING, FAILS_AT_ONCE, LANE_PAUSE, LATE_AT_LEAST, PAUSE_GATE,
-    QUICK_START, SPEED_OVER, STREAK, WINDOW,
+    ADMITTED_AFTER, ADMITTED_AFTER_REFUSALS, CAP_GATE, COMEBACK, DOUBLING, FAILS_AT_ONCE, LANE_PAUSE, LATE_AT_LEAST, LONG_PAUSE,
+    LONGEST_TOLD, PAUSE_GATE, QUICK_START, SPEED_OVER, STREAK, WINDOW,
 };
 pub use self::gate::{Gate, Pass};
 pub use self::host::{Identity, join};
@@ -129,7 +129,10 @@ pub enum Outcome {
         named: Option<Named>,
     },
     /// The server failed, or nothing came back.
-    Failed,
+    Failed {
+        /// How long the server asks to wait.
+        retry_after: Option<Duration>,
+    },
     /// We no longer wanted to know.
     GivenUp,
 }
@@ -612,11 +615,13 @@ impl Lane {
                 let wait = retry_after.map_or(0.0, |wait| wait.as_secs_f64());
                 let reset = limits.exhausted().map_or(0.0, |reset| reset.as_secs_f64());
                 self.hear_of_empty(now, &flight, limits);
-                let is_explained = self.refuse(now, &flight, named, if wait >= LANE_PAUSE { wait } else { 0.0 });
+                // Whoever asks again sooner is refused again, and by some for longer.
+                self.pause(now + wait);
+                let is_explained = self.refuse(now, &flight, named, if wait >= LONG_PAUSE { wait } else { 0.0 });
                 if wait == 0.0 && reset > LANE_PAUSE && !self.empty_lies && !is_explained {
                     // Nothing is left until a reset that is far. It may be the end of a window, or when all of it is there
                     // again; so it is tried once in a while, each time after twice as long.
-                    self.paused = self.paused.max(now + (now - self.last_admitted).clamp(LANE_PAUSE, reset));
+                    self.pause(now + (now - self.last_admitted).clamp(LANE_PAUSE, reset));
                     self.scout = Scout::Wanted;
                 }
             }
@@ -626,7 +631,7 @@ impl Lane {
                 }
                 self.breaker.withdraw(ticket.0);
             }
-            Outcome::Failed => {
+            Outcome::Failed { retry_after } => {
                 if flight.test {
                     self.cap.test_lost();
                 }
@@ -636,13 +641,24 @@ impl Lane {
                     let patience = ADMITTED_AFTER_REFUSALS * self.failure_time;
                     let flights = &self.flights;
                     let stands = |flight: &Flight, since: f64| flight.at >= since && now - flight.at > patience && !flight.lost;
-                    let down = self.breaker.failed(now, ticket.0, |since| flights.values().any(|flight| stands(flight, since)));
+                    let told = retry_after.map_or(0.0, |wait| wait.as_secs_f64().min(LONGEST_TOLD));
+                    let down = self.breaker.failed(now, ticket.0, told, |since| flights.values().any(|flight| stands(flight, since)));
                     if down {
                         self.went_down();
                     }
                 }
             }
         }
+    }
+
+    /// Nothing leaves until then.
+    fn pause(&mut self, until: f64) {
+        self.paused = self.paused.max(until);
+    }
+
+    /// Until when a request that has been let through is to wait all the same: a refusal has asked for it since.
+    pub fn paused(&self, now: Duration) -> Option<Duration> {
+        (now.as_secs_f64() < self.paused).then(|| seconds(self.paused))
     }
 
     fn scout_back(&mut self, id: u64) {
@@ -745,9 +761,6 @@ impl Lane {
         self.cap.refusal_time += 0.2 * (now - flight.at - self.cap.refusal_time);
         for (sent, weight) in self.sent.iter_mut().zip(flight.weights()) {
             *sent -= weight / self.share;
-        }
-        if pause > 0.0 {
-            self.paused = self.paused.max(now + pause);
         }
         if self.is_explained(now, flight) {
             self.refused_in_window = true;

@@ -1,6 +1,6 @@
 //! Outages: a server that fails again and again, or that falls silent, is asked by one request at a time.
 
-use super::constants::{DOWN_LONG, DOWN_PROBES, FAILURES, SILENCE};
+use super::constants::{DOWN_LONG, DOWN_PROBES, FAILURES, FAILURES_TOLD, SILENCE};
 
 /// Whether the server is there.
 #[derive(Clone, Debug, Default)]
@@ -49,9 +49,10 @@ impl Breaker {
         }
     }
 
-    /// A request failed. Others that left since the first of the failures in this row, and have not failed `others_stand`
-    /// by now, will be answered: then this is no outage. Returns whether the server counts as down from now on.
-    pub(super) fn failed(&mut self, now: f64, request: u64, others_stand: impl Fn(f64) -> bool) -> bool {
+    /// A request failed, and the server asks to be left alone for `told` seconds. Others that left since the first of the
+    /// failures in this row, and have not failed `others_stand` by now, will be answered: then this is no outage. Returns
+    /// whether the server counts as down from now on.
+    pub(super) fn failed(&mut self, now: f64, request: u64, told: f64, others_stand: impl Fn(f64) -> bool) -> bool {
         if let Some(down) = &mut self.down {
             if down.probe == Some(request) {
                 let longest = if now - down.since > DOWN_LONG { DOWN_PROBES.2 } else { DOWN_PROBES.1 };
@@ -59,14 +60,16 @@ impl Breaker {
                 down.next = now + down.wait;
                 down.probe = None;
             }
+            down.next = down.next.max(now + told);
             return false;
         }
         if self.failures == 0 {
             self.failing_since = now;
         }
         self.failures += 1;
-        if self.failures >= FAILURES && !others_stand(self.failing_since) {
-            self.open(now, false);
+        let enough = if told > 0.0 { FAILURES_TOLD } else { FAILURES };
+        if self.failures >= enough && !others_stand(self.failing_since) {
+            self.open(now, false, told);
             return true;
         }
         false
@@ -102,7 +105,7 @@ impl Breaker {
         if self.down.is_some() || now - last < (times * usual).max(least) {
             return false;
         }
-        self.open(now, true);
+        self.open(now, true, 0.0);
         true
     }
 
@@ -119,9 +122,9 @@ impl Breaker {
         Some(probe)
     }
 
-    fn open(&mut self, now: f64, silent: bool) {
+    fn open(&mut self, now: f64, silent: bool, told: f64) {
         let (first, ..) = DOWN_PROBES;
         self.failures = 0;
-        self.down = Some(Down { since: now, next: now + first, wait: first, probe: None, silent });
+        self.down = Some(Down { since: now, next: now + first.max(told), wait: first, probe: None, silent });
     }
 }

@@ -246,8 +246,10 @@ pub(super) const KNEE_HOLD: (f64, f64) = (30.0, 300.0);
 /// Times of an answer, compared with what was usual on its level, beyond which the server is overrun.
 pub(super) const OVERRUN: f64 = 3.0;
 
-/// Failures in a row after which the server counts as down.
+/// Failures in a row after which the server counts as down, and where they say when it will be back.
 pub(super) const FAILURES: u32 = 5;
+/// See [`FAILURES`].
+pub(super) const FAILURES_TOLD: u32 = 2;
 /// Without an answer for so many times the usual time of one (and this many seconds at the least), it hangs.
 pub(super) const SILENCE: (f64, f64) = (6.0, 5.0);
 /// Between two probes of a server that is down: doubled from the first to the second; after two minutes up to
@@ -260,9 +262,13 @@ pub(super) const FAILS_AT_ONCE: f64 = 1.0;
 /// Share of the former level that is used at once when the server is back; it doubles from there.
 pub(super) const COMEBACK: f64 = 0.25;
 
-/// A shorter wait binds only the refused request, not the lane: pausing for each test that failed would cost
-/// more than it saves.
+/// Every wait that a refusal names is kept. One of so many seconds costs more than the test that it came of can have been
+/// worth, and is learned from: tests become rarer, and nothing is measured across it.
+pub(super) const LONG_PAUSE: f64 = 1.0;
+/// A reset that is nearer is no reason to wait for it.
 pub(super) const LANE_PAUSE: f64 = 5.0;
+/// A server that failed may ask for patience, but it is looked after once in so long.
+pub(super) const LONGEST_TOLD: f64 = 60.0;
 /// A cap whose test pauses the lane is tested only after so many times the pause.
 pub(super) const PAUSE_GATE: f64 = 30.0;
 /// A rate whose test pauses the lane is tested when its growth would have earned the pause so many times over.

@@ -100,6 +100,12 @@ impl Pass {
         }
     }
 
+    /// How long the request is to wait before it leaves, because a refusal has asked for it since it was let through.
+    pub fn held(&self) -> Option<Duration> {
+        let now = self.gate.now();
+        self.gate.lane().paused(now).map(|until| until.saturating_sub(now))
+    }
+
     /// The request did not leave after all.
     pub fn withdraw(mut self) {
         if let Some(ticket) = self.ticket.take() {
@@ -118,6 +124,6 @@ impl Pass {
 
 impl Drop for Pass {
     fn drop(&mut self) {
-        self.land(Outcome::Failed, &RateLimits::default());
+        self.land(Outcome::Failed { retry_after: None }, &RateLimits::default());
     }
 }

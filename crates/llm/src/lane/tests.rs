@@ -118,7 +118,7 @@ fn a_dead_server_is_probed_by_one_request_at_a_time() {
     let mut lane = Lane::new(settings(8, 1, 64));
     for _ in 0..5 {
         let ticket = lane.admit(at(1.0), LOAD).expect("leaves");
-        lane.landed(at(1.1), ticket, Outcome::Failed, &RateLimits::default());
+        lane.landed(at(1.1), ticket, Outcome::Failed { retry_after: None }, &RateLimits::default());
     }
     assert!(lane.reading().down);
     assert!(lane.admit(at(1.2), LOAD).is_err());
@@ -130,18 +130,59 @@ fn a_dead_server_is_probed_by_one_request_at_a_time() {
     lane.admit(at(2.1), LOAD).expect("it is back");
 }
 
+/// However short it is, and however many meet it: who asks sooner is refused again, and by some servers for longer.
 #[test]
-fn a_long_retry_after_pauses_the_lane_and_a_short_one_does_not() {
+fn a_wait_that_a_refusal_names_is_kept() {
+    for (start, min, max) in [(1, 1, 1), (1, 1, 64), (4, 1, 64), (4, 4, 4)] {
+        for seconds in [0.3, 1.0, 2.5, 2.9, 3.5, 3.9, 4.5, 4.9, 5.0, 30.0] {
+            let mut lane = Lane::new(settings(start, min, max));
+            for second in 0..3 {
+                let ticket = lane.admit(at(f64::from(second)), LOAD).expect("leaves");
+                lane.landed(at(f64::from(second) + 0.1), ticket, Outcome::Answered(Some(10)), &RateLimits::default());
+            }
+            let tickets: Vec<Ticket> = (0..start).map(|_| lane.admit(at(3.0), LOAD).expect("leaves")).collect();
+            let wait = Outcome::Limited { retry_after: Some(at(seconds)), named: None };
+            for (index, ticket) in tickets.into_iter().enumerate() {
+                lane.landed(at(3.1 + 0.01 * index as f64), ticket, wait, &RateLimits::default());
+            }
+            let over = 3.1 + 0.01 * (start - 1) as f64 + seconds;
+            let mut now = 3.2;
+            while now < over - 1e-3 {
+                assert!(lane.admit(at(now), LOAD).is_err(), "{seconds} s at {now} with {start} to {max}");
+                // Also for those that are let through and not gone yet.
+                let held = lane.paused(at(now)).expect("a wait").as_secs_f64();
+                assert!((held - over).abs() < 1e-6, "{held} and not {over}");
+                now += 0.05;
+            }
+            assert_eq!(lane.paused(at(over + 1e-3)), None);
+            let again = (0..200).any(|step| lane.admit(at(over + 0.05 * f64::from(step)), LOAD).is_ok());
+            assert!(again, "{seconds} s with {start} to {max}");
+        }
+    }
+}
+
+#[test]
+fn a_server_that_says_when_it_will_be_back_is_not_asked_before() {
     let mut lane = Lane::new(settings(4, 1, 64));
-    let ticket = lane.admit(at(0.0), LOAD).expect("leaves");
-    let wait = |seconds| Outcome::Limited { retry_after: Some(at(seconds)), named: None };
-    lane.landed(at(1.0), ticket, wait(30.0), &RateLimits::default());
-    assert_eq!(lane.admit(at(5.0), LOAD), Err(at(31.0)));
-    let ticket = lane.admit(at(31.0), LOAD).expect("leaves");
-    lane.landed(at(31.0), ticket, wait(0.2), &RateLimits::default());
-    // The server is knocked at again before long, and not after another half minute.
-    let again = (32..45).find(|second| lane.admit(at(f64::from(*second)), LOAD).is_ok());
-    assert!(again.is_some());
+    let failed = |seconds| Outcome::Failed { retry_after: Some(at(seconds)) };
+    let tickets: Vec<Ticket> = (0..4).map(|_| lane.admit(at(1.0), LOAD).expect("leaves")).collect();
+    for ticket in tickets {
+        lane.landed(at(1.1), ticket, failed(8.0), &RateLimits::default());
+    }
+    assert!(lane.reading().down);
+    for step in 0..79 {
+        assert!(lane.admit(at(1.15 + 0.1 * f64::from(step)), LOAD).is_err(), "{step}");
+    }
+    let probe = lane.admit(at(9.2), LOAD).expect("a probe");
+    lane.landed(at(9.3), probe, failed(600.0), &RateLimits::default());
+    assert!(lane.admit(at(69.0), LOAD).is_err());
+    lane.admit(at(70.0), LOAD).expect("nobody is believed for longer than a minute");
+    // One failure among answers is no outage, whatever it asks for.
+    let mut lane = Lane::new(settings(4, 1, 64));
+    let tickets: Vec<Ticket> = (0..3).map(|_| lane.admit(at(1.0), LOAD).expect("leaves")).collect();
+    lane.landed(at(1.1), tickets[0], failed(8.0), &RateLimits::default());
+    lane.landed(at(1.2), tickets[1], Outcome::Answered(None), &RateLimits::default());
+    lane.admit(at(1.3), LOAD).expect("leaves");
 }
 
 #[test]
@@ -227,7 +268,7 @@ proptest! {
                 _ if open.is_empty() => lane.advance(at(now)),
                 4 => lane.landed(at(now), open.remove(0), Outcome::Answered(Some(tokens)), if tokens % 2 == 0 { &limits } else { &none }),
                 5 => lane.landed(at(now), open.remove(0), REFUSED, &none),
-                6 => lane.landed(at(now), open.remove(0), Outcome::Failed, &none),
+                6 => lane.landed(at(now), open.remove(0), Outcome::Failed { retry_after: None }, &none),
                 7 => {
                     let named = [None, Some(Named::InFlight), Some(Named::Requests(Some(tokens))), Some(Named::Tokens(None, Some(tokens)))];
                     let retry_after = Some(at(tokens as f64 / 100.0)).filter(|_| tokens % 2 == 0);
@@ -250,7 +291,7 @@ proptest! {
         // A ticket that has landed is gone: landing it again changes nothing.
         for ticket in open {
             lane.landed(at(now), ticket, Outcome::Answered(None), &RateLimits::default());
-            lane.landed(at(now), ticket, Outcome::Failed, &RateLimits::default());
+            lane.landed(at(now), ticket, Outcome::Failed { retry_after: None }, &RateLimits::default());
         }
         prop_assert_eq!(lane.in_flight(), 0);
         // Whoever asks when told to ask gets a place some time.

@@ -440,7 +440,7 @@ impl Scenario {
                 }
                 Event::Failed(id) => {
                     let flight = flights.remove(&id).expect("in flight");
-                    clients[flight.client].lane.landed(at(now), flight.ticket, Outcome::Failed, &Default::default());
+                    clients[flight.client].lane.landed(at(now), flight.ticket, Outcome::Failed { retry_after: None }, &Default::default());
                     flight.client
                 }
             };
