@@ -2,8 +2,8 @@
 //!
 //! Providers agree on neither: a 429 can be a rate, a lack of capacity, a request that will never fit or an
 //! empty account, and a 200 can hold an error. The body decides, then the status: `told` takes a body apart,
-//! `class` holds the providers' words, `limits` reads which limit was met and how long to wait, `hints` says what
-//! can be done.
+//! `words` holds what providers say, `class` the order in which it counts, `limits` reads which limit was met and how
+//! long to wait, `hints` says what can be done.
 
 mod class;
 mod hints;
@@ -11,6 +11,7 @@ mod limits;
 #[cfg(test)]
 mod tests;
 mod told;
+mod words;
 
 use std::time::Duration;
 
@@ -20,6 +21,7 @@ use reqwest::StatusCode;
 use reqwest::header::HeaderMap;
 use serde_json::Value;
 
+use crate::headers::{read_quota_reset, server_time};
 use crate::{Class, read_rate_limits, read_retry_after};
 
 use self::limits::{read_limit_hint, read_wait};
@@ -148,12 +150,15 @@ fn refusal(status: u16, headers: &HeaderMap, told: &Told, now: DateTime<Utc>, se
         message.push_str(&format!(" (the limit of the day: {} {unit})", hint.limit));
     }
     let told_headers = told.headers.as_ref();
+    // The clock of whoever answered is the one that moments are named by, also those that it hands on.
+    let now = server_time(headers, now);
     let wait = read_retry_after(headers, now)
         .or_else(|| told.availability.as_ref()?.retry_after)
         .or(told.retry_after)
         .or_else(|| read_wait(&told.text))
         .or_else(|| read_retry_after(told_headers?, now))
         .or_else(|| read_rate_limits(headers, now).exhausted().filter(|_| class.is_limit()))
+        .or_else(|| read_quota_reset(headers, now).filter(|_| class.is_limit()))
         .or_else(|| read_rate_limits(told_headers?, now).exhausted().filter(|_| class.is_limit()));
     // Who says "try again in two seconds" of a limit of the day means a limit of the minute.
     let least = day_limit.filter(|_| class.is_limit()).map(|_| DAY_LIMIT_WAIT);

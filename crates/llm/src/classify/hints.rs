@@ -1,5 +1,6 @@
 //! What can be done about a refusal.
 
+use super::class::is_of_the_place;
 use super::told::Told;
 use crate::Class;
 
@@ -10,7 +11,12 @@ pub(super) fn hint(class: Class, status: u16, told: &Told, parameter: Option<&st
             "the proxy wants a name and a password: write them into `HTTPS_PROXY` or `HTTP_PROXY`, or take the host out of its way with `NO_PROXY`"
         }
         Class::Unreachable if told.text.contains("https") && status == 400 => "write `https://` in `base_url`",
-        Class::Unreachable if status == 403 => "the service lets nobody in from this address: ask those who run it, or go another way",
+        Class::Unreachable if status == 403 => FROM_HERE,
+        Class::Forbidden if is_of_the_place(status, &told.text) => FROM_HERE,
+        // Before anything was answered.
+        Class::Filtered if told.is_page => {
+            "a page that stands in front of the service turns everybody away: look at `base_url`, and ask those who run it"
+        }
         Class::Unreachable => BASE_URL,
         Class::BadRequest if matches!(status, 404 | 405) => BASE_URL,
         Class::PackTooLarge => "smaller packs are tried; for one row alone, lower `max_tokens_per_row` or ask for fewer fields",
@@ -19,6 +25,8 @@ pub(super) fn hint(class: Class, status: u16, told: &Told, parameter: Option<&st
     };
     Some(hint.to_owned())
 }
+
+const FROM_HERE: &str = "the service lets nobody in from this address: ask those who run it, or go another way";
 
 const BASE_URL: &str = "look at `base_url`: it is all that stands in front of `/chat/completions`, for most servers up to `/v1`";
 

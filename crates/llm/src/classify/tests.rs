@@ -70,7 +70,7 @@ fn every_known_refusal_has_its_class_and_its_words() {
         (400, r#"{"error":{"message":"Please reduce: current length is 9000 while limit is 8000"}}"#, ContextTooLong, "Please"),
         (422, r#"{"error":{"message":"Maximum input length is 4096 tokens but 5000 were given"}}"#, ContextTooLong, "Maximum"),
         (400, r#"{"error":{"code":400,"message":"Provider returned error","metadata":{"provider_name":"P","raw":"{\"error\":{\"message\":\"This model's maximum context length is 8192 tokens\"}}"}}}"#, ContextTooLong, "Provider returned error: This model's maximum"),
-        (400, r#"{"error":{"message":"maximum context length is exceeded by the string","code":"string_above_max_length"}}"#, BadRequest, "maximum"),
+        (400, r#"{"error":{"message":"maximum context length is exceeded by the string","code":"string_above_max_length"}}"#, BodyTooLarge, "maximum"),
         (429, r#"{"error":{"message":"This model's maximum context length is 8192 tokens"}}"#, RateLimited, "This model's"),
         (500, r#"{"error":{"message":"This model's maximum context length is 8192 tokens"}}"#, Overloaded, "This model's"),
         (413, r#"{"type":"error","error":{"type":"request_too_large","message":"Request exceeds the maximum size"}}"#, BodyTooLarge, "Request exceeds"),

@@ -8,7 +8,7 @@ use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 use serde_json::Value;
 
 use super::{Dimension, LimitHint, Per, regex};
-use crate::headers::parse_duration;
+use crate::headers::{parse_delay, parse_duration};
 
 /// Names under which a message may stand.
 const MESSAGES: [&str; 11] =
@@ -63,6 +63,7 @@ impl Told {
         // The body of a normal answer has an `object` and an `id`, but no code.
         for part in parts.chain([body]) {
             told.take_codes(part);
+            told.retry_after = told.retry_after.or_else(|| wait_in(part));
         }
         for detail in error.and_then(|error| error.get("details")).and_then(Value::as_array).into_iter().flatten() {
             told.take_detail(detail);
@@ -163,6 +164,12 @@ impl Availability {
             retry_after: seconds.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok()),
         }
     }
+}
+
+/// How long to wait, in a field of its own.
+fn wait_in(part: &Value) -> Option<Duration> {
+    let names = [("retry_after_ms", 1e-3), ("retry_after", 1.0), ("retry_after_seconds", 1.0)];
+    names.into_iter().find_map(|(name, unit)| parse_delay(&word(part.get(name)?)?, unit))
 }
 
 /// Where the error stands in a body.
