@@ -149,9 +149,9 @@ pub enum Tier {
 }
 
 impl Tier {
-    /// The tier that a response calls so; every word that is not known is the usual one.
+    /// The tier that a response calls so, in any case; every word that is not known is the usual one.
     pub fn named(name: &str) -> Self {
-        match name {
+        match name.trim().to_ascii_lowercase().as_str() {
             "flex" => Self::Flex,
             "priority" | "fast" => Self::Priority,
             "batch" => Self::Batch,

@@ -2,10 +2,10 @@
 
 use std::collections::HashMap;
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, Once, PoisonError};
 
 use promptmill_core::pipeline::Structured;
-use promptmill_core::{Error, ModelSpec, Pipeline, Price, ProviderSpec, Quote, Result};
+use promptmill_core::{Error, ModelSpec, Money, Pipeline, Price, ProviderSpec, Quote, Result, Usage};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use serde_json::{Map, Value};
@@ -33,6 +33,10 @@ pub struct Model {
     pub context: Option<u32>,
     /// What its tokens cost, if that is known.
     pub price: Option<Price>,
+    /// Whether the pipeline file itself names a price above 0.
+    pub has_own_price: bool,
+    /// Whether somebody has been told that the provider calls it free all the same.
+    called_free: Once,
     /// Bytes per token, learned.
     pub tokens: Tokens,
     /// Where its requests pass: one lane for everybody in this process who uses the same URL, key and model.
@@ -43,6 +47,22 @@ impl Model {
     /// Whether it answers in this process, and sends no bill.
     pub fn is_in_process(&self) -> bool {
         &*self.provider_name == BUILTIN
+    }
+
+    /// A cost that the provider states, unless it is a nothing that cannot be meant: gateways that have no price for a model
+    /// state 0, where the pipeline file names one. Said once.
+    pub fn believed(&self, stated: Option<Money>) -> Option<Money> {
+        if !self.has_own_price || stated != Some(Money::ZERO) {
+            return stated;
+        }
+        self.called_free.call_once(|| {
+            tracing::warn!(
+                "provider `{}` states a cost of 0 for model `{}`: what counts is the price that the pipeline file names for it",
+                self.provider_name,
+                self.name
+            );
+        });
+        None
     }
 }
 
@@ -117,6 +137,8 @@ impl Models {
                 extra_body: Arc::default(),
                 context: None,
                 price: Some(Price::FREE),
+                has_own_price: false,
+                called_free: Once::new(),
                 tokens: Tokens::default(),
                 gate: self.gate(String::new(), String::new(), name.to_owned(), || Arc::new(Gate::new(Lane::new(settings)))),
             });
@@ -135,6 +157,8 @@ impl Models {
             }
             gate
         };
+        let price = (self.prices)(spec, Some(provider)).map(|quote| quote.price);
+        let million = Usage { input_tokens: 1_000_000, output_tokens: 1_000_000, ..Usage::default() };
         Ok(Model {
             name: name.into(),
             provider_name: spec.provider.as_str().into(),
@@ -146,7 +170,9 @@ impl Models {
             structured: spec.structured,
             extra_body: Arc::new(spec.extra_body.clone()),
             context: spec.context,
-            price: (self.prices)(spec, Some(provider)).map(|quote| quote.price),
+            has_own_price: spec.price.is_some() && price.as_ref().is_some_and(|price| price.cost(million) > Money::ZERO),
+            price,
+            called_free: Once::new(),
             tokens: Tokens::default(),
             gate: self.gate(provider.base_url.clone(), key_name.clone(), spec.model.clone(), open),
         })

@@ -379,7 +379,9 @@ pub struct ModelSpec {
     pub provider: String,
     /// The model's name at the provider.
     pub model: String,
-    /// What its tokens cost; left out: the shipped price list, if the model is in it.
+    /// What its tokens cost; left out: the shipped price list, if the model is in it. A cost that the provider states in a
+    /// response goes before it, except for a cost of 0: gateways without a price of their own for a model state that,
+    /// so the price written here counts.
     #[serde(default)]
     pub price: Option<PriceSpec>,
     /// The most tokens that prompt and answer may have together.

@@ -207,7 +207,7 @@ impl OpenAi {
     }
 
     /// The body of a successful response, read as far as it came.
-    async fn receive(&self, response: reqwest::Response, patience: Duration) -> Result<Response, CallError> {
+    async fn receive(&self, response: reqwest::Response, headers: &HeaderMap, patience: Duration) -> Result<Response, CallError> {
         let mut bytes = Vec::with_capacity(response.content_length().unwrap_or(0).min(1 << 20) as usize);
         let end = read_up_to(response, self.most_body_bytes, &mut bytes).await;
         let (bytes, unpacking) = match unpacked(bytes, self.most_body_bytes) {
@@ -218,7 +218,7 @@ impl OpenAi {
             (Ok(End::Complete), Ok(false)) => {
                 // As a string that is moved where it can be: most bodies are.
                 let text = String::from_utf8(bytes).unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned());
-                return reply::read(redact(text, &self.secrets, SHORTEST_SECRET_IN_ANSWERS), &self.secrets);
+                return reply::read_with(redact(text, &self.secrets, SHORTEST_SECRET_IN_ANSWERS), headers, &self.secrets);
             }
             (Ok(_), Ok(_)) => {
                 let message = format!("the response is larger than {} bytes", self.most_body_bytes);
@@ -257,7 +257,7 @@ impl OpenAi {
         }
         // Kept before the body is read: it is what a broken one is looked up by.
         let generation = headers.get("x-generation-id").and_then(|id| id.to_str().ok()).map(str::to_owned);
-        let mut outcome = self.receive(response, request.timeout).await;
+        let mut outcome = self.receive(response, &headers, request.timeout).await;
         // Where something was generated, nothing in the body does not mean that nothing is billed.
         if let Err(error @ CallError { charge: Charge::Nothing, class: Class::Overloaded | Class::Unreachable, .. }) = &mut outcome
             && generation.is_some()
@@ -266,7 +266,7 @@ impl OpenAi {
         }
         self.reconcile(&mut outcome, generation).await;
         match outcome {
-            Ok(response) => Ok(Response { limits, ..response }),
+            Ok(response) => Ok(Response { limits, cost: response.cost.or_else(|| usage::cost_in(&headers)), ..response }),
             Err(error) => {
                 let retry_after = error.retry_after.or_else(|| read_retry_after(&headers, Utc::now()));
                 Err((CallError { status: Some(status.as_u16()), retry_after, limits, ..error }, None))

@@ -16,7 +16,7 @@ use reqwest::header::HeaderMap;
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::usage::Bill;
+use super::usage::{Bill, usage_in};
 use crate::classify::{classify_json, one_line, says_error};
 use crate::{CallError, Charge, Class, Finish, RateLimits, Response};
 
@@ -24,8 +24,13 @@ use self::mend::{bare, values};
 use self::said::Said;
 use self::stream::Streamed;
 
-/// Reads the body of a 200. `secrets` are kept out of messages.
+/// Reads the body of a 200 that came without headers. `secrets` are kept out of messages.
 pub(super) fn read(raw: String, secrets: &[String]) -> Result<Response, CallError> {
+    read_with(raw, &HeaderMap::new(), secrets)
+}
+
+/// Reads the body of a 200. By the headers it is known when it was written.
+pub(super) fn read_with(raw: String, headers: &HeaderMap, secrets: &[String]) -> Result<Response, CallError> {
     let failed = |class, message: &str, charge| CallError {
         class,
         message: one_line(message, secrets),
@@ -52,7 +57,7 @@ pub(super) fn read(raw: String, secrets: &[String]) -> Result<Response, CallErro
                 if let Some(words) = generated_in(&body) {
                     return Ok(broken_off(raw.clone(), words.to_owned(), bill));
                 }
-                let refusal = classify_json(200, &HeaderMap::new(), &body, Utc::now(), secrets);
+                let refusal = classify_json(200, headers, &body, Utc::now(), secrets);
                 let charge = if bill.is_known() { bill.charge() } else { charge_inside_200(refusal.class, &body) };
                 let error = failed(refusal.class, &refusal.message, charge);
                 return Err(CallError { hint: refusal.hint, retry_after: refusal.retry_after, limit_hint: refusal.limit_hint, ..error });
@@ -158,9 +163,16 @@ fn stated_in(text: &str) -> Charge {
     Bill::stated(mend::object(text, "usage").as_ref(), None).charge()
 }
 
-/// A response inside the envelope of a gateway.
+/// A response inside the envelope of a gateway, be it a list of one, with its choices in order.
 fn unwrapped(body: Value) -> Value {
-    let Value::Object(mut fields) = body else { return body };
+    let mut fields = match body {
+        Value::Object(fields) => fields,
+        Value::Array(mut bodies) if bodies.len() == 1 && bodies[0].is_object() => return unwrapped(bodies.remove(0)),
+        _ => return body,
+    };
+    if let Some(Value::Array(choices)) = fields.get_mut("choices") {
+        choices.sort_by_key(|choice| choice.get("index").and_then(Value::as_u64).unwrap_or(0));
+    }
     if !fields.contains_key("choices") {
         let is_response = |inner: &Value| inner.pointer("/choices/0").is_some();
         let name = ["data", "result", "response", "output", "body"].into_iter().find(|name| fields.get(*name).is_some_and(is_response));
@@ -238,9 +250,13 @@ fn ordinary(raw: &str) -> Option<Parts> {
         usage: Option<Value>,
         #[serde(default)]
         service_tier: Option<Value>,
+        #[serde(default)]
+        x_groq: Option<Value>,
     }
     #[derive(Deserialize)]
     struct Choice {
+        #[serde(default)]
+        index: Option<u64>,
         #[serde(default)]
         error: Option<()>,
         #[serde(default)]
@@ -253,15 +269,15 @@ fn ordinary(raw: &str) -> Option<Parts> {
         #[serde(default)]
         refusal: Option<()>,
     }
-    let Body { error: None, choices, usage, service_tier } = serde_json::from_str(raw).ok()? else { return None };
-    let Choice { error: None, finish_reason, message: Message { content, refusal: None } } = choices.into_iter().next()? else {
-        return None;
-    };
+    let Body { error: None, choices, usage, service_tier, x_groq } = serde_json::from_str(raw).ok()? else { return None };
+    // Only one was asked for, and where there are more it is the one of the lowest number, wherever it stands.
+    let first = choices.into_iter().min_by_key(|choice| choice.index.unwrap_or(0))?;
+    let Choice { error: None, finish_reason, message: Message { content, refusal: None }, .. } = first else { return None };
     // The answer may stand beside an empty content, and only whoever has said why has stopped.
     if content.trim().is_empty() {
         return None;
     }
-    let bill = Bill::stated(usage.as_ref(), service_tier.as_ref());
+    let bill = Bill::stated(usage_in(usage.as_ref(), x_groq.as_ref()), service_tier.as_ref());
     let finish = read_finish(finish_reason.as_deref());
     Some(Parts { bill, finish, finish_reason, said: Said { content, ..Said::default() } })
 }

@@ -40,6 +40,24 @@ fn a_normal_answer() {
 }
 
 #[test]
+fn the_first_choice_is_the_one_of_the_lowest_number_and_a_list_of_one_is_a_response() {
+    for content in [json!("a"), json!([{"type": "text", "text": "a"}])] {
+        let choices = json!([
+            {"index": 1, "finish_reason": "length", "message": {"content": ""}},
+            {"index": 0, "finish_reason": "stop", "message": {"content": content}},
+        ]);
+        let mut body = body(&says("b"), &json!("stop"));
+        body["choices"] = choices;
+        for body in [body.clone(), json!([body])] {
+            let response = read_json(&body).expect("a response");
+            assert_eq!((response.content.as_str(), response.finish, response.usage), ("a", Finish::Stop, Some(USAGE)), "{body}");
+        }
+    }
+    let error = read_json(&json!([{"error": {"code": 429, "message": "slow down"}}])).expect_err("an error");
+    assert_eq!(error.class, Class::RateLimited);
+}
+
+#[test]
 fn the_short_way_leads_where_the_long_one_does() {
     let ordinary_bodies = [
         body(&says("a"), &json!("stop")),
