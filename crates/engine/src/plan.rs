@@ -21,7 +21,7 @@ use datafusion::prelude::{SessionConfig, SessionContext};
 use promptmill_core::pipeline::{Draft, SinkFormat};
 use promptmill_core::{Declares, Diagnostic, Mistake, Pipeline, Registry, Result, StageContext, columns, meaning, nearest};
 
-use promptmill_llm::cost_bound::not_under_budget;
+use promptmill_llm::cost_bound::{ENVELOPE_TOKENS, Grant, not_under_budget};
 use promptmill_llm::goes_out_in_clear;
 
 use crate::commit::CommitLog;
@@ -100,6 +100,7 @@ impl Plan {
         let mut checker = Checker { pipeline, declares: &declares, list: Vec::new() };
         checker.stages();
         if let Purpose::Asking { has_budget } = purpose {
+            checker.contexts();
             checker.providers(registry, has_budget);
         }
         // A state that cannot be opened is told of by whoever needs it.
@@ -261,6 +262,28 @@ impl Checker<'_> {
                 }
             }
         }
+    }
+
+    /// The models whose context has no room for the answer about a single row, let alone for what is asked.
+    fn contexts(&mut self) {
+        let mut wrong = Vec::new();
+        for declares in self.declares {
+            let Some(answer) = declares.of_requests.get("max_tokens_per_row").and_then(serde_json::Value::as_u64) else { continue };
+            for (_, name) in &declares.models {
+                let Some((spec, context)) = self.pipeline.models.get(name).and_then(|spec| Some((spec, spec.context?))) else { continue };
+                let Ok(grant) = Grant::of(&spec.extra_body, Some(context)) else { continue };
+                let granted = grant.of_one_answer(answer + ENVELOPE_TOKENS as u64);
+                if granted >= u64::from(context) {
+                    let message =
+                        format!("a context of {context} tokens has no room for a request: the answer about one row may have {granted}");
+                    let hint = format!(
+                        "write the context that the model has, or lower `max_tokens_per_row`: {ENVELOPE_TOKENS} tokens are added to it"
+                    );
+                    wrong.push((name.clone(), Mistake::new("context", message).hint(Some(hint))));
+                }
+            }
+        }
+        wrong.into_iter().for_each(|(name, mistake)| self.wrong(&["models", &name], mistake));
     }
 
     /// The models that are used: keys that are there, prices where a budget needs them.
