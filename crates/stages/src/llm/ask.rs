@@ -42,6 +42,8 @@ pub(super) struct Question {
     pub(super) acceptance: Arc<[Arc<dyn Acceptance>]>,
     /// Whether what is said answers no row.
     pub(super) is_canary: bool,
+    /// Whether the model is taken for closed by a page in front of it.
+    pub(super) is_walled: bool,
 }
 
 /// Where a request is on its way. Before it leaves and after it has come back it waits for the journal, which nobody can
@@ -79,6 +81,8 @@ pub(super) struct Asked {
     pub(super) hint: Option<String>,
     /// Whether the server says, or shows, that it is away, so that no row is what it fails on.
     pub(super) is_away: bool,
+    /// Whether a web page turned it away, which is the word of something in front of the service.
+    pub(super) is_page: bool,
     /// Whether the answer was cut off or unreadable.
     pub(super) broken: bool,
     /// Whether it was cut off, and not by the bound that the request states.
@@ -98,8 +102,16 @@ pub(super) struct Asked {
 /// reserved.
 pub(super) async fn ask(question: Question) -> Result<Asked> {
     let Question { model, meter, rows_in_force, tries, request, prompt_bytes, begun, reservation, pass, progress, .. } = question;
-    let Question { journal, acceptance, is_canary, .. } = question;
+    let Question { journal, acceptance, is_canary, is_walled, .. } = question;
     journal.begin(&begun).await?;
+    if let Some(wait) = pass.held() {
+        // While it was written down, a refusal has asked everybody to wait.
+        pass.withdraw();
+        let asked = failed(&model, &request, prompt_bytes, held_back(wait), begun);
+        journal.end(&asked.attempt).await?;
+        reservation.settle(asked.spent, asked.is_billed);
+        return Ok(asked);
+    }
     let started = *progress.left_at.get_or_init(Instant::now);
     let flight = meter.depart(&model.name, departure(&model, &request, rows_in_force, tries));
     let result = tokio::select! {
@@ -112,6 +124,7 @@ pub(super) async fn ask(question: Question) -> Result<Asked> {
     let latency = started.elapsed();
     let (limits, outcome, is_reported) = match &result {
         Ok(response) => (response.limits, Outcome::Answered(response.usage.map(|usage| usage.output_tokens)), response.usage.is_some()),
+        Err(error) if is_walled && is_page(error) => (error.limits, Outcome::Failed { retry_after: error.retry_after }, false),
         Err(error) => (error.limits, outcome(error), false),
     };
     // The slot is free as soon as the response is here; judging it and writing it down are our own time.
@@ -168,10 +181,16 @@ fn returned(attempt: &Attempt, limits: &RateLimits, reported_prompt_bytes: Optio
 fn outcome(error: &CallError) -> Outcome {
     match error.class {
         class if class.is_limit() => Outcome::Limited { retry_after: error.retry_after, named: error.limit_hint.and_then(named) },
-        Class::Unreachable | Class::Overloaded | Class::Timeout => Outcome::Failed,
+        Class::Unreachable | Class::Overloaded | Class::Timeout => Outcome::Failed { retry_after: error.retry_after },
         Class::Superseded => Outcome::GivenUp,
         _ => Outcome::Answered(None),
     }
+}
+
+/// Whether a page of something in front of the service, as firewalls send them, is what turned a request away.
+fn is_page(error: &CallError) -> bool {
+    error.class == Class::Filtered
+        && error.raw.as_deref().is_some_and(|raw| raw.trim_start_matches('\u{feff}').trim_start().starts_with('<'))
 }
 
 /// The limit that a refusal speaks of, if it is one that a pace can keep.
@@ -186,13 +205,23 @@ fn named(hint: LimitHint) -> Option<Named> {
 }
 
 fn superseded() -> CallError {
+    of_our_own(Class::Superseded, "another request answered these rows first", Charge::Unknown)
+}
+
+fn held_back(wait: Duration) -> CallError {
+    let message = "not sent: the service has asked to wait in the meantime";
+    CallError { retry_after: Some(wait), ..of_our_own(Class::RateLimited, message, Charge::Nothing) }
+}
+
+/// What no service has said.
+fn of_our_own(class: Class, message: &str, charge: Charge) -> CallError {
     CallError {
-        class: Class::Superseded,
-        message: "another request answered these rows first".to_owned(),
+        class,
+        message: message.to_owned(),
         hint: None,
         status: None,
         retry_after: None,
-        charge: Charge::Unknown,
+        charge,
         raw: None,
         limits: RateLimits::NONE,
         limit_hint: None,
@@ -223,8 +252,9 @@ fn answered(
             model.tokens.observe_rows(request.items.len(), usage.output_tokens);
         }
     }
-    let (cost, cost_source) = cost(model, reported, response.cost, begun.reserved);
-    let is_billed = reported.is_some() || response.cost.is_some();
+    let stated = model.believed(response.cost);
+    let (cost, cost_source) = cost(model, reported, stated, begun.reserved);
+    let is_billed = reported.is_some() || stated.is_some();
     let reply = read_answers(&response.content, request.items.len(), &request.shape, request.structured);
     let truncated = response.finish == Finish::Truncated;
     let is_cut = truncated || response.finish == Finish::Broken;
@@ -260,6 +290,7 @@ fn answered(
         retry_after: None,
         hint: None,
         is_away: false,
+        is_page: false,
         broken: is_cut || !whole,
         cut_off_at,
         bad_rows,
@@ -278,12 +309,15 @@ fn failed(model: &Model, request: &Request, prompt_bytes: usize, error: CallErro
         }
         Charge::Known { usage, cost: stated } => {
             let bound = CostBound::by_bytes(model.price.as_ref(), request, model.context, prompt_bytes);
+            // Where no tokens are named, nothing was used, and the 0 is meant.
+            let stated = if usage.is_some() { model.believed(stated) } else { stated };
             let usage = usage.filter(|usage| bound.allows(*usage));
             let (cost, source) = cost(model, usage, stated, begun.reserved);
             (usage, cost, source)
         }
     };
     let is_billed = usage.is_some() || cost_source == Some(CostSource::Provider);
+    let is_page = is_page(&error);
     let fault = Fault { reason: error.class.name().to_owned(), detail: error.message.clone(), text: None, retry: true };
     let rows = request.items.len();
     let attempt = Attempt {
@@ -306,6 +340,7 @@ fn failed(model: &Model, request: &Request, prompt_bytes: usize, error: CallErro
         hint: error.hint,
         // A server that fails inside says 500; what stands before it, or no server at all, says anything else.
         is_away: error.class == Class::Overloaded && error.status != Some(500),
+        is_page,
         broken: error.class == Class::Malformed,
         cut_off_at: None,
         bad_rows: if error.class == Class::Malformed { rows } else { 0 },

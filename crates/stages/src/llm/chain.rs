@@ -4,7 +4,7 @@ use promptmill_llm::Class;
 use tokio::time::Instant;
 
 use super::desk::Desk;
-use super::retry::{Left, Others, Tried};
+use super::retry::{Left, Met, Others, Tried};
 use super::row::{Fault, Row};
 
 /// The last rows are few if they are no more than a fifth of those that were answered, within these bounds.
@@ -13,12 +13,12 @@ const FEW: (u64, u64) = (5, 32);
 impl Desk {
     /// What a model does for others, as far as it bears on a row in trouble. `answers` is what the model had answered when
     /// the row left.
-    pub(super) fn others(&self, row: &Row, class: Option<Class>, answers: u64, now: Instant) -> Others {
-        let (model, standing) = (row.model, &self.standings[row.model]);
+    pub(super) fn others(&self, row: &Row, met: Met, answers: u64, now: Instant) -> Others {
+        let (model, standing, class) = (row.model, &self.standings[row.model], met.class);
         let are_answered = standing.answers > row.tried.seen.unwrap_or(answers);
         let is_down = self.models[model].gate.reading().down;
         // To look through all rows that wait is worth it only where it decides something.
-        let bears_on_others = is_down || class.is_some_and(Class::is_limit) || class == Some(Class::Forbidden);
+        let bears_on_others = is_down || class.is_some_and(Class::is_limit) || class == Some(Class::Forbidden) || met.is_page;
         let is_suspected = class.is_some() && (standing.answers == 0 || (bears_on_others && !are_answered));
         Others {
             are_answered,

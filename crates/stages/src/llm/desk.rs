@@ -226,7 +226,7 @@ impl Desk {
         let Some(Flying { model, size, rows, canary, answers, .. }) = self.flying.remove(&number) else {
             return Err(Error::failed("a response came to a request that was never sent"));
         };
-        let class = asked.error.as_ref().map(|(class, _)| *class);
+        let class = self.class_of(model, &rows, &asked);
         self.count(&asked, class, canary.is_some());
         if canary.is_none() && (class.is_none() || class == Some(Class::Malformed)) {
             self.sizes[model].observe(PackResult {
@@ -246,12 +246,12 @@ impl Desk {
         if let (None, false, Some(usage)) = (class, asked.broken, asked.attempt.usage) {
             self.sizes[model].whole(usage.output_tokens);
         }
-        self.judge_model(model, &rows, &asked);
+        self.judge_model(model, &rows, &asked, class);
         if let Some(canary) = canary {
             return self.land_canary(canary, &asked);
         }
-        let (pack, retry_after, is_away) = (rows.len(), asked.retry_after, asked.is_away);
-        let met = move |fault: &Fault| Met { class, pack, retry: fault.retry, retry_after, is_away };
+        let (pack, retry_after, is_away, is_page) = (rows.len(), asked.retry_after, asked.is_away, asked.is_page);
+        let met = move |fault: &Fault| Met { class, pack, retry: fault.retry, retry_after, is_away, is_page };
         for (position, (mut row, verdict)) in rows.into_iter().zip(asked.verdicts).enumerate() {
             let is_limit = class.is_some_and(Class::is_limit);
             if row.racing {
@@ -283,6 +283,25 @@ impl Desk {
         Ok(())
     }
 
+    /// What went wrong with a call. A page that turns everybody away is an outage, or, where nothing was ever answered, no way to
+    /// the service; and no row is to blame.
+    fn class_of(&mut self, model: usize, rows: &[Row], asked: &Asked) -> Option<Class> {
+        let (class, _) = asked.error.as_ref()?;
+        if !asked.is_page {
+            return Some(*class);
+        }
+        let has_worked = self.has_worked || !self.context.answered.is_empty();
+        let standing = &mut self.standings[model];
+        if let Some(row) = rows.first() {
+            standing.met_page(row.question, Instant::now());
+        }
+        Some(match standing.is_walled(has_worked) {
+            false => *class,
+            true if standing.answers > 0 || has_worked => Class::Overloaded,
+            true => Class::Unreachable,
+        })
+    }
+
     fn count(&self, asked: &Asked, class: Option<Class>, is_canary: bool) {
         let meter = &self.context.meter;
         match class {
@@ -298,21 +317,21 @@ impl Desk {
     }
 
     /// Takes note of what a model does, and ends the run where no retry and no other model can help.
-    fn judge_model(&mut self, model: usize, rows: &[Row], asked: &Asked) {
+    fn judge_model(&mut self, model: usize, rows: &[Row], asked: &Asked, class: Option<Class>) {
         let now = Instant::now();
-        let Some((class, message)) = &asked.error else {
+        let (Some((named, message)), Some(class)) = (&asked.error, class) else {
             self.standings[model].answered();
             self.context.meter.set_trouble(None);
             return;
         };
-        self.standings[model].failed(*class, message, now);
-        let (name, what) = (&self.models[model].name, format!("{}: {message}", class.name()));
+        self.standings[model].failed(class, message, now);
+        let (name, what) = (&self.models[model].name, format!("{}: {message}", named.name()));
         let until = asked.retry_after.map(|wait| (now + wait).into_std());
-        if is_of_the_service(*class) {
+        if is_of_the_service(class) {
             self.context.meter.set_trouble(Some(Trouble { model: name.to_string(), what, since: std::time::Instant::now(), until }));
         }
         let alone = rows.first().filter(|_| rows.len() == 1).map(|row| row.question);
-        if *class == Class::BadRequest {
+        if class == Class::BadRequest {
             let is_last = self.left(model) != Left::Fresh;
             let standing = &mut self.standings[model];
             // Who names a field that is not taken, and is right, says so of every request.
@@ -331,7 +350,7 @@ impl Desk {
         };
         let is_over = |standing: &Standing| standing.is_gone() || standing.is_given_up(now);
         if ends || self.standings.iter().all(is_over) {
-            let hint = asked.hint.clone().or_else(|| self.fatal_hint(model, *class));
+            let hint = asked.hint.clone().or_else(|| self.fatal_hint(model, class));
             self.context.stop.request(StopReason::Fatal { message: self.fatal(model, message), hint });
         }
     }
@@ -340,7 +359,7 @@ impl Desk {
     pub(super) fn again(&mut self, mut row: Row, fault: Fault, met: Met, answers: u64) {
         let now = Instant::now();
         row.rejections.note(&fault);
-        let others = self.others(&row, met.class, answers, now);
+        let others = self.others(&row, met, answers, now);
         let (tried, next) = retry::next(row.tried, met, others, self.stage.attempts);
         row.tried = Tried { seen: Some(self.standings[row.model].answers), ..tried };
         // What the model said last stays with the row, also when later tries bring nothing.

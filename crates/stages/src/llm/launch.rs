@@ -223,6 +223,7 @@ impl Desk {
             journal: Arc::clone(&self.context.journal),
             acceptance: Arc::clone(&self.context.acceptance),
             is_canary: canary.is_some(),
+            is_walled: self.standings[model].is_walled(self.has_worked || !self.context.answered.is_empty()),
         };
         // A canary that is late holds up its own row alone.
         let hedged = canary.is_some();

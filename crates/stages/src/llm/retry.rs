@@ -46,8 +46,8 @@ const REFUSALS: u32 = 6;
 const REFUSALS_OF_SUSPECTS: u32 = 3;
 /// Excused failures of a row after which it is asked in smaller packs.
 const EXCUSED: u32 = 3;
-/// Refusals of a row as forbidden that are excused while nobody else was answered.
-const EXCUSED_FORBIDDEN: u32 = 20;
+/// Refusals of a row as forbidden, or for a model that is not there, that are excused while nobody else was answered.
+const EXCUSED_ALONE: u32 = 20;
 /// A provider without capacity does not have it back at once.
 const NO_CAPACITY_PAUSE: Duration = Duration::from_secs(5);
 /// A server that failed may ask for patience, but not for more than this.
@@ -92,12 +92,14 @@ pub(super) struct Met {
     pub(super) retry_after: Option<Duration>,
     /// Whether the server says, or shows, that it is away; otherwise the row may be what it fails on.
     pub(super) is_away: bool,
+    /// Whether a web page turned it away, which is the word of something in front of the service.
+    pub(super) is_page: bool,
 }
 
 impl Met {
     /// There was a response to so many rows, but no acceptable answer about this one.
     pub(super) fn answer(pack: usize) -> Self {
-        Self { class: None, pack, retry: true, retry_after: None, is_away: false }
+        Self { class: None, pack, retry: true, retry_after: None, is_away: false, is_page: false }
     }
 }
 
@@ -167,6 +169,11 @@ pub(super) fn next(before: Tried, met: Met, others: Others, attempts: u32) -> (T
     }
     match class {
         Class::ModelMissing if others.is_gone => (row, Next::OtherModel),
+        // It may have gone for all rows: then no row is to blame, and the next run asks about it.
+        Class::ModelMissing if !others.are_answered && row.excused < EXCUSED_ALONE => {
+            row.excused += 1;
+            (row, Next::Backoff(0))
+        }
         class if class.is_limit() => {
             let is_suspect = others.has_worked
                 && others.left == Left::FewSuspects
@@ -195,9 +202,14 @@ pub(super) fn next(before: Tried, met: Met, others: Others, attempts: u32) -> (T
             (row, Next::Backoff(0))
         }
         // It may be the key: others tell, and if nobody does, it is the number of different rows that grows.
-        Class::Forbidden if !others.are_answered && others.left == Left::Fresh && row.excused < EXCUSED_FORBIDDEN => {
+        Class::Forbidden if !others.are_answered && others.left == Left::Fresh && row.excused < EXCUSED_ALONE => {
             row.excused += 1;
             (row, Next::Backoff(0))
+        }
+        // It may be closed for all rows: others tell.
+        Class::Filtered if met.is_page && !others.are_answered && may_be_closed(row, others) => {
+            row.excused += 1;
+            (row, Next::Backoff(row.excused))
         }
         // Who refuses a row may change its mind, once.
         Class::Filtered | Class::BadRequest | Class::Forbidden => {
@@ -231,6 +243,12 @@ pub(super) fn next(before: Tried, met: Met, others: Others, attempts: u32) -> (T
     }
 }
 
+/// Whether it is too soon to say that a row is what a page is about. The last few are given some time, unless one of them was
+/// refused while others were answered.
+fn may_be_closed(row: Tried, others: Others) -> bool {
+    others.left == Left::Fresh || (row.tries == 0 && others.silent_for < SUSPECT_AFTER.few)
+}
+
 /// Whether this is trouble of the service, which another model may not have.
 pub(super) fn is_of_the_service(class: Class) -> bool {
     class.is_limit() || matches!(class, Class::ModelMissing | Class::Unreachable | Class::Overloaded | Class::Timeout)
@@ -238,7 +256,7 @@ pub(super) fn is_of_the_service(class: Class) -> bool {
 
 /// While the server is down for everybody, no row is to blame.
 fn is_excused(met: Met, others: Others) -> bool {
-    let is_down = others.is_down || met.class == Some(Class::Unreachable);
+    let is_down = others.is_down || met.is_page || met.class == Some(Class::Unreachable);
     if !is_down || others.are_answered {
         return false;
     }

@@ -23,6 +23,9 @@ const NAMED: u32 = 2;
 /// Different rows that were forbidden alone since the last answer: with so many of them it is the key. A few less will do if
 /// it was an earlier run that had answers.
 const FORBIDDEN: (usize, usize) = (8, 3);
+/// Different requests that a page turned away, with nothing answered in between: with so many of them it is not what the rows
+/// hold, but a wall. A few less will do where nothing has ever been answered.
+const WALLED: (usize, usize) = (10, 3);
 
 /// A model of the chain, as this run has met it.
 #[derive(Debug, Default)]
@@ -35,6 +38,8 @@ pub(super) struct Standing {
     missing_in_a_row: u32,
     /// Rows that were turned away alone, for the form of the request or as forbidden, since the last answer.
     turned_away: HashSet<Fingerprint>,
+    /// The first rows of requests that a page turned away since the last answer.
+    pages: HashSet<Fingerprint>,
     /// Refusals of a named field of the request.
     named: u32,
     /// Requests that were in flight when the first one was forbidden and that may yet be answered.
@@ -66,6 +71,24 @@ impl Standing {
         self.trouble = None;
         self.missing_in_a_row = 0;
         self.turned_away = HashSet::new();
+        self.pages = HashSet::new();
+    }
+
+    /// A page turned a request away that begins with this row. It may be about what the row holds, or about everybody: as long
+    /// as nobody is answered, the time counts.
+    pub(super) fn met_page(&mut self, first: Fingerprint, now: Instant) {
+        self.pages.insert(first);
+        self.trouble(now).is_limited = false;
+    }
+
+    /// Whether a page turns everybody away.
+    pub(super) fn is_walled(&self, has_worked_before: bool) -> bool {
+        let (many, some) = WALLED;
+        self.pages.len() >= if self.answers > 0 || has_worked_before { many } else { some }
+    }
+
+    fn trouble(&mut self, now: Instant) -> &mut Trouble {
+        self.trouble.get_or_insert(Trouble { since: now, failures: 0, unreachable: 0, is_limited: true })
     }
 
     /// A request was refused or failed.
@@ -79,7 +102,7 @@ impl Standing {
             return;
         }
         if class.is_limit() || matches!(class, Class::Unreachable | Class::Overloaded | Class::Timeout) {
-            let trouble = self.trouble.get_or_insert(Trouble { since: now, failures: 0, unreachable: 0, is_limited: true });
+            let trouble = self.trouble(now);
             trouble.failures += 1;
             trouble.is_limited &= class.is_limit();
             trouble.unreachable = if class == Class::Unreachable { trouble.unreachable + 1 } else { 0 };
@@ -124,6 +147,7 @@ impl Standing {
         // Whoever goes too fast is refused a few times in a row.
         let lasts = |trouble: &Trouble| !trouble.is_limited || now - trouble.since >= LASTING;
         self.turned_away.len() >= BAD_REQUESTS.1
+            || self.pages.len() >= BAD_REQUESTS.1
             || self.trouble.as_ref().is_some_and(|trouble| trouble.failures >= FAILURES && lasts(trouble))
     }
 
@@ -210,5 +234,25 @@ mod tests {
         }
         // Others may have used up what there is.
         assert_eq!(first(&after_an_hour(&[Class::RateLimited], 0)), Some(60));
+    }
+
+    #[test]
+    fn a_page_is_a_wall_if_different_rows_meet_it_and_nobody_is_answered_between() {
+        let (now, row) = (Instant::now(), |number: u64| Fingerprint::of([&number.to_le_bytes()[..]]));
+        let mut standing = Standing::default();
+        let met = |standing: &mut Standing, rows: std::ops::Range<u64>| rows.for_each(|number| standing.met_page(row(number), now));
+        met(&mut standing, 0..2);
+        met(&mut standing, 0..2);
+        assert!(!standing.is_walled(false), "two rows, over and over");
+        met(&mut standing, 2..3);
+        assert!(standing.is_walled(false) && !standing.is_walled(true));
+        standing.answered();
+        met(&mut standing, 0..9);
+        assert!(!standing.is_walled(false));
+        met(&mut standing, 9..10);
+        assert!(standing.is_walled(false));
+        standing.answered();
+        assert!(!standing.is_walled(false));
+        assert_eq!(standing.silent_for(now + Duration::from_secs(9)), Duration::ZERO);
     }
 }

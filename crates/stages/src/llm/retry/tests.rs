@@ -34,6 +34,7 @@ fn tried(tries: u32) -> Tried {
 fn each_kind_of_trouble_sends_the_row_where_it_belongs() {
     use Class::*;
     let second = Duration::from_secs(1);
+    let page = Met { is_page: true, ..met(Filtered, 1) };
     #[rustfmt::skip]
     let table: &[(&str, u32, Met, Others, Next)] = &[
         ("no answer about the row", 0, Met::answer(5), ALIVE, Next::Now),
@@ -52,6 +53,13 @@ fn each_kind_of_trouble_sends_the_row_where_it_belongs() {
         ("refused, in company", 0, met(Filtered, 5), ALIVE, Next::Split),
         ("refused, alone", 0, met(Filtered, 1), ALIVE, Next::Now),
         ("refused, alone, again", 2, met(Filtered, 1), ALIVE, Next::OtherModel),
+        ("a page about one row", 0, page, ALIVE, Next::Now),
+        ("a page, and nobody was answered since", 0, page, Others { are_answered: false, ..ALIVE }, Next::Backoff(1)),
+        ("a page about the last few, for a moment", 0, page, Others { left: Left::FewSuspects, ..down(29) }, Next::Backoff(1)),
+        ("a page about the last few", 0, page, Others { left: Left::FewSuspects, ..down(30) }, Next::Now),
+        ("a page about a row that was refused before, and others are left", 2, page, Others { are_answered: false, ..ALIVE }, Next::Backoff(1)),
+        ("a page about the last row, which was refused before", 2, page, Others { left: Left::FewSuspects, ..down(1) }, Next::OtherModel),
+        ("a model that has gone for everybody", 1, met(ModelMissing, 1), Others { are_answered: false, ..ALIVE }, Next::Backoff(0)),
         ("malformed request, in company", 0, met(BadRequest, 5), ALIVE, Next::Split),
         ("malformed request, alone", 0, met(BadRequest, 1), ALIVE, Next::Now),
         ("malformed request, alone, again", 2, met(BadRequest, 1), ALIVE, Next::OtherModel),
@@ -160,11 +168,13 @@ fn trouble() -> impl Strategy<Value = (Met, Others)> {
         Some(Malformed),
     ]);
     let left = prop::sample::select(vec![Left::FewSuspects, Left::ManySuspects]);
-    (classes, 1_usize..40, any::<bool>(), any::<bool>(), any::<bool>(), left).prop_map(|(class, pack, away, answered, is_down, left)| {
-        let is_away = away && left == Left::FewSuspects;
-        let others = Others { are_answered: answered, is_down: is_down && !answered, left, ..ALIVE };
-        (Met { class, is_away, ..Met::answer(pack) }, others)
-    })
+    (classes, 1_usize..40, any::<[bool; 2]>(), any::<bool>(), any::<bool>(), left).prop_map(
+        |(class, pack, [away, is_page], answered, is_down, left)| {
+            let is_away = away && left == Left::FewSuspects;
+            let others = Others { are_answered: answered, is_down: is_down && !answered, left, ..ALIVE };
+            (Met { class, is_away, is_page, ..Met::answer(pack) }, others)
+        },
+    )
 }
 
 proptest! {
