@@ -34,10 +34,18 @@ static OPENING: LazyLock<Regex> = LazyLock::new(|| {
     // An exclamation, which says nothing.
     let pleasantry = "(?:natuurlijk|uiteraard|zeker|prima|oké|graag gedaan|sure|sure thing|certainly|of course|absolutely|okay|ok|great|\
                       natürlich|gerne|selbstverständlich|sicher|bien sûr|certainement|d'accord|voici|claro|por supuesto|desde luego)";
-    // An announcement: it ends with a colon on the same line.
-    let announcement = "(?:hier (?:is|zijn|volgt|volgen|heb je|vind je|komt|ist|sind|kommt|finden sie)|hieronder (?:staat|staan|vind je|volgt|volgen)|\
-                        dit is (?:de|een) (?:uitleg|samenvatting)|here(?: is| are|'s|’s|s)|below (?:is|are)|this is (?:the|a) (?:summary|explanation)|\
-                        nachfolgend|im folgenden|voici|voilà|ci-dessous|aquí (?:está|están|tienes|tiene)|a continuación)(?-u:\\b)[^:.!?\\n]{0,100}:";
+    // An announcement: it ends with a colon on the same line, and names what is announced, if it says anything at all.
+    let kinds = "(?:uitleg|samenvatting|antwoord|toelichting|tekst|versie|vertaling|resultaat|overzicht|lijst|(?:kern|hoofd)?punten|motie|taal|inhoud|zin|zinnen|json|\
+                 explanation|summary|answer|response|text|version|translation|result|output|overview|list|motion|language|terms|words|content|\
+                 sentences?|breakdown|paraphrase|rewrite|points|punkte|puntos|erklärung|zusammenfassung|antwort|fassung|übersetzung|ergebnis|übersicht|liste|antrag|\
+                 sprache|inhalt|sätzen?|explication|résumé|réponse|texte|traduction|résultat|liste|langage|contenu|phrases?|\
+                 explicación|resumen|respuesta|texto|versión|traducción|resultado|lista|moción|lenguaje|contenido|frases?)";
+    let announcement = format!(
+        "(?:hier (?:is|zijn|volgt|volgen|heb je|vind je|komt|ist|sind|kommt|finden sie)|hieronder (?:staat|staan|vind je|volgt|volgen)|\
+         dit is (?:de|een) (?:uitleg|samenvatting)|here(?: is| are|'s|’s|s)|below (?:is|are)|this is (?:the|a) (?:summary|explanation)|\
+         nachfolgend|im folgenden|voici|voilà|ci-dessous|aquí (?:está|están|tienes|tiene)|a continuación)(?-u:\\b)\
+         (?:[^:.!?\\n]{{0,80}}[^:.!?\\n\\pL]{kinds}(?:[^:.!?\\n\\pL][^:.!?\\n]{{0,60}})?|[^:.!?\\n]{{0,5}}):"
+    );
     // A heading that names the kind of text.
     let label = "(?:uitleg|samenvatting|antwoord|toelichting|explanation|summary|answer|response|output|erklärung|zusammenfassung|antwort|\
                  explication|résumé|réponse|explicación|resumen|respuesta) ?:";
@@ -46,14 +54,17 @@ static OPENING: LazyLock<Regex> = LazyLock::new(|| {
 
 /// How a last sentence begins that offers more.
 static CLOSING: LazyLock<Regex> = LazyLock::new(|| {
-    alternatives(
+    // Somebody else may want to know something, too.
+    let more =
+        "[^.!?]{0,60}(?-u:\\b)(?:questions?|help|need|anything|else|more|changes?|adjust\\w*|think|like|want|further|clarif\\w*|prefer)";
+    alternatives(&format!(
         "^(?:(?:laat (?:het )?(?:me|mij|ons)(?: het)? (?:gerust )?weten|heb je (?:nog|verder)|heeft u (?:nog|verder)|\
-         (?:ik hoop|hopelijk) (?:dat )?(?:dit|deze)[^.!?]{0,40}(?:helpt|duidelijk|nuttig|geholpen)|als je (?:nog )?(?:meer )?vragen hebt|\
-         mocht (?:je|u) (?:nog )?vragen|let me know|i hope (?:this|that|it)[^.!?]{0,20}helps?|hope this helps|feel free to|please let me know|\
+         (?:ik hoop|hopelijk) (?:dat )?(?:dit|deze)[^.!?]{{0,40}}(?:helpt|duidelijk|nuttig|geholpen)|als je (?:nog )?(?:meer )?vragen hebt|\
+         mocht (?:je|u) (?:nog )?vragen|let me know{more}|i hope (?:this|that|it)[^.!?]{{0,20}}helps?|hope this helps|feel free to|please let me know{more}|\
          if you (?:have|need) any (?:more |further |other )?(?:questions|help)|would you like me to|\
          lass(?:en sie)? (?:es )?mich wissen|wenn (?:du|sie) (?:noch )?(?:weitere )?fragen|ich hoffe,? das hilft|\
-         n'hésitez pas|j'espère que cela|faites-moi savoir|espero que (?:esto|te|le)|no dudes? en|si tienes (?:más|alguna)))(?-u:\\b)",
-    )
+         n'hésitez pas|j'espère que cela|faites-moi savoir|espero que (?:esto|te|le)|no dudes? en|si tienes (?:más|alguna)))(?-u:\\b)"
+    ))
 });
 
 fn alternatives(pattern: &str) -> Regex {
@@ -120,6 +131,11 @@ mod tests {
             ("Aquí tienes el resumen: la moción pide dinero. Espero que esto te ayude.", "La moción pide dinero."),
             ("De motie vraagt geld. Heb je nog vragen? Laat het me gerust weten!", "De motie vraagt geld."),
             ("Hier is de uitleg:", ""),
+            ("Here is the motion in simple words: the House asks for money.", "The House asks for money."),
+            ("Hier is een overzicht van de context: de motie vraagt geld.", "De motie vraagt geld."),
+            ("Here it is: the House asks for money.", "Here it is: the House asks for money."),
+            ("Voici : la motion demande de l'argent.", "La motion demande de l'argent."),
+            ("The motion asks for money. Let me know if you need anything else.", "The motion asks for money."),
         ];
         for (text, expected) in table {
             assert_eq!(bare(text), expected, "{text:?}");
@@ -139,6 +155,11 @@ mod tests {
             "Zeker mensen met weinig geld hebben hier last van.",
             "Summary judgement is a legal term.",
             "De indieners laten weten dat dit anders moet.",
+            "Here is a village where nobody pays tax: the council ended it.",
+            "Hier is een dorp waar niemand belasting betaalt: de raad heeft dat afgeschaft.",
+            "Here is the context: the council has no money.",
+            "Hier ist kein Platz mehr: die Stadt baut ein neues Haus.",
+            "Let me know if you are there, says the letter to the mayor.",
         ] {
             assert_eq!(bare(text), text);
         }

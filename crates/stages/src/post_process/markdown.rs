@@ -11,7 +11,8 @@ use super::{Rejection, Step, StepConfig, StepContext};
 
 /// Takes the marks out and leaves the words: headings, bullets, quotes, rules, code fences and code spans, bold,
 /// italic and struck text, links and pictures (their texts stay), tables (their cells stay, with commas between).
-/// Numbers of a list stay.
+/// Numbers of a list stay, and so does a sign before a number (`- 5 degrees`, `> 50 percent`), unless the lines around it
+/// begin with the same mark.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct StripMarkdown {}
@@ -74,7 +75,9 @@ const ROUNDS: usize = 8;
 fn strip(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     let mut dropped = false;
-    for raw in text.split_inclusive('\n') {
+    let mut before = "";
+    let mut lines = text.split_inclusive('\n');
+    while let Some(raw) = lines.next() {
         let line = raw.trim_end_matches(['\n', '\r']);
         let ending = &raw[line.len()..];
         let bare = line.trim();
@@ -84,15 +87,39 @@ fn strip(text: &str) -> String {
         }
         match cells(bare) {
             Some(cells) => out.push_str(&inline(&cells)),
+            None if is_signed(bare)
+                && !is_point(before, bare)
+                && !lines.clone().map(str::trim).find(|next| !next.is_empty()).is_some_and(|next| is_point(next, bare)) =>
+            {
+                out.push_str(&inline(line));
+            }
             None => out.push_str(&inline(without_prefix(line))),
         }
         out.push_str(ending);
+        if !bare.is_empty() {
+            before = bare;
+        }
     }
     // A fence at the end takes the line break before it along.
     if dropped && !text.ends_with('\n') {
         out.truncate(out.trim_end_matches(['\n', '\r']).len());
     }
     out
+}
+
+/// Whether a line begins with a sign and a number, as no point of a list needs to.
+fn is_signed(line: &str) -> bool {
+    let Some(rest) = line.strip_prefix(['-', '+', '>', '#']) else { return false };
+    let number = rest.trim_start_matches([' ', '€', '$', '£']);
+    let after = number.trim_start_matches(|c: char| c.is_ascii_digit());
+    // A chapter has a number, too: `# 1. Introduction`.
+    let is_chapter = line.starts_with('#') && (after.is_empty() || after.starts_with(['.', ')', ':']));
+    rest.starts_with(' ') && after.len() < number.len() && !is_chapter
+}
+
+/// Whether a line is a point of the list that another one, of a sign and a number, would be a point of.
+fn is_point(line: &str, other: &str) -> bool {
+    !other.starts_with('#') && line.chars().next() == other.chars().next() && line.get(1..2) == Some(" ")
 }
 
 /// A line without the mark that makes it a heading, a quote or a point of a list.
@@ -226,6 +253,12 @@ mod tests {
             ("| wat | kost |\n|---|---:|\n| bus | 3 |", "wat, kost\nbus, 3"),
             ("> > > diep", "diep"),
             ("- **Doel:** geld", "Doel: geld"),
+            ("- 5 bussen\n- 3 trams", "5 bussen\n3 trams"),
+            ("- bussen\n\n- 3 trams", "bussen\n\n3 trams"),
+            ("- 3 trams\n\n- bussen", "3 trams\n\nbussen"),
+            ("> zei hij\n> 50 keer", "zei hij\n50 keer"),
+            ("# 1. Inleiding\n# 2024", "1. Inleiding\n2024"),
+            ("* 5 bussen", "5 bussen"),
         ];
         for (text, expected) in table {
             assert_eq!(plain(text), expected, "{text:?}");
@@ -238,6 +271,12 @@ mod tests {
             "De motie-Van der Plas - dus nu - kost 3 * 4 euro, 2 > 1 en snake_case_naam blijft.",
             "C# en #hashtag, ~5 en a_b; [1] en (2) en 5 | 6.",
             "-5 graden",
+            "- 5 graden was het in Zwolle.",
+            "> 50 procent van de boeren stemde voor.",
+            "+ 3 procent meer dan vorig jaar",
+            "+ € 3 miljoen",
+            "# 3 in de ranglijst",
+            "Zo koud was het:\n- 5 graden in Zwolle\nen dat is koud.",
             "[]_(a)_ en [a]**(b)**",
             "_",
             "**",

@@ -15,9 +15,10 @@ use super::{Rejection, Step, StepConfig, StepContext};
 
 /// Removes the traces of a request's frame, and the gaps that this leaves:
 ///
-/// - fields and their values, where the name is in snake case: `motie_id: 2024Z01234`, `"row_id" = 7`;
+/// - fields and their values, where the name is in snake case: `motie_id: 2024Z01234`, `"row_id" = 7`; in the middle of a
+///   sentence only those that are named like an id;
 /// - document numbers in brackets: `(36600-12)`, `(36 600-XV, nr. 12)`, `[2024Z01234]`;
-/// - the ids of a pack at the start of a line or in brackets: `r3: `, `[r12]`;
+/// - the ids of a pack at the start of a line, in square brackets, or in round ones at the end of a sentence: `r3: `, `[r12]`;
 /// - marks of chat templates and of thinking: `<|im_end|>`, `[/INST]`, `</s>`, `<think>…</think>`.
 ///
 /// Ranges such as `(45-102)` or `(2024-2025)` stay; `remove-pattern` takes them out where they have to go.
@@ -65,7 +66,8 @@ impl Step for Remove {
         let mut text = if thoughts.is_empty() { Cow::Borrowed(text) } else { Cow::Owned(cut(text, &thoughts, Seam::Spaced)) };
         // Taking one out may bring the next to the start of a line.
         for _ in 0..ROUNDS {
-            let spans: Vec<Range<usize>> = METADATA.find_iter(&text).map(|found| found.range()).collect();
+            let spans: Vec<Range<usize>> =
+                METADATA.find_iter(&text).map(|found| found.range()).filter(|span| is_frame(&text, span)).collect();
             if spans.is_empty() {
                 break;
             }
@@ -73,6 +75,27 @@ impl Step for Remove {
         }
         Ok(text)
     }
+}
+
+/// Whether a find is of the frame for sure: what a sentence goes on around may be its own.
+fn is_frame(text: &str, span: &Range<usize>) -> bool {
+    let (found, before, after) = (&text[span.clone()], text[..span.start].trim_end(), text[span.end..].trim_start_matches(' '));
+    let begins = || !before.ends_with(char::is_alphanumeric);
+    let ends = || !after.starts_with(|c: char| c.is_lowercase() || c.is_ascii_digit());
+    if found.strip_prefix("(r").is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_digit())) {
+        return ends() || before.is_empty() || text[..span.start].trim_end_matches(' ').ends_with('\n');
+    }
+    if found == "<s>" {
+        return begins();
+    }
+    if found == "</s>" {
+        return ends();
+    }
+    let name = found.split([':', '=']).next().unwrap_or_default().trim_matches(['"', '\'', '`', ' ']);
+    let is_field = name.contains('_') && !found.starts_with(['<', '[', '(']);
+    let is_id =
+        || ["id", "ids", "key", "nr", "no", "number", "nummer"].iter().any(|word| name.to_lowercase().ends_with(&format!("_{word}")));
+    !is_field || begins() || is_id()
 }
 
 /// Enough for what models write; more would be a text made for it.
@@ -121,6 +144,11 @@ mod tests {
             ("<think>Even denken.\nJa.</think>\nDe motie vraagt geld.<|im_end|>", "De motie vraagt geld."),
             ("[INST] De motie vraagt geld. [/INST]</s>", "De motie vraagt geld."),
             ("row_id=5 r7) De motie", "De motie"),
+            ("De motie vraagt geld motie_id: 2024Z01234", "De motie vraagt geld"),
+            ("De motie vraagt geld. source_text: ja", "De motie vraagt geld."),
+            ("De motie vraagt geld (r2).", "De motie vraagt geld."),
+            ("(r2) De motie vraagt geld.", "De motie vraagt geld."),
+            ("<s>De motie vraagt geld.</s>", "De motie vraagt geld."),
         ];
         for (text, expected) in table {
             assert_eq!(without(text), expected, "{text:?}");
@@ -136,6 +164,9 @@ mod tests {
             "Zie www.tweedekamer.nl/mijn_pagina of een_woord met streepje.",
             "De uitkomst: ja. In artikel 12a staat: nee.",
             "if a < b then c",
+            "The correlation (r2) was high in both groups.",
+            "De waarde max_tokens = 400 staat in het bestand.",
+            "Use <s> for struck text.",
         ] {
             assert!(matches!(Remove.apply(text, &About::NOTHING), Ok(Cow::Borrowed(_))), "{text}: {}", without(text));
         }
