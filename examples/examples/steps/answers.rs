@@ -50,21 +50,22 @@ pub(crate) fn real(path: &Path, count: usize) -> Result<Vec<Answer>> {
     Ok(rounds.into_iter().flatten().take(count).collect())
 }
 
-/// Consecutive lines, joined until they are as long as a short answer.
+/// Consecutive lines, joined until they are as long as a short answer and say clearly more than the longest of them: what is
+/// hardly more than one line of its motion is an echo, however good the line is.
 fn pieces(body: &str) -> Vec<String> {
     const SHORTEST: usize = 160;
     const LONGEST: usize = 1_200;
-    let mut pieces = vec![String::new()];
+    let (mut pieces, mut joined) = (Vec::new(), Vec::new());
     for line in body.lines().map(str::trim).filter(|line| !line.is_empty()) {
-        if pieces.last().is_some_and(|piece| piece.len() >= SHORTEST) {
-            pieces.push(String::new());
-        }
-        if let Some(piece) = pieces.last_mut() {
-            piece.push_str(if piece.is_empty() { "" } else { " " });
-            piece.push_str(line);
+        joined.push(line);
+        let piece = joined.join(" ");
+        let longest = joined.iter().map(|line| line.len()).max().unwrap_or(0);
+        if piece.len() >= SHORTEST && 3 * longest <= 2 * piece.len() {
+            pieces.push(piece);
+            joined.clear();
         }
     }
-    pieces.retain(|piece| (60..=LONGEST).contains(&piece.chars().count()));
+    pieces.retain(|piece| piece.chars().count() <= LONGEST);
     pieces
 }
 
