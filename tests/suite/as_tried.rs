@@ -21,6 +21,7 @@ mod store;
 mod templates;
 mod terminal;
 mod values;
+mod waits;
 
 use std::sync::Arc;
 

@@ -417,3 +417,34 @@ fn the_identity_of_a_question_is_what_it_was() {
         assert_eq!(commit["question"], question, "{extra}");
     }
 }
+
+/// Gateways that have no price for a model state a cost of 0.
+#[test]
+fn a_cost_of_nothing_does_not_void_the_price_of_the_file() {
+    for name in ["cost", "estimated_cost"] {
+        let spy = Spy::scripted(move |asked, _| billed(asked, &json!({"prompt_tokens": 100, "completion_tokens": 20, name: 0.0})));
+        let mut job = Job::new(&spy.url);
+        job.budget_usd = Some(0.002);
+        let ran = project(&job, 60).run_pipeline(&[]).expect(3);
+        assert_eq!(ran.stderr.matches("states a cost of 0").count(), 1, "{}", ran.stderr);
+        let of_a_request = 100 * INPUT + 20 * OUTPUT;
+        assert!(spy.asked().len() as i64 * of_a_request <= 2_000_000, "{} requests", spy.asked().len());
+        // Where the file says that it is free, it is.
+        let free = project(&Job { model: "structured = \"text\"\nprice = { input = 0, output = 0 }".to_owned(), ..job }, 60);
+        let ran = free.run_pipeline(&[]).expect(0);
+        assert!(!ran.stderr.contains("states a cost"), "{}", ran.stderr);
+        assert_eq!(spent(&free), 0);
+    }
+}
+
+#[test]
+fn what_a_gateway_states_beside_the_response_is_the_cost() {
+    let usage = json!({"prompt_tokens": 100, "completion_tokens": 20});
+    let spy = Spy::scripted(move |asked, number| {
+        billed(asked, &usage).header("x-litellm-response-cost", if number == 1 { "0.0" } else { "1.5e-05" })
+    });
+    let project = project(&Job::new(&spy.url), 3);
+    project.run_pipeline(&[]).expect(0);
+    assert_eq!(spent(&project), 100 * INPUT + 20 * OUTPUT + 2 * 15_000);
+    assert_all_is_borne(&project);
+}

@@ -76,6 +76,8 @@ fn money_that_is_gone_and_a_wrong_key_end_the_run_in_any_words() {
             json!([{"error": {"code": 400, "message": "API key not valid.", "details": [{"reason": "API_KEY_INVALID"}]}}]),
             "api_key_env",
         ),
+        (403, json!({"error": {"message": "Key limit exceeded (total limit).", "code": 403}}), "add credit"),
+        (401, json!({"message": "Inactive subscription or usage limit reached"}), "add credit"),
     ] {
         let refused = body.clone();
         let spy = Spy::scripted(move |asked, number| if number == 1 { good(asked) } else { error(status, &refused) });
@@ -257,4 +259,35 @@ fn a_way_that_leads_elsewhere_ends_the_run_at_once_and_costs_nothing() {
     let project = Job::new(&spy.url.replace("http://", "https://")).project(&["amber"]);
     let ran = project.run_pipeline(&[]).expect(1);
     assert!(ran.stderr.contains("`http://`"), "{}", ran.stderr);
+}
+
+#[test]
+fn whoever_is_let_in_from_nowhere_is_told_so() {
+    for (status, body) in [
+        (
+            400,
+            json!([{"error": {"code": 400, "message": "User location is not supported for the API use.", "status": "FAILED_PRECONDITION"}}]),
+        ),
+        (403, json!({"error": {"code": "unsupported_country_region_territory", "message": "Country, region, or territory not supported"}})),
+    ] {
+        let refused = body.clone();
+        let spy = Spy::scripted(move |_, _| error(status, &refused));
+        let project = Job::new(&spy.url).project(&["amber", "beryl", "coral"]);
+        let ran = project.run_pipeline(&[]).expect(1);
+        assert!(ran.stderr.contains("lets nobody in from this address"), "{body}\n{}", ran.stderr);
+        assert!(spy.asked().len() <= 3, "{body}");
+    }
+}
+
+#[test]
+fn a_context_without_room_for_an_answer_is_refused_before_anything_is_sent() {
+    let spy = Spy::scripted(|asked, _| good(asked));
+    let context = |context: u32| {
+        let job = Job::new(&spy.url);
+        Job { model: format!("{}\ncontext = {context}", job.model), ..job }.project(&["amber"])
+    };
+    let ran = context(100).run_pipeline(&[]).expect(2);
+    assert!(ran.stderr.contains("a context of 100 tokens has no room") && ran.stderr.contains("max_tokens_per_row"), "{}", ran.stderr);
+    assert_eq!(spy.asked().len(), 0);
+    context(500).run_pipeline(&[]).expect(0);
 }
