@@ -48,6 +48,8 @@ const REFUSALS_OF_SUSPECTS: u32 = 3;
 const EXCUSED: u32 = 3;
 /// Refusals of a row as forbidden, or for a model that is not there, that are excused while nobody else was answered.
 const EXCUSED_ALONE: u32 = 20;
+/// Doublings of the wait after a page, at the most: the last few rows are to have their verdict soon.
+const PAGE_BACKOFF: u32 = 3;
 /// A provider without capacity does not have it back at once.
 const NO_CAPACITY_PAUSE: Duration = Duration::from_secs(5);
 /// A server that failed may ask for patience, but not for more than this.
@@ -209,7 +211,7 @@ pub(super) fn next(before: Tried, met: Met, others: Others, attempts: u32) -> (T
         // It may be closed for all rows: others tell.
         Class::Filtered if met.is_page && !others.are_answered && may_be_closed(row, others) => {
             row.excused += 1;
-            (row, Next::Backoff(row.excused))
+            (row, Next::Backoff(row.excused.min(PAGE_BACKOFF)))
         }
         // Who refuses a row may change its mind, once.
         Class::Filtered | Class::BadRequest | Class::Forbidden => {
