@@ -202,7 +202,9 @@ impl Parts {
         let place = choice_of(&body)?;
         let choice = body.pointer_mut(place)?;
         let reasons = ["finish_reason", "stop_reason", "done_reason"];
-        let finish_reason = reasons.into_iter().find_map(|name| choice.get(name)?.as_str()).map(str::to_owned);
+        // A router calls everything that has ended `stop`; what the host behind it calls a refusal is one.
+        let native = choice.get("native_finish_reason").and_then(Value::as_str).filter(|reason| is_refusal(reason));
+        let finish_reason = native.or_else(|| reasons.into_iter().find_map(|name| choice.get(name)?.as_str())).map(str::to_owned);
         let said = match choice.get_mut("message").filter(|message| message.is_object()) {
             Some(message) => Said::read(message),
             // The old interface for completions, and messages that stand in no choice.
@@ -261,6 +263,8 @@ fn ordinary(raw: &str) -> Option<Parts> {
         error: Option<()>,
         #[serde(default)]
         finish_reason: Option<String>,
+        #[serde(default)]
+        native_finish_reason: Option<String>,
         message: Message,
     }
     #[derive(Deserialize)]
@@ -272,9 +276,11 @@ fn ordinary(raw: &str) -> Option<Parts> {
     let Body { error: None, choices, usage, service_tier, x_groq } = serde_json::from_str(raw).ok()? else { return None };
     // Only one was asked for, and where there are more it is the one of the lowest number, wherever it stands.
     let first = choices.into_iter().min_by_key(|choice| choice.index.unwrap_or(0))?;
-    let Choice { error: None, finish_reason, message: Message { content, refusal: None }, .. } = first else { return None };
+    let Choice { error: None, finish_reason, native_finish_reason, message: Message { content, refusal: None }, .. } = first else {
+        return None;
+    };
     // The answer may stand beside an empty content, and only whoever has said why has stopped.
-    if content.trim().is_empty() {
+    if content.trim().is_empty() || native_finish_reason.as_deref().is_some_and(is_refusal) {
         return None;
     }
     let bill = Bill::stated(usage_in(usage.as_ref(), x_groq.as_ref()), service_tier.as_ref());
@@ -308,6 +314,10 @@ fn charge_inside_200(class: Class, body: &Value) -> Charge {
         _ if spoken => Charge::Unknown,
         _ => Charge::Nothing,
     }
+}
+
+fn is_refusal(reason: &str) -> bool {
+    read_finish(Some(reason)) == Finish::Filtered
 }
 
 /// The table of section 2, in any case and with whatever stands behind a colon. A word that is not in it is never taken

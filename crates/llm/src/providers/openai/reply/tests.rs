@@ -58,6 +58,19 @@ fn the_first_choice_is_the_one_of_the_lowest_number_and_a_list_of_one_is_a_respo
 }
 
 #[test]
+fn what_the_host_behind_a_router_calls_a_refusal_is_one() {
+    for content in ["", "I would"] {
+        let mut body = body(&says(content), &json!("stop"));
+        body["choices"][0]["native_finish_reason"] = json!("refusal");
+        let error = read_json(&body).expect_err("a refusal");
+        assert_eq!((error.class, error.charge), (Class::Filtered, known(None)), "{content}");
+    }
+    let mut body = body(&says("a"), &json!("stop"));
+    body["choices"][0]["native_finish_reason"] = json!("end_turn");
+    assert_eq!(read_json(&body).expect("a response").finish_reason.as_deref(), Some("stop"));
+}
+
+#[test]
 fn the_short_way_leads_where_the_long_one_does() {
     let ordinary_bodies = [
         body(&says("a"), &json!("stop")),
