@@ -93,3 +93,18 @@ fn large_rows_in_one_row_group_pass_through_the_stages_and_into_the_results() {
     let lengths = project.query("SELECT min(length(text)) > 1048576 AS whole FROM results");
     assert_eq!(lengths, [serde_json::json!({"whole": true})]);
 }
+
+#[test]
+fn large_rows_in_one_large_page_are_read_part_by_part() {
+    let project = Project::new();
+    let rows = 200;
+    let ids: StringArray = (0..rows).map(|row| Some(format!("k{row}"))).collect();
+    let texts: StringArray = (0..rows).map(|row| Some(format!("The bridge {row} is closed. {}", "x".repeat(2 * MB)))).collect();
+    // As the writers do that end a page after so many rows.
+    let properties = WriterProperties::builder().set_dictionary_enabled(false).set_compression(Compression::SNAPPY);
+    let properties = properties.set_data_page_size_limit(1 << 30).set_write_batch_size(1_024);
+    let properties = properties.set_write_page_header_statistics(true);
+    write(&project, [("id", Arc::new(ids)), ("text", Arc::new(texts))], properties.build());
+    project.write("pipeline.toml", &pipeline("{{ id }}: {{ text[:30] }}", "[\"id\", \"summary\"]"));
+    assert_small(&project, &[&["run", "pipeline.toml"]], rows);
+}

@@ -1,11 +1,15 @@
 //! Large rows and large row groups, read page by page and handed on in batches of so many bytes.
 //!
 //! The usual reader of Parquet has the columns of a row group in memory as a whole and makes batches of so many rows; where a
-//! row has a megabyte, or a row group one and a half gigabytes, both are too much. Here a page at a time is read; texts stay
+//! row has a megabyte, or a row group one and a half gigabytes, both are too much. Here a page at a time is read, and a large
+//! one in parts; texts stay
 //! in the pages that they came in until a batch is cut, by the bytes that its rows really have. Which files need that is said
 //! by [`super::weight`].
 
 mod blocks;
+mod header;
+mod parts;
+mod unpacked;
 
 use std::collections::HashMap;
 use std::fmt;
@@ -28,14 +32,15 @@ use datafusion_datasource::morsel::{Morsel, MorselPlan, MorselPlanner, Morselize
 use futures::stream::BoxStream;
 use futures::{StreamExt, TryStreamExt};
 use object_store::ObjectMeta;
-use parquet::arrow::ProjectionMask;
-use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReaderBuilder};
+use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReader};
 use parquet::arrow::async_reader::AsyncFileReader;
+use parquet::arrow::{ProjectionMask, parquet_to_arrow_field_levels};
 use parquet::errors::{ParquetError, Result};
 use parquet::file::metadata::{ParquetMetaData, RowGroupMetaData};
 use tokio::sync::mpsc;
 
 use self::blocks::Blocks;
+use self::parts::Groups;
 use super::footers::{local_path, stored_schema_of};
 use super::weight::{BATCH_BYTES, Weight, may_be_larger};
 use crate::storage::{Folder, StoredFile};
@@ -246,7 +251,6 @@ struct Pages {
     footer: Arc<ParquetMetaData>,
     /// Its columns, with texts as views of the pages.
     schema: SchemaRef,
-    options: ArrowReaderMetadata,
 }
 
 impl Pages {
@@ -256,12 +260,14 @@ impl Pages {
         let footer = stored.get_metadata(None).await?;
         let schema = Arc::new(with_views(&stored_schema_of(&footer)?));
         let options = ArrowReaderOptions::new().with_schema(Arc::clone(&schema));
-        let Ok(options) = ArrowReaderMetadata::try_new(Arc::clone(&footer), options) else { return Ok(None) };
+        if ArrowReaderMetadata::try_new(Arc::clone(&footer), options).is_err() {
+            return Ok(None);
+        }
         let file = match folder.local() {
             Some(_) => Blocks::near(File::open(local_path(meta))?),
             None => Blocks::far(stored, meta.size, &footer),
         };
-        Ok(Some(Self { file, footer, schema, options }))
+        Ok(Some(Self { file, footer, schema }))
     }
 
     /// Its rows, so many at a time, of some row groups.
@@ -274,15 +280,17 @@ impl Pages {
         let groups = self.footer.row_groups().iter().enumerate().filter(|(_, group)| is_wanted(group));
         let groups: Vec<usize> = groups.map(|(place, _)| place).collect();
         let is_near = self.file.is_near();
-        let builder = ParquetRecordBatchReaderBuilder::new_with_metadata(self.file, self.options);
-        let builder = builder.with_projection(columns.unwrap_or_else(ProjectionMask::all)).with_batch_size(rows).with_row_groups(groups);
+        let mask = columns.unwrap_or_else(ProjectionMask::all);
+        let columns = parquet_to_arrow_field_levels(self.footer.file_metadata().schema_descr(), mask, Some(self.schema.fields()))?;
+        let groups = Groups { file: Arc::new(self.file), footer: self.footer, groups };
+        let open = move || ParquetRecordBatchReader::try_new_with_row_groups(&columns, &groups, rows, None);
         if is_near {
             // In this very thread: what others read for it, the allocator would keep for them.
-            return Ok(futures::stream::iter(builder.build()?).map_err(ParquetError::from).boxed());
+            return Ok(futures::stream::iter(open()?).map_err(ParquetError::from).boxed());
         }
         let (sender, receiver) = mpsc::channel(1);
         tokio::task::spawn_blocking(move || {
-            let batches = builder.build().map(|batches| batches.map(|batch| batch.map_err(ParquetError::from)));
+            let batches = open().map(|batches| batches.map(|batch| batch.map_err(ParquetError::from)));
             let send = |batch| sender.blocking_send(batch).map_err(|_| ());
             // Nobody reads on if this fails.
             let _ = match batches {
