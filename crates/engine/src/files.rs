@@ -123,6 +123,7 @@ impl TableProvider for Files {
         let mut options = state.table_options().parquet.clone();
         options.global.pushdown_filters = !self.is_cast;
         options.global.reorder_filters = true;
+        options.global.coerce_int96 = Some("us".to_owned());
         let mut at_once = if self.weight.in_turn() { 1 } else { state.config().target_partitions() };
         if self.are_whole() {
             // What is asked for in turn stays in turn.

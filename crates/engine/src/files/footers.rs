@@ -9,7 +9,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use chrono::Utc;
-use datafusion::arrow::datatypes::Schema;
+use datafusion::arrow::datatypes::{Schema, TimeUnit};
+use datafusion::datasource::physical_plan::parquet::Int96Coercer;
 use futures::{StreamExt, TryStreamExt};
 use object_store::{ObjectMeta, ObjectStoreExt};
 use parquet::arrow::parquet_to_arrow_schema;
@@ -21,7 +22,7 @@ use self::cache::{Cache, Known};
 use super::merge::Shapes;
 use super::weight::{Dictionary, Weight, dictionaries};
 use crate::meaning;
-use crate::storage::{Folder, StoredFile};
+use crate::storage::{Folder, StoredFile, trusted};
 
 /// Footers that are asked for at once of a store on the network.
 const AT_ONCE: usize = 64;
@@ -139,7 +140,8 @@ async fn read_all(folder: &Folder, files: &[ObjectMeta], schemas: Vec<Schema>) -
     let found = Mutex::new((schemas, vec![none; files.len()], Vec::new()));
     each(folder, files, |place, footer| {
         let schema = schema_of(footer)?;
-        let rows = footer.file_metadata().num_rows().unsigned_abs();
+        // The sum is there too, but not every writer has counted.
+        let rows = footer.row_groups().iter().map(|group| group.num_rows().unsigned_abs()).sum();
         let (weight, dictionaries) = (Weight::of(footer, |_| true), dictionaries(footer));
         let mut found = found.lock().unwrap_or_else(PoisonError::into_inner);
         let (schemas, files, looks) = &mut *found;
@@ -182,11 +184,13 @@ fn schema_of(footer: &ParquetMetaData) -> Result<Schema> {
 }
 
 /// The same as the file has them, without what they mean.
-pub(super) fn stored_schema_of(footer: &ParquetMetaData) -> Result<Schema> {
+pub(crate) fn stored_schema_of(footer: &ParquetMetaData) -> Result<Schema> {
     let file = footer.file_metadata();
     // Types of Arrow that are younger than our reader of them make it panic.
     let read = AssertUnwindSafe(|| parquet_to_arrow_schema(file.schema_descr(), file.key_value_metadata()));
-    catch_unwind(read).unwrap_or_else(|_| Err(ParquetError::General(UNKNOWN_TYPE.to_owned())))
+    let schema = catch_unwind(read).unwrap_or_else(|_| Err(ParquetError::General(UNKNOWN_TYPE.to_owned())))?;
+    // Times of twelve bytes may be of any year, which nanoseconds are not.
+    Ok(Int96Coercer::new(file.schema_descr(), &schema, &TimeUnit::Microsecond).coerce().unwrap_or(schema))
 }
 
 /// Does something with the footer of every file, several at a time; the error is that of the first file that has one.
@@ -203,7 +207,7 @@ async fn each(
         let with = &with;
         async move {
             let reader = ParquetMetaDataReader::new().with_page_index_policy(PageIndexPolicy::Skip).with_prefetch_hint(Some(FOOTER_BYTES));
-            let read = reader.load_and_finish(&mut file, meta.size).await.and_then(|footer| with(place, &footer));
+            let read = reader.load_and_finish(&mut file, meta.size).await.and_then(trusted).and_then(|footer| with(place, &footer));
             read.map_err(|error| Unreadable { place, error })
         }
     });
@@ -233,7 +237,7 @@ fn on_disk(files: &[ObjectMeta], with: &(impl Fn(usize, &ParquetMetaData) -> Res
 fn read_local(meta: &ObjectMeta) -> Result<ParquetMetaData> {
     let path = local_path(meta);
     let file = File::open(&path)?;
-    ParquetMetaDataReader::new().with_page_index_policy(PageIndexPolicy::Skip).parse_and_finish(&file)
+    ParquetMetaDataReader::new().with_page_index_policy(PageIndexPolicy::Skip).parse_and_finish(&file).and_then(trusted)
 }
 
 /// The path of a file on the local disk.

@@ -21,6 +21,7 @@ use parquet::errors::{ParquetError, Result};
 use parquet::file::metadata::{ParquetMetaData, ParquetMetaDataReader};
 
 use super::Folder;
+use super::footer::{misleads, trusted};
 
 /// So much is fetched for a footer at the least: who is smaller has been read whole by then.
 pub(crate) const SMALL_BYTES: u64 = 512 << 10;
@@ -53,7 +54,7 @@ impl AsyncFileReader for StoredFile {
                 Some(size) => reader.load_and_finish(self, size).await,
                 None => reader.load_via_suffix_and_finish(self).await,
             };
-            metadata.map(Arc::new)
+            metadata.and_then(trusted).map(Arc::new)
         }
         .boxed()
     }
@@ -121,7 +122,11 @@ impl AsyncFileReader for Pieces {
             .with_file_metadata_cache(Some(Arc::clone(&self.footers)))
             .with_metadata_size_hint(Some(SMALL_BYTES as usize))
             .with_page_index_policy(options.map(ArrowReaderOptions::column_index_policy));
-        async move { reading.fetch_metadata().await.map_err(|error| ParquetError::External(Box::new(error))) }.boxed()
+        async move {
+            let footer = reading.fetch_metadata().await.map_err(|error| ParquetError::External(Box::new(error)))?;
+            Ok(if misleads(&footer) { Arc::new(trusted(footer.as_ref().clone())?) } else { footer })
+        }
+        .boxed()
     }
 }
 
@@ -171,7 +176,7 @@ impl AsyncFileReader for Whole {
     fn get_metadata<'a>(&'a mut self, options: Option<&'a ArrowReaderOptions>) -> BoxFuture<'a, Result<Arc<ParquetMetaData>>> {
         async move {
             let reader = ParquetMetaDataReader::new().with_arrow_reader_options(options);
-            reader.parse_and_finish(self.bytes().await?).map(Arc::new)
+            reader.parse_and_finish(self.bytes().await?).and_then(trusted).map(Arc::new)
         }
         .boxed()
     }

@@ -1,0 +1,105 @@
+//! What footers of Parquet files say that must not be trusted.
+//!
+//! The least and the greatest that writers note of fractions leave out what is no number, which SQL finds greater than all, and
+//! Bloom filters know one of the two zeros: who goes by them leaves out rows. And old writers say that a dictionary begins at
+//! byte 0, where there is none. The schema of Arrow that some writers put beside their own may be that of other columns, where a tool
+//! has changed those and kept it.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use parquet::arrow::{ARROW_SCHEMA_META_KEY, parquet_to_arrow_schema};
+use parquet::basic::{LogicalType, Type};
+use parquet::errors::Result;
+use parquet::file::metadata::{ColumnChunkMetaData, FileMetaData, ParquetMetaData, RowGroupMetaData};
+use parquet::schema::types::ColumnDescriptor;
+
+/// Whether a footer says something that must not be trusted.
+pub(super) fn misleads(footer: &ParquetMetaData) -> bool {
+    let columns = footer.file_metadata().schema_descr().columns();
+    let mut chunks = footer.row_groups().iter().flat_map(RowGroupMetaData::columns);
+    has_stale_schema(footer)
+        || columns.iter().any(|column| is_fraction(column))
+        || chunks.any(|chunk| chunk.dictionary_page_offset() == Some(0))
+}
+
+/// The footer without it.
+pub(crate) fn trusted(footer: ParquetMetaData) -> Result<ParquetMetaData> {
+    if !misleads(&footer) {
+        return Ok(footer);
+    }
+    let footer = if has_stale_schema(&footer) { without_schema(&footer) } else { footer };
+    let mut footer = footer.into_builder();
+    let groups = footer.take_row_groups().into_iter().map(|group| {
+        let columns = group.columns().iter().map(trusted_column).collect::<Result<_>>()?;
+        group.into_builder().set_column_metadata(columns).build()
+    });
+    let groups = groups.collect::<Result<Vec<RowGroupMetaData>>>()?;
+    Ok(footer.set_row_groups(groups).build())
+}
+
+/// Whether the schema of Arrow in a file does not fit its own.
+fn has_stale_schema(footer: &ParquetMetaData) -> bool {
+    let file = footer.file_metadata();
+    let has_one = file.key_value_metadata().is_some_and(|more| more.iter().any(|entry| entry.key == ARROW_SCHEMA_META_KEY));
+    let fits = || catch_unwind(AssertUnwindSafe(|| parquet_to_arrow_schema(file.schema_descr(), file.key_value_metadata())));
+    // What makes the reader panic is told by whoever reads the columns.
+    has_one && fits().is_ok_and(|schema| schema.is_err())
+}
+
+fn without_schema(footer: &ParquetMetaData) -> ParquetMetaData {
+    let file = footer.file_metadata();
+    let mut more = file.key_value_metadata().cloned().unwrap_or_default();
+    more.retain(|entry| entry.key != ARROW_SCHEMA_META_KEY);
+    let created_by = file.created_by().map(str::to_owned);
+    let orders = file.column_orders().cloned();
+    let file = FileMetaData::new(file.version(), file.num_rows(), created_by, Some(more), file.schema_descr_ptr(), orders);
+    ParquetMetaData::new(file, footer.row_groups().to_vec())
+}
+
+fn trusted_column(chunk: &ColumnChunkMetaData) -> Result<ColumnChunkMetaData> {
+    let dictionary = chunk.dictionary_page_offset().filter(|offset| *offset > 0);
+    let trusted = chunk.clone().into_builder().set_dictionary_page_offset(dictionary);
+    if !is_fraction(chunk.column_descr()) {
+        return trusted.build();
+    }
+    let trusted = trusted.clear_statistics().set_bloom_filter_offset(None);
+    trusted.set_column_index_offset(None).set_column_index_length(None).build()
+}
+
+fn is_fraction(column: &ColumnDescriptor) -> bool {
+    matches!(column.physical_type(), Type::FLOAT | Type::DOUBLE) || column.logical_type_ref() == Some(&LogicalType::Float16)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use datafusion::arrow::array::{ArrayRef, Float64Array, Int64Array, RecordBatch};
+    use parquet::arrow::ArrowWriter;
+    use parquet::file::metadata::ParquetMetaDataReader;
+
+    use super::*;
+
+    #[test]
+    fn what_misleads_is_taken_out_and_all_else_stays() {
+        let columns: [(&str, ArrayRef); 2] =
+            [("x", Arc::new(Float64Array::from(vec![1.0, f64::NAN]))), ("n", Arc::new(Int64Array::from(vec![1, 2])))];
+        let rows = RecordBatch::try_from_iter(columns).expect("rows");
+        let mut writer = ArrowWriter::try_new(Vec::new(), rows.schema(), None).expect("a writer");
+        writer.write(&rows).expect("written");
+        let bytes = bytes::Bytes::from(writer.into_inner().expect("a file"));
+        let footer = ParquetMetaDataReader::new().parse_and_finish(&bytes).expect("a footer");
+        let statistics =
+            |footer: &ParquetMetaData| footer.row_group(0).columns().iter().map(|column| column.statistics().is_some()).collect::<Vec<_>>();
+        assert_eq!(statistics(&footer), [true, true]);
+        let mended = trusted(footer.clone()).expect("a footer");
+        assert_eq!((statistics(&mended), mended.row_group(0).num_rows()), (vec![false, true], 2));
+
+        let group = footer.row_group(0);
+        let columns = group.columns().iter().map(|column| column.clone().into_builder().set_dictionary_page_offset(Some(0)).build());
+        let columns = columns.collect::<Result<_>>().expect("columns");
+        let old = group.clone().into_builder().set_column_metadata(columns).build().expect("a row group");
+        let old = trusted(footer.into_builder().set_row_groups(vec![old]).build()).expect("a footer");
+        assert!(old.row_group(0).columns().iter().all(|column| column.dictionary_page_offset().is_none()));
+    }
+}
