@@ -5,9 +5,11 @@ mod credentials;
 mod durable;
 #[cfg(test)]
 mod failing;
+mod footer;
 mod profile;
 mod reader;
 mod s3;
+mod spool;
 mod upload;
 mod whole;
 
@@ -30,6 +32,7 @@ pub(crate) use clouds::is_known as is_known_cloud;
 use durable::Durable;
 #[cfg(test)]
 pub(crate) use failing::{Fault, Faults};
+pub(crate) use footer::trusted;
 pub(crate) use reader::{Readers, SMALL_BYTES, StoredFile};
 pub(crate) use s3::Action;
 use upload::PART_BYTES;
@@ -98,6 +101,15 @@ impl Folder {
         let absolute = absolute(path).map_err(|error| wrong(format!("`{path}` is no path")).because(error))?;
         let root = Path::from_absolute_path(&absolute).map_err(|error| wrong(format!("`{path}` is no path")).because(error))?;
         Ok(Self { store: Arc::new(Durable::new()), root, url: ObjectStoreUrl::local_filesystem(), local: Some(absolute), shown })
+    }
+
+    /// This folder, of which small files are fetched once; one on this machine stays as it is.
+    #[must_use]
+    pub(crate) fn spooled(&self) -> Self {
+        match self.local {
+            Some(_) => self.clone(),
+            None => Self { store: Arc::new(spool::Spooled::new(Arc::clone(&self.store))), ..self.clone() },
+        }
     }
 
     /// This folder, with faults in its store.
