@@ -281,3 +281,17 @@ fn a_row_of_a_folder_that_says_something_else_is_found_in_any_kind_of_file() {
     put(&project, "in/year=2024/a.jsonl", "{\"id\":\"a\",\"year\":2023}\n");
     assert!(refused(&project).contains("has a row with `year` 2023"), "JSON lines too");
 }
+
+#[test]
+fn lines_that_swallow_others_and_fields_that_stand_twice_are_refused() {
+    let spy = server();
+    let csv = project(&spy.url, "path = \"in\"\nkey = \"id\"");
+    let lines: String = (0..50).map(|row| format!("k{row},{}\n", if row == 3 { "\"cut" } else { "text" })).collect();
+    put(&csv, "in/rows.csv", format!("id,body\n{lines}"));
+    let said = refused(&csv);
+    assert!(said.contains("in/rows.csv` has a quote in line 5 that is never closed"), "{said}");
+    let json = project(&spy.url, "path = \"in\"\nkey = \"id\"");
+    put(&json, "in/rows.jsonl", "{\"id\":\"a\",\"body\":\"x\"}\n{\"id\":\"b\",\"body\":\"y\",\"body\":\"z\"}\n");
+    let said = refused(&json);
+    assert!(said.contains("line 2") && said.contains("field `body` twice"), "{said}");
+}

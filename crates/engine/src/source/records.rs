@@ -8,6 +8,8 @@ mod ipc;
 mod json;
 mod kinds;
 mod open;
+mod quotes;
+mod tokens;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -34,7 +36,7 @@ use promptmill_core::{Error, Mistake, Result};
 
 pub(super) use self::csv::Dialect;
 use super::shown;
-use crate::files::footers::Weights;
+use crate::files::footers::{UNKNOWN_TYPE, Weights};
 use crate::files::merge::Shapes;
 use crate::files::partition_value;
 use crate::files::weight::rows_of;
@@ -132,8 +134,12 @@ pub(super) async fn look(kind: &Kind, folder: &Folder, files: &[ObjectMeta]) -> 
     let looking = futures::stream::iter(files.iter().cloned()).map(|meta| {
         let (kind, folder) = (kind.clone(), folder.clone());
         async move {
+            let name = shown(&folder, &meta);
             let one = move || look_into(&kind, &folder, &meta);
-            tokio::task::spawn_blocking(one).await.map_err(|error| Error::failed("a file cannot be looked into").because(error))?
+            // Types of Arrow that are younger than our reader of them make it panic.
+            let unknown = |_| Error::failed(format!("source file `{name}` cannot be read: {UNKNOWN_TYPE}"));
+            let looked = tokio::task::spawn_blocking(one).await;
+            looked.map_err(|error| unknown(error).hint("write that column with another type"))?
         }
     });
     let said: Vec<Said> = looking.buffered(at_once).try_collect().await.map_err(|error: Error| super::told(&error))?;

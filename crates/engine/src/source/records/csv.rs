@@ -16,6 +16,7 @@ use regex::Regex;
 
 use super::kinds::{Seen, fits, stated};
 use super::open::text;
+use super::quotes::Quotes;
 use super::{Each, FIRST_ROWS, File, Said};
 
 /// How CSV files are written.
@@ -78,11 +79,14 @@ impl Dialect {
         matches!(self.header, Header::Has(true))
     }
 
-    fn format(&self, file: &File<'_>) -> Format {
+    fn delimiter(&self, file: &File<'_>) -> u8 {
         let name = file.meta.location.filename().unwrap_or_default().to_lowercase();
         let is_tsv = name.ends_with(".tsv") || name.contains(".tsv.");
-        let delimiter = self.delimiter.unwrap_or(if is_tsv { b'\t' } else { b',' });
-        let format = Format::default().with_header(self.has_header()).with_delimiter(delimiter);
+        self.delimiter.unwrap_or(if is_tsv { b'\t' } else { b',' })
+    }
+
+    fn format(&self, file: &File<'_>) -> Format {
+        let format = Format::default().with_header(self.has_header()).with_delimiter(self.delimiter(file));
         let format = self.quote.map_or(format.clone(), |quote| format.with_quote(quote));
         let format = self.escape.map_or(format.clone(), |escape| format.with_escape(escape));
         let format = self.comment.map_or(format.clone(), |comment| format.with_comment(comment));
@@ -127,7 +131,8 @@ pub(super) fn look_into(dialect: &Dialect, file: &File<'_>) -> Result<Said> {
     let mut seen = vec![Seen::default(); names.len()];
     let (mut rows, mut row_bytes) = (0, 0);
     let places: Vec<usize> = (0..names.len()).collect();
-    each_text(dialect, file, (&names, &places, FIRST_ROWS), &mut |batch, _| {
+    let mut quotes = Quotes::new(dialect.delimiter(file), dialect.quote, dialect.escape, dialect.comment);
+    each_text(dialect, file, (&names, &places, FIRST_ROWS), Some(&mut quotes), &mut |batch, _| {
         rows += batch.num_rows() as u64;
         row_bytes = row_bytes.max(batch.get_array_memory_size() as u64 / batch.num_rows().max(1) as u64);
         for (seen, texts) in seen.iter_mut().zip(batch.columns()) {
@@ -140,6 +145,9 @@ pub(super) fn look_into(dialect: &Dialect, file: &File<'_>) -> Result<Said> {
         }
         Ok(true)
     })?;
+    if let Some(wrong) = quotes.wrong() {
+        return Err(file.wrong(wrong).hint("mend it, or say how it is written: `quote` and `escape` in `[source]`"));
+    }
     Ok(Said { texts: names.into_iter().zip(seen).collect(), rows: Some(rows), has_rows: rows > 0, row_bytes, ..Said::default() })
 }
 
@@ -169,7 +177,7 @@ pub(super) fn read(dialect: &Dialect, file: &File<'_>, (columns, at_once): (&Sch
     let names = dialect.names(file)?;
     let there = columns.fields().iter().filter_map(|field| names.iter().position(|name| name == field.name()));
     let there: Vec<usize> = there.collect();
-    each_text(dialect, file, (&names, &there, at_once), &mut |batch, rows_before| {
+    each_text(dialect, file, (&names, &there, at_once), None, &mut |batch, rows_before| {
         let arrays = columns.fields().iter().map(|field| match batch.column_by_name(field.name()) {
             Some(texts) => values(file, field, texts, rows_before),
             None => Ok(new_null_array(field.data_type(), batch.num_rows())),
@@ -197,6 +205,7 @@ fn each_text(
     dialect: &Dialect,
     file: &File<'_>,
     (names, places, at_once): (&[String], &[usize], usize),
+    mut quotes: Option<&mut Quotes>,
     each: &mut dyn FnMut(RecordBatch, usize) -> Result<bool>,
 ) -> Result<()> {
     if names.is_empty() {
@@ -207,7 +216,7 @@ fn each_text(
     let mut decoder = builder.with_projection(places.to_vec()).build_decoder();
     let mut bytes = text(file).map_err(|error| file.wrong(format!("cannot be read: {error}")))?;
     let mut rows_before = 0;
-    while let Some(batch) = next(&mut decoder, bytes.as_mut(), file)? {
+    while let Some(batch) = next(&mut decoder, bytes.as_mut(), file, quotes.as_deref_mut())? {
         let rows = batch.num_rows();
         if !each(batch, rows_before)? {
             break;
@@ -218,11 +227,14 @@ fn each_text(
 }
 
 /// The next rows, as many as a batch has.
-fn next(decoder: &mut Decoder, bytes: &mut dyn BufRead, file: &File<'_>) -> Result<Option<RecordBatch>> {
+fn next(decoder: &mut Decoder, bytes: &mut dyn BufRead, file: &File<'_>, mut quotes: Option<&mut Quotes>) -> Result<Option<RecordBatch>> {
     loop {
         let here = bytes.fill_buf().map_err(|error| file.wrong(format!("cannot be read to its end: {error}")))?;
         let count = decoder.decode(here).map_err(|error| wrong(file, &error))?;
         let is_end = here.is_empty();
+        if let Some(quotes) = &mut quotes {
+            quotes.see(&here[..count]);
+        }
         bytes.consume(count);
         if is_end || count == 0 || decoder.capacity() == 0 {
             return decoder.flush().map_err(|error| wrong(file, &error));

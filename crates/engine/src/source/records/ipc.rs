@@ -3,7 +3,7 @@
 use std::io::SeekFrom;
 
 use datafusion::arrow::array::RecordBatch;
-use datafusion::arrow::datatypes::SchemaRef;
+use datafusion::arrow::datatypes::{Schema, SchemaRef};
 use datafusion::arrow::error::ArrowError;
 use datafusion::arrow::ipc::reader::{FileReader, StreamReader};
 use promptmill_core::Result;
@@ -53,6 +53,16 @@ fn open(file: &File<'_>, columns: Option<&SchemaRef>) -> Result<Opened> {
 
 /// What a file says of its columns.
 pub(super) fn look_into(file: &File<'_>) -> Result<Said> {
+    // The first rows show whether this reader knows them: those of before Arrow 1.0 it does not.
+    let none = SchemaRef::new(Schema::empty());
+    let first = match open(file, Some(&none))? {
+        Opened::File(mut reader) => reader.next(),
+        Opened::Stream(mut reader) => reader.next(),
+    };
+    if let Some(Err(error)) = first {
+        let hint = "it is damaged, or was written before Arrow 1.0: write it anew, or leave it out";
+        return Err(file.wrong(format!("cannot be read as Arrow: {error}")).hint(hint));
+    }
     let (schema, has_rows) = match open(file, None)? {
         Opened::File(reader) => (reader.schema(), reader.num_batches() > 0),
         // That is only known at its end.

@@ -9,15 +9,13 @@ use datafusion::arrow::json::ReaderBuilder;
 use promptmill_core::Result;
 use serde_json::{Number, Value};
 
+use super::kinds::is_fraction;
 use super::open::text;
+use super::tokens::Tokens;
 use super::{Each, FIRST_ROWS, File, Said};
 
 /// Whole numbers up to here are fractions without loss.
 const EXACT: u64 = 1 << 53;
-/// Fractions from here on are whole numbers that no 64 bits hold.
-const WHOLE: f64 = 9_223_372_036_854_775_808.0;
-/// Digits from which on a whole number may be too long for 64 bits.
-const LONG: usize = 19;
 
 /// What values are, together; each kind with the place of the first file that has it.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -39,7 +37,7 @@ struct Numbers {
     /// Beyond those that are fractions without loss.
     is_wide: bool,
     is_fraction: bool,
-    /// Longer than any number keeps.
+    /// With more digits than a number keeps.
     is_long: bool,
 }
 
@@ -65,19 +63,19 @@ impl Clash {
 const EMPTY: &str = "nothing but objects without fields";
 
 impl Shape {
-    /// Takes note of a value of the file at a place. `line` is what it stands in.
-    fn see(&mut self, value: &Value, line: &[u8], place: usize) {
+    /// Takes note of a value of the file at a place. `tokens` are those behind it.
+    fn see(&mut self, value: &Value, tokens: &mut Tokens<'_>, place: usize) {
         match value {
             Value::Null => {}
             Value::Bool(_) => _ = self.flag.get_or_insert(place),
             Value::String(_) => _ = self.text.get_or_insert(place),
             Value::Number(number) => {
                 self.number.get_or_insert(place);
-                self.numbers.see(number, line);
+                self.numbers.see(number, tokens.number());
             }
             Value::Array(values) => {
                 let (_, inside) = self.list.get_or_insert_with(|| (place, Box::default()));
-                values.iter().for_each(|value| inside.see(value, line, place));
+                values.iter().for_each(|value| inside.see(value, tokens, place));
             }
             Value::Object(object) => {
                 let (_, fields) = self.object.get_or_insert_with(|| (place, Vec::new()));
@@ -88,7 +86,7 @@ impl Shape {
                         fields.push((name.clone(), Self::default()));
                         fields.len() - 1
                     });
-                    fields[known].1.see(value, line, place);
+                    fields[known].1.see(value, tokens, place);
                 }
             }
         }
@@ -172,7 +170,7 @@ impl Shape {
 }
 
 impl Numbers {
-    fn see(&mut self, number: &Number, line: &[u8]) {
+    fn see(&mut self, number: &Number, written: &str) {
         if let Some(whole) = number.as_i64() {
             self.is_negative |= whole < 0;
             self.is_wide |= whole.unsigned_abs() > EXACT;
@@ -180,7 +178,7 @@ impl Numbers {
             (self.is_big, self.is_wide) = (true, true);
         } else {
             self.is_fraction = true;
-            self.is_long |= number.as_f64().is_some_and(|number| number.abs() >= WHOLE) && has_long_number(line);
+            self.is_long |= written != "-0" && !is_fraction(written);
         }
     }
 
@@ -194,22 +192,6 @@ impl Numbers {
             _ => DataType::Int64,
         }
     }
-}
-
-/// Whether a whole number stands somewhere that is longer than any number keeps. What is inside of texts may count too: then
-/// a column that would be numbers is texts.
-fn has_long_number(line: &[u8]) -> bool {
-    let mut at = 0;
-    while at < line.len() {
-        let digits = line[at..].iter().take_while(|byte| byte.is_ascii_digit()).count();
-        let is_part = at > 0 && matches!(line[at - 1], b'.' | b'e' | b'E' | b'+');
-        let goes_on = matches!(line.get(at + digits), Some(b'.' | b'e' | b'E'));
-        if digits >= LONG && !is_part && !goes_on {
-            return true;
-        }
-        at += digits.max(1);
-    }
-    false
 }
 
 /// Reads a file to its end, to learn what its rows are.
@@ -238,7 +220,11 @@ pub(super) fn look_into(file: &File<'_>) -> Result<Said> {
             let error = file.wrong(format!("has {what} in line {number}, where an object is expected"));
             return Err(error.hint("write one object a line, for example with `jq -c '.[]'`"));
         }
-        record.see(&value, &line, 0);
+        let mut tokens = std::str::from_utf8(&line)
+            .map_err(|error| error.to_string())
+            .and_then(|line| Tokens::of(line).map_err(|name| format!("an object has the field `{name}` twice")));
+        let tokens = tokens.as_mut().map_err(|what| file.wrong(format!("cannot be read as JSON lines: line {number}: {what}")))?;
+        record.see(&value, tokens, 0);
         rows += 1;
         some_bytes += line.len() as u64;
         if rows % FIRST_ROWS as u64 == 0 {
@@ -276,9 +262,10 @@ mod tests {
         let mut joined = Shape::default();
         for line in lines {
             let value = serde_json::from_str(line).expect("JSON");
-            whole.see(&value, line.as_bytes(), 0);
+            let tokens = || Tokens::of(line).expect("no field twice");
+            whole.see(&value, &mut tokens(), 0);
             let mut alone = Shape::default();
-            alone.see(&value, line.as_bytes(), 0);
+            alone.see(&value, &mut tokens(), 0);
             joined.join(&alone, 0);
         }
         assert_eq!(whole, joined, "{lines:?}: file by file as in one");
@@ -297,6 +284,8 @@ mod tests {
             (&[r#"{"a":18446744073709551615}"#, r#"{"a":-1}"#], "a Utf8"),
             (&[r#"{"a":100000000000000000000000000000001}"#], "a Utf8"),
             (&[r#"{"a":1e300}"#], "a Float64"),
+            (&[r#"{"a":0.1000000000000000055}"#], "a Utf8"),
+            (&[r#"{"a":0.1,"b":"0.1000000000000000055"}"#, r#"{"a":-0}"#, r#"{"a":1.0}"#], "a Float64, b Utf8"),
             (&[r#"{"a":1}"#, r#"{"a":"x"}"#, r#"{"a":true}"#], "a Utf8"),
             (&[r#"{"a":null}"#], "a Utf8"),
             (&[r#"{"a":[]}"#, r#"{"a":[1,null]}"#], "a List(Int64)"),

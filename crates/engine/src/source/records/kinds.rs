@@ -126,7 +126,7 @@ fn whole(text: &str) -> Option<i64> {
 }
 
 /// A fraction whose digits a number of 64 bits keeps.
-fn is_fraction(text: &str) -> bool {
+pub(super) fn is_fraction(text: &str) -> bool {
     let unsigned = text.strip_prefix('-').unwrap_or(text);
     let (mantissa, exponent) = unsigned.split_once(['e', 'E']).map_or((unsigned, None), |(mantissa, exponent)| (mantissa, Some(exponent)));
     let (before, behind) = mantissa.split_once('.').map_or((mantissa, None), |(before, behind)| (before, Some(behind)));
