@@ -34,6 +34,10 @@ pub(crate) struct Merged {
     pub(crate) is_cast: bool,
     /// Columns of intervals, each with the place of a file that has it: their months are not read.
     pub(crate) intervals: Vec<(String, usize)>,
+    /// Columns that a file has twice, or whose values have a member twice, each with the place of such a file.
+    pub(crate) twice: Vec<(String, usize)>,
+    /// Columns of days or times that become nanoseconds, as some file has those: they end in the year 2262.
+    pub(crate) to_nanos: Vec<String>,
     /// Columns of whole numbers that become fractions, as some file has those: only numbers up to 2^53 stay what they are.
     pub(crate) to_floats: Vec<String>,
 }
@@ -53,12 +57,27 @@ impl Shapes {
         self.shapes.iter().chain(&self.of_empty).any(|(fields, _)| fields.find(name).is_some())
     }
 
+    /// The columns of which nobody knows which of two is meant.
+    fn twice(&self, kept: impl Fn(&&FieldRef) -> bool) -> Vec<(String, usize)> {
+        let mut twice: Vec<(String, usize)> = Vec::new();
+        for (fields, place) in self.shapes.iter().chain(&self.of_empty).filter(|(fields, _)| has_double(fields)) {
+            for field in fields.iter().filter(&kept) {
+                let is_double = fields.iter().filter(|other| other.name() == field.name()).count() > 1;
+                let is_known = twice.iter().any(|(name, _)| name == field.name());
+                if !is_known && (is_double || has_double_inside(field.data_type())) {
+                    twice.push((field.name().clone(), *place));
+                }
+            }
+        }
+        twice
+    }
+
     /// Makes one schema of them. Some columns may be left out, whatever they are.
     pub(crate) fn merge(mut self, leave_out: impl Fn(&str) -> bool) -> Merged {
         self.shapes.sort_by_key(|(_, place)| *place);
         self.of_empty.sort_by_key(|(_, place)| *place);
         let mut columns: Vec<(FieldRef, usize)> = Vec::new();
-        let (mut conflicts, mut to_floats): (Vec<Conflict>, Vec<String>) = (Vec::new(), Vec::new());
+        let (mut conflicts, mut to_floats, mut to_nanos): (Vec<Conflict>, Vec<String>, Vec<String>) = Default::default();
         let kept = |field: &&FieldRef| !leave_out(field.name());
         for (fields, place) in &self.shapes {
             for field in fields.iter().filter(kept) {
@@ -71,6 +90,9 @@ impl Shapes {
                     Some(wide) => {
                         if wide.is_floating() && (has_wide_int(column.data_type()) || has_wide_int(&normal)) {
                             to_floats.push(field.name().clone());
+                        }
+                        if is_nanos(&wide) && !(is_nanos(column.data_type()) && is_nanos(&normal)) {
+                            to_nanos.push(field.name().clone());
                         }
                         *column = Arc::new(Field::new(field.name(), wide, true).with_metadata(meant(column, &column_of(field, normal))));
                     }
@@ -89,6 +111,9 @@ impl Shapes {
         }
         columns.retain(|(column, _)| !conflicts.iter().any(|conflict| conflict.column == *column.name()));
         to_floats.dedup();
+        to_nanos.dedup();
+        let twice = self.twice(kept);
+        columns.retain(|(column, _)| !twice.iter().any(|(name, _)| name == column.name()));
         let of_intervals = columns.iter().filter(|(column, _)| has_interval(column));
         let intervals: Vec<(String, usize)> = of_intervals.map(|(column, place)| (column.name().clone(), *place)).collect();
         columns.retain(|(column, _)| !has_interval(column));
@@ -98,8 +123,30 @@ impl Shapes {
             .iter()
             .flat_map(|(fields, _)| fields)
             .any(|field| schema.field_with_name(field.name()).is_ok_and(|column| bare(column.data_type()) != bare(field.data_type())));
-        Merged { schema, conflicts, intervals, is_cast, to_floats }
+        Merged { schema, conflicts, intervals, is_cast, twice, to_nanos, to_floats }
     }
+}
+
+/// Whether some name stands twice among these columns, or within one of them.
+fn has_double(fields: &Fields) -> bool {
+    let mut names: Vec<&String> = fields.iter().map(|field| field.name()).collect();
+    names.sort_unstable();
+    names.windows(2).any(|pair| pair[0] == pair[1]) || fields.iter().any(|field| has_double_inside(field.data_type()))
+}
+
+fn has_double_inside(data_type: &DataType) -> bool {
+    match data_type {
+        DataType::Struct(fields) => has_double(fields),
+        DataType::List(field) | DataType::LargeList(field) | DataType::FixedSizeList(field, _) | DataType::Map(field, _) => {
+            has_double_inside(field.data_type())
+        }
+        DataType::Dictionary(_, values) => has_double_inside(values),
+        _ => false,
+    }
+}
+
+fn is_nanos(data_type: &DataType) -> bool {
+    matches!(data_type, DataType::Timestamp(TimeUnit::Nanosecond, _))
 }
 
 /// A column of the table: it may be missing in some file, and of what a file says of it only the name of a type is kept.

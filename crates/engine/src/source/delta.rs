@@ -11,6 +11,7 @@ use promptmill_core::Mistake;
 use promptmill_core::pipeline::SourceSpec;
 
 use super::told;
+use crate::shape::types::with_nulls;
 use crate::sink::log_store;
 use crate::storage::Folder;
 
@@ -49,7 +50,8 @@ pub(super) async fn read(folder: &Folder, spec: &SourceSpec) -> Result<Snapshot,
     check_features(folder, state)?;
     let names = state.metadata().partition_columns().to_vec();
     let all = state.snapshot().arrow_schema();
-    let plain = |field: &FieldRef| Arc::new(Field::new(field.name(), field.data_type().clone(), true));
+    // What the log says can never be null may be so by the types of the files all the same.
+    let plain = |field: &FieldRef| Arc::new(with_nulls(&Field::new(field.name(), field.data_type().clone(), true)));
     let partitions: Vec<FieldRef> =
         names.iter().filter_map(|name| all.column_with_name(name)).map(|(_, field)| plain(&Arc::new(field.clone()))).collect();
     let inside: Vec<FieldRef> = all.fields().iter().filter(|field| !names.contains(field.name())).map(plain).collect();

@@ -6,8 +6,9 @@ use std::collections::btree_map::Entry;
 use promptmill_core::Mistake;
 use promptmill_core::pipeline::SourceFormat;
 
+use super::data::{Data, LOOKED_INTO, is_left_behind, is_named_parquet, is_parquet_inside, kind_of};
 use super::place::{Found, Place};
-use super::{Data, LOOKED_INTO, SourceSummary, is_left_behind, is_named_parquet, is_parquet_inside, kind_of, records, told};
+use super::{SourceSummary, records, told};
 
 /// What the files of a source are: as it is said, else Parquet files where there are any, else what their names say.
 pub(super) async fn format_of(places: &[Place], found: &[Vec<Found>], said: Option<SourceFormat>) -> Result<SourceFormat, Mistake> {

@@ -1,15 +1,17 @@
-//! Columns that have to be looked at before a source can be read as it is meant: those that folders are called after too, and
-//! whole numbers that become fractions. What the statistics of Parquet files do not say, the values do.
+//! Columns that have to be looked at before a source can be read as it is meant: those that folders are called after too,
+//! whole numbers that become fractions, and times that become nanoseconds. What the statistics of Parquet files do not say, the values do.
 
 use std::sync::Arc;
 
-use datafusion::arrow::array::{ArrayRef, AsArray};
+use datafusion::arrow::array::{Array, ArrayRef, AsArray};
 use datafusion::arrow::compute::cast;
-use datafusion::arrow::datatypes::{DataType, Int64Type, UInt64Type};
+use datafusion::arrow::datatypes::{DataType, Int64Type, TimeUnit, UInt64Type};
+use datafusion::arrow::util::display::array_value_to_string;
 use futures::TryStreamExt;
 use object_store::ObjectMeta;
 use parquet::arrow::ProjectionMask;
-use parquet::arrow::async_reader::ParquetRecordBatchStreamBuilder;
+use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions};
+use parquet::arrow::async_reader::{AsyncFileReader, ParquetRecordBatchStreamBuilder};
 use parquet::errors::ParquetError;
 use promptmill_core::{Error, Mistake, Result};
 
@@ -51,6 +53,19 @@ impl Columns<'_> {
                 let hint = format!("rename the column in the files or the folders: both are called `{name}`");
                 return Err(Mistake::new("path", message).hint(Some(hint)));
             }
+        }
+        Ok(())
+    }
+
+    /// Times become nanoseconds where other files have those: none may be out of their reach.
+    pub(super) async fn check_in_reach(&self, name: &str) -> Result<(), Mistake> {
+        for place in 0..self.seen.len() {
+            let Some(time) = self.first(place, name, first_beyond_nanos).await? else { continue };
+            let file = shown(self.folder, &self.seen[place]);
+            let message = format!(
+                "column `{name}` is in nanoseconds in some files, which begin in 1677 and end in 2262, and holds {time} in `{file}`"
+            );
+            return Err(Mistake::new("path", message).hint(Some("write the column in microseconds in all files")));
         }
         Ok(())
     }
@@ -120,8 +135,10 @@ async fn first_in_parquet(
     name: &str,
     find: &mut (dyn FnMut(&ArrayRef) -> Option<String> + Send),
 ) -> Result<Option<String>, ParquetError> {
-    let file = StoredFile { store: Arc::clone(folder.store()), path: meta.location.clone(), size: Some(meta.size) };
-    let builder = ParquetRecordBatchStreamBuilder::new(file).await?;
+    let mut file = StoredFile { store: Arc::clone(folder.store()), path: meta.location.clone(), size: Some(meta.size) };
+    let footer = file.get_metadata(None).await?;
+    let options = ArrowReaderOptions::new().with_schema(Arc::new(footers::stored_schema_of(&footer)?));
+    let builder = ParquetRecordBatchStreamBuilder::new_with_metadata(file, ArrowReaderMetadata::try_new(footer, options)?);
     if builder.schema().column_with_name(name).is_none() {
         return Ok(None);
     }
@@ -149,4 +166,11 @@ fn first_inexact(values: &ArrayRef) -> Option<String> {
         }
         _ => None,
     }
+}
+
+/// The first day or time that nanoseconds do not reach.
+fn first_beyond_nanos(values: &ArrayRef) -> Option<String> {
+    let nanos = cast(values, &DataType::Timestamp(TimeUnit::Nanosecond, None)).ok()?;
+    let row = (0..values.len()).find(|row| values.is_valid(*row) && nanos.is_null(*row))?;
+    Some(array_value_to_string(values, row).unwrap_or_else(|_| "a day that no calendar has".to_owned()))
 }
