@@ -14,12 +14,14 @@ use datafusion::logical_expr::{BinaryExpr, Expr, ExprSchemable, Operator, Scalar
 use promptmill_core::meaning;
 use uuid::Uuid;
 
+use crate::instants::Instants;
 use crate::key::RowKey;
 
-/// An expression in which UUIDs are compared with texts as they are meant.
-pub(crate) fn with_uuids(expr: Expr, schema: &DFSchema) -> Result<Expr> {
+/// An expression in which UUIDs are compared with texts as they are meant, and times with what nanoseconds do not reach.
+pub(crate) fn as_meant(expr: Expr, schema: &DFSchema) -> Result<Expr> {
     let options = ConfigOptions::default();
-    expr.transform_up(|expr| UuidsAsTexts.rewrite(expr, schema, &options)).map(|rewritten| rewritten.data)
+    let with_uuids = expr.transform_up(|expr| UuidsAsTexts.rewrite(expr, schema, &options))?.data;
+    with_uuids.transform_up(|expr| Instants.rewrite(expr, schema, &options)).map(|rewritten| rewritten.data)
 }
 
 /// Gives comparisons of UUIDs with texts the sense that they are meant in. Without it there is no type that both have.
@@ -61,7 +63,7 @@ impl FunctionRewrite for UuidsAsTexts {
     }
 }
 
-fn compares(op: Operator) -> bool {
+pub(crate) fn compares(op: Operator) -> bool {
     use Operator::{Eq, Gt, GtEq, IsDistinctFrom, IsNotDistinctFrom, Lt, LtEq, NotEq};
     matches!(op, Eq | NotEq | Lt | LtEq | Gt | GtEq | IsDistinctFrom | IsNotDistinctFrom)
 }
