@@ -10,12 +10,13 @@ use std::collections::{BTreeSet, HashMap};
 use std::path::Path;
 use std::sync::Arc;
 
-use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
 use datafusion::catalog::TableProvider;
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::common::{Column, DFSchema, DataFusionError};
 use datafusion::datasource::provider_as_source;
 use datafusion::execution::{FunctionRegistry, SessionStateBuilder};
+use datafusion::logical_expr::expr_rewriter::FunctionRewrite;
 use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, ScalarUDF, cast, ident};
 use datafusion::prelude::{SessionConfig, SessionContext};
 use promptmill_core::pipeline::{Draft, SinkFormat};
@@ -27,6 +28,7 @@ use promptmill_llm::goes_out_in_clear;
 use crate::commit::CommitLog;
 use crate::files::weight::BATCH_ROWS;
 use crate::identity::Order;
+use crate::instants::Instants;
 use crate::key::{self, RowKey, can_be_key};
 use crate::node::{StageNode, StageQueryPlanner, from_datafusion};
 use crate::run::state_folder;
@@ -34,7 +36,8 @@ use crate::shape::{Found, Shape};
 use crate::sink::{storable, storable_as_partition};
 use crate::source::{self, SourceFiles, SourceSummary};
 use crate::storage::Folder;
-use crate::uuids::{UuidsAsTexts, with_uuids};
+use crate::uuids::{UuidsAsTexts, as_meant};
+use crate::zeros::BothZeros;
 
 /// A pipeline whose every name has been found.
 #[derive(Debug)]
@@ -80,10 +83,12 @@ pub(crate) fn session(context: Option<StageContext>) -> SessionContext {
     if let Some(context) = context {
         config = config.with_extension(Arc::new(context));
     }
-    let mut state =
-        SessionStateBuilder::new().with_config(config).with_default_features().with_query_planner(Arc::new(StageQueryPlanner)).build();
-    if let Err(error) = state.register_function_rewrite(Arc::new(UuidsAsTexts)) {
-        tracing::warn!(%error, "UUIDs are not compared with texts");
+    let state = SessionStateBuilder::new().with_config(config).with_default_features().with_query_planner(Arc::new(StageQueryPlanner));
+    let mut state = state.with_optimizer_rule(Arc::new(BothZeros)).build();
+    for rewrite in [Arc::new(UuidsAsTexts) as Arc<dyn FunctionRewrite + Send + Sync>, Arc::new(Instants)] {
+        if let Err(error) = state.register_function_rewrite(rewrite) {
+            tracing::warn!(%error, "UUIDs or times are not compared as they are meant");
+        }
     }
     let session = SessionContext::new_with_state(state);
     session.register_udf(ScalarUDF::from(RowKey::new()));
@@ -364,7 +369,7 @@ impl Checker<'_> {
         let wanted = self.wanted(&schema, &results);
         let carried = |name: &&str| {
             let given = schema.field_with_name(name).map_or(DataType::Null, |field| field.data_type().clone());
-            let (aside, plain) = (names::among_stages(name), names::plain(&given));
+            let (aside, plain) = (names::among_stages(name), self.plain(name, &given));
             let column = if plain == given { ident(*name) } else { cast(ident(*name), plain).alias(*name) };
             if aside == **name { column } else { column.alias(aside) }
         };
@@ -440,7 +445,7 @@ impl Checker<'_> {
         for (index, declares) in self.declares.iter().enumerate() {
             let Some((at, predicate)) = &declares.predicate else { continue };
             let parsed = session.parse_sql_expr(predicate, &columns).and_then(|expr| {
-                let expr = with_uuids(expr, &columns)?;
+                let expr = as_meant(expr, &columns)?;
                 Ok((unfit(at, &expr), builder.clone().filter(expr.clone())?, expr))
             });
             match parsed {
@@ -459,8 +464,11 @@ impl Checker<'_> {
     /// The schema behind the last stage if every source column travels along.
     fn through_stages(&mut self, source: &SchemaRef) -> Option<SchemaRef> {
         let carried = source.fields().iter().filter(|field| self.travels(field.name()));
-        let mut fields: Vec<_> =
-            carried.map(|field| Arc::new(names::plain_field(field).with_name(names::among_stages(field.name())))).collect();
+        let plain = |field: &Arc<Field>| {
+            let data_type = self.plain(field.name(), field.data_type());
+            Arc::new(names::plain_field(field).with_data_type(data_type).with_name(names::among_stages(field.name())))
+        };
+        let mut fields: Vec<_> = carried.map(plain).collect();
         fields.push(Arc::new(Field::new(columns::KEY, DataType::Utf8, true)));
         let mut schema = Arc::new(Schema::new(fields));
         for (index, stage) in self.pipeline.stages.iter().enumerate() {
@@ -507,6 +515,13 @@ impl Checker<'_> {
             bad.into_iter().for_each(|mistake| self.wrong(&["sink"], mistake));
             return None;
         }
+        if sink.format == SinkFormat::Delta {
+            bad.extend(names::alike(&known));
+        }
+        if !bad.is_empty() {
+            bad.into_iter().for_each(|mistake| self.wrong(&["sink"], mistake));
+            return None;
+        }
         let source_columns: Vec<&str> = of_source.into_iter().filter(|name| self.travels(name)).collect();
         let chosen = |name: &str| match &sink.columns {
             // Columns that promptmill adds are always there: they carry the money.
@@ -548,11 +563,21 @@ impl Checker<'_> {
                 }
             }
         }
+        bad.extend(fields.iter().filter_map(names::not_held));
         if !bad.is_empty() {
             bad.into_iter().for_each(|mistake| self.wrong(&["sink"], mistake));
             return None;
         }
         Some(Arc::new(Schema::new(fields)))
+    }
+
+    /// The type of a column of the source among the stages. A key has one of which the text is that of the source: rows are
+    /// known by it.
+    fn plain(&self, name: &str, given: &DataType) -> DataType {
+        match given {
+            DataType::Date64 if self.pipeline.source.key.has(name) => DataType::Timestamp(TimeUnit::Millisecond, None),
+            given => names::plain(given),
+        }
     }
 
     /// Whether a column of the source goes through the stages. Without a prefix those of our names stay behind.

@@ -6,7 +6,7 @@
 //! where it would lose something, the run is refused before it sends anything.
 
 mod found;
-mod types;
+pub(crate) mod types;
 
 use std::sync::Arc;
 

@@ -38,7 +38,7 @@ use bundle::{Bundle, internal};
 pub(crate) use delta::{in_table, log_store, storable, storable_as_partition};
 pub(crate) use files::Files;
 use files::{Kind, Merged, Missing, Place, unnameable_as_dead};
-pub(crate) use layout::{Layout, dead_letters_of, decode, unnameable};
+pub(crate) use layout::{Layout, dead_letters_of, decode, partition_texts, unnameable};
 pub(crate) use stored::columns_of_each;
 
 /// Encoded bytes in all open files together beyond which the largest is closed: the sink's share of memory.

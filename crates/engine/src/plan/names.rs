@@ -6,10 +6,14 @@
 
 use std::sync::Arc;
 
-use datafusion::arrow::array::RecordBatch;
+use datafusion::arrow::array::{RecordBatch, RecordBatchOptions};
+use datafusion::arrow::compute::{CastOptions, cast_with_options};
 use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
+use parquet::arrow::ArrowSchemaConverter;
 use promptmill_core::pipeline::Key;
-use promptmill_core::{Mistake, Result, columns, meaning};
+use promptmill_core::{Error, Mistake, Result, columns, meaning};
+
+use crate::source::name_of;
 
 /// In front of the names of columns of the source that are put aside.
 const ASIDE: &str = "__source:";
@@ -57,6 +61,41 @@ pub(super) fn plain_field(field: &Field) -> Field {
             _ => None,
         }
     })
+}
+
+/// What is wrong with the columns of a Delta table: its names are the same in any case.
+pub(super) fn alike(names: &[&str]) -> Option<Mistake> {
+    let second = |place: usize| names[..place].iter().find(|name| name.to_lowercase() == names[place].to_lowercase());
+    let (one, other) = (0..names.len()).find_map(|place| Some((*second(place)?, names[place])))?;
+    let message = format!("columns `{one}` and `{other}` are one to a Delta table, which does not tell case");
+    Some(Mistake::new("format", message).hint(Some("leave one of them out with `columns`, or rename it in the source")))
+}
+
+/// What is wrong with a column of the results that no Parquet file can hold.
+pub(super) fn not_held(field: &Field) -> Option<Mistake> {
+    let alone = Schema::new(vec![field.clone()]);
+    // Of a union the converter does not even say no.
+    let is_union = meaning::has(field, &|field| matches!(field.data_type(), DataType::Union(..)));
+    let why = if is_union { "it is a union".to_owned() } else { ArrowSchemaConverter::new().convert(&alone).err()?.to_string() };
+    let message = format!("column `{}` is {}, which Parquet cannot hold: {why}", field.name(), name_of(field.data_type()));
+    Some(Mistake::new("path", message).hint(Some("leave it out with `columns`, or cast it in the source")))
+}
+
+/// Rows as a Parquet file has them: for other readers a date in milliseconds or a time in seconds would be a mere number.
+///
+/// # Errors
+/// If a value has no place in the type that Parquet has.
+pub fn rows_for_parquet(batch: &RecordBatch) -> Result<RecordBatch> {
+    if let Some(mistake) = batch.schema_ref().fields().iter().find_map(|field| not_held(&plain_field(field))) {
+        return Err(Error::failed(mistake.message));
+    }
+    let fields: Vec<Field> = batch.schema_ref().fields().iter().map(|field| plain_field(field)).collect();
+    let options = CastOptions { safe: false, ..CastOptions::default() };
+    let columns = fields.iter().zip(batch.columns()).map(|(field, column)| cast_with_options(column, field.data_type(), &options));
+    let columns = columns.collect::<std::result::Result<Vec<_>, _>>()?;
+    let options = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
+    let schema = Schema::new_with_metadata(fields, batch.schema_ref().metadata().clone());
+    Ok(RecordBatch::try_new_with_options(Arc::new(schema), columns, &options)?)
 }
 
 /// What a column behind the last stage is called in the results; `None` if it does not get there.

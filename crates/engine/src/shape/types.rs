@@ -23,7 +23,8 @@ pub(crate) fn joined(a: &DataType, b: &DataType) -> Option<DataType> {
         (Map(a, is_sorted), Map(b, _)) => Some(Map(joined_inside(a, b)?, *is_sorted)),
         (Struct(a), Struct(b)) => Some(Struct(joined_members(a, b)?)),
         // Earlier versions wrote dates of the source as they came.
-        (DataType::Date64, DataType::Date32) | (DataType::Date32, DataType::Date64) => Some(DataType::Date64),
+        (DataType::Date64, DataType::Date32 | Timestamp(TimeUnit::Millisecond, None))
+        | (DataType::Date32 | Timestamp(TimeUnit::Millisecond, None), DataType::Date64) => Some(DataType::Date64),
         (DataType::Time32(a), DataType::Time32(b)) => finer(*a, *b).map(DataType::Time32),
         (Timestamp(a, zone), Timestamp(b, other)) if zone == other => finer(*a, *b).map(|unit| Timestamp(unit, zone.clone())),
         (Decimal128(p, s), Decimal128(q, t)) => {
@@ -87,7 +88,7 @@ pub(crate) fn joined_as_partition(a: &Field, b: &Field) -> Option<Field> {
 }
 
 /// The column with nulls allowed wherever they can be.
-pub(super) fn with_nulls(field: &Field) -> Field {
+pub(crate) fn with_nulls(field: &Field) -> Field {
     field.clone().with_data_type(lenient(field.data_type())).with_nullable(true)
 }
 
@@ -103,8 +104,19 @@ fn lenient(data_type: &DataType) -> DataType {
         List(field) => List(inside(field)),
         LargeList(field) => LargeList(inside(field)),
         Struct(fields) => Struct(fields.iter().map(inside).collect()),
+        DataType::Map(entries, is_sorted) => DataType::Map(Arc::new(with_null_values(entries)), *is_sorted),
         other => other.clone(),
     }
+}
+
+/// The entries of a map: the values may be null, keys and entries never are.
+fn with_null_values(entries: &Field) -> Field {
+    let DataType::Struct(members) = entries.data_type() else { return entries.clone() };
+    let members = members.iter().enumerate().map(|(place, member)| match place {
+        0 => Arc::clone(member),
+        _ => Arc::new(with_nulls(member)),
+    });
+    entries.clone().with_data_type(DataType::Struct(members.collect()))
 }
 
 fn joined_inside(a: &Field, b: &Field) -> Option<Arc<Field>> {

@@ -4,12 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use datafusion::arrow::array::{Array, AsArray, RecordBatch, StringArray};
-use datafusion::arrow::compute::cast;
-use datafusion::arrow::datatypes::DataType;
 use promptmill_core::{Error, Result, columns};
 
 use super::bundle::internal;
-use super::layout::{Layout, column, folders, unnameable};
+use super::layout::{Layout, column, folders, partition_texts, unnameable};
 use super::stored::{Alike, Leaves};
 use crate::commit::{CommitLog, DataFile, Settlement, index_file, writer_properties};
 use crate::owner::{Owner, hidden};
@@ -86,7 +84,7 @@ impl Files {
     /// Of each row why no folder can be called after its partition, if none can.
     pub(super) fn unnameable(&self, batch: &RecordBatch) -> Result<Vec<Option<String>>> {
         let partitions = self.layout.shape.partitions();
-        let values = partitions.iter().map(|field| Ok((field.name().as_str(), cast(&column(batch, field)?, &DataType::Utf8)?)));
+        let values = partitions.iter().map(|field| Ok((field.name().as_str(), partition_texts(&column(batch, field)?)?)));
         Ok(unnameable(&values.collect::<Result<Vec<_>>>()?, batch.num_rows(), self.results.longest_name()))
     }
 

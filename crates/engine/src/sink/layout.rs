@@ -2,9 +2,11 @@
 
 use std::sync::Arc;
 
-use datafusion::arrow::array::{ArrayRef, AsArray, RecordBatch, new_null_array};
-use datafusion::arrow::compute::{CastOptions, cast_with_options};
+use datafusion::arrow::array::{Array, ArrayRef, AsArray, RecordBatch, StringArray, new_null_array};
+use datafusion::arrow::compute::{CastOptions, cast, cast_with_options};
 use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
+use datafusion::arrow::error::ArrowError;
+use datafusion::arrow::util::display::{ArrayFormatter, FormatOptions};
 use parquet::arrow::ArrowWriter;
 use parquet::file::properties::WriterProperties;
 use parquet::schema::types::ColumnPath;
@@ -150,6 +152,17 @@ pub(super) fn folders(partition_by: &[String], partition: &[Option<String>]) -> 
     values
         .map(|(name, value)| format!("{}={}/", encode(name), value.as_deref().map_or_else(|| NULL_PARTITION.to_owned(), encode)))
         .collect()
+}
+
+/// Values of partitions as texts; null also where a value has none.
+pub(crate) fn partition_texts(values: &ArrayRef) -> std::result::Result<ArrayRef, ArrowError> {
+    if let Ok(texts) = cast(values, &DataType::Utf8) {
+        return Ok(texts);
+    }
+    let options = FormatOptions::default();
+    let formatter = ArrayFormatter::try_new(values.as_ref(), &options)?;
+    let text = |row: usize| values.is_valid(row).then(|| formatter.value(row).try_to_string().ok()).flatten();
+    Ok(Arc::new((0..values.len()).map(text).collect::<StringArray>()))
 }
 
 /// Of each row why no folder can be called after its partition, if none can. `partitions` are names and values as text,
