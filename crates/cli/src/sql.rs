@@ -1,6 +1,7 @@
 //! `promptmill sql`: queries over what a pipeline reads and writes.
 
 mod rows;
+mod spelled;
 mod table;
 
 use std::io::IsTerminal;

@@ -21,7 +21,9 @@ use datafusion::parquet::file::properties::WriterProperties;
 use datafusion::prelude::SessionContext;
 use futures::StreamExt;
 use promptmill_core::{Error, Result, meaning};
+use promptmill_engine::rows_for_parquet;
 
+use super::spelled::{Maps, with_days, with_text_keys};
 use super::table::{Table, write_lines};
 use crate::plain::escaped;
 
@@ -135,10 +137,11 @@ impl<W: Write + Send> Writer<W> {
         Ok(match format {
             RowFormat::Line => Self::Lines { schema, rows: 0, to },
             RowFormat::Table => Self::Table { batches: vec![meaning::rows_with_texts(&RecordBatch::new_empty(schema))?], to },
-            RowFormat::Json => Self::Json(arrow::json::ArrayWriter::new(to), false),
+            RowFormat::Json => Self::Json(arrow::json::WriterBuilder::new().with_encoder_factory(Arc::new(Maps)).build(to), false),
             RowFormat::Csv => Self::Csv(Box::new(arrow::csv::WriterBuilder::new().with_header(true).build(to)), schema, false),
             RowFormat::Parquet => {
                 let properties = WriterProperties::builder().set_compression(Compression::ZSTD(ZstdLevel::default())).build();
+                let schema = rows_for_parquet(&RecordBatch::new_empty(schema)).map_err(foreign)?.schema();
                 let options = promptmill_engine::writer_options(&schema, properties)?;
                 Self::Parquet(Box::new(ArrowWriter::try_new_with_options(to, schema, options)?))
             }
@@ -146,8 +149,12 @@ impl<W: Write + Send> Writer<W> {
     }
 
     fn write(&mut self, batch: RecordBatch) -> Result<(), ArrowError> {
-        // Of what is written only Parquet has UUIDs.
-        let batch = if matches!(self, Self::Parquet(_)) { batch } else { meaning::rows_with_texts(&batch)? };
+        // Of what is written only Parquet has UUIDs, and only JSON wants texts for keys.
+        let batch = match self {
+            Self::Parquet(_) => rows_for_parquet(&batch).map_err(foreign)?,
+            Self::Json(..) | Self::Csv(..) => with_text_keys(&with_days(&meaning::rows_with_texts(&batch)?)?)?,
+            _ => with_days(&meaning::rows_with_texts(&batch)?)?,
+        };
         match self {
             Self::Table { batches, .. } => batches.push(batch),
             Self::Fitted(table, _) => table.add(&batch)?,
@@ -202,6 +209,10 @@ impl<W: Write + Send> Writer<W> {
         }
         Ok(())
     }
+}
+
+fn foreign(error: Error) -> ArrowError {
+    ArrowError::ExternalError(Box::new(error))
 }
 
 /// The same rows with lists and structs as JSON: CSV has none.
