@@ -5,6 +5,7 @@
 
 mod columns;
 mod credentials;
+mod files;
 mod footers;
 mod formats;
 mod keys;

@@ -14,7 +14,6 @@ mod chain;
 mod desk;
 mod held;
 mod intake;
-mod judging;
 mod launch;
 mod packer;
 mod queue;
