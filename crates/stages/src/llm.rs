@@ -14,6 +14,7 @@ mod chain;
 mod desk;
 mod held;
 mod intake;
+mod judging;
 mod launch;
 mod packer;
 mod queue;

@@ -38,9 +38,10 @@ pub(super) fn read_limit_hint(text: &str) -> Option<LimitHint> {
     Some(LimitHint { dimension: Dimension::Concurrency, per: None, limit, used: None, requested: None })
 }
 
-/// Reads `try again in 6m0s`, `retry after 40 seconds`. The text is in lower case.
+/// Reads `try again in 6m0s`, `retry after 40 seconds`, `please wait 5 seconds`. The text is in lower case.
 pub(super) fn read_wait(text: &str) -> Option<Duration> {
-    static WAIT: LazyLock<Regex> = LazyLock::new(|| regex(r"(?:try again|retry) (?:in|after) (\d\S*)(?: ([a-z]+))?"));
+    static WAIT: LazyLock<Regex> =
+        LazyLock::new(|| regex(r"(?:(?:try again|retry) (?:in|after)|please wait(?: for)?(?: at least)?) (\d\S*)(?: ([a-z]+))?"));
     let found = WAIT.captures(text)?;
     let amount = found[1].trim_end_matches(['.', ',', ';', ')']);
     parse_duration(amount).or_else(|| {

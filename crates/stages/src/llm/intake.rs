@@ -9,9 +9,9 @@ use promptmill_core::{Acceptance, AnswerShape, Error, Fingerprint, Past, Result,
 use promptmill_llm::lane::rows::Rows;
 use promptmill_llm::{Class, Language};
 
-use super::ask::{Rules, judge_again};
 use super::desk::Desk;
 use super::held::Held;
+use super::judging::{Rules, judge_again};
 use super::packer::Prompt;
 use super::retry::Tried;
 use super::row::{Answer, Bill, Fault, Rejections, Row};

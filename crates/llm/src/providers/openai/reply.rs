@@ -1,8 +1,10 @@
-//! A response's body, taken apart. The order of the checks is that of `reference/providers.md`, section 1:
+//! A response's body, taken apart. The order of the checks matters:
 //! a 200 is no success until its body is one. What is certainly meant is read, in whatever form it comes; and what a body
 //! says was used counts, also when its answer cannot be read.
 
+mod finish;
 mod mend;
+mod ordinary;
 mod said;
 mod stream;
 #[cfg(test)]
@@ -13,14 +15,15 @@ use std::sync::LazyLock;
 use chrono::Utc;
 use regex::Regex;
 use reqwest::header::HeaderMap;
-use serde::Deserialize;
 use serde_json::Value;
 
-use super::usage::{Bill, usage_in};
+use super::usage::Bill;
 use crate::classify::{classify_json, one_line, says_error};
 use crate::{CallError, Charge, Class, Finish, RateLimits, Response};
 
+use self::finish::{is_refusal, read_finish};
 use self::mend::{bare, values};
+use self::ordinary::ordinary;
 use self::said::Said;
 use self::stream::Streamed;
 
@@ -240,54 +243,6 @@ fn blocked(body: &Value) -> Option<&str> {
     })
 }
 
-/// Reads a response as nearly all of them are: no error, a text, tokens. `None` if it is anything else, which is
-/// then looked at as a tree of values; making that for every response would be most of reading it.
-fn ordinary(raw: &str) -> Option<Parts> {
-    #[derive(Deserialize)]
-    struct Body {
-        #[serde(default)]
-        error: Option<()>,
-        choices: Vec<Choice>,
-        #[serde(default)]
-        usage: Option<Value>,
-        #[serde(default)]
-        service_tier: Option<Value>,
-        #[serde(default)]
-        x_groq: Option<Value>,
-    }
-    #[derive(Deserialize)]
-    struct Choice {
-        #[serde(default)]
-        index: Option<u64>,
-        #[serde(default)]
-        error: Option<()>,
-        #[serde(default)]
-        finish_reason: Option<String>,
-        #[serde(default)]
-        native_finish_reason: Option<String>,
-        message: Message,
-    }
-    #[derive(Deserialize)]
-    struct Message {
-        content: String,
-        #[serde(default)]
-        refusal: Option<()>,
-    }
-    let Body { error: None, choices, usage, service_tier, x_groq } = serde_json::from_str(raw).ok()? else { return None };
-    // Only one was asked for, and where there are more it is the one of the lowest number, wherever it stands.
-    let first = choices.into_iter().min_by_key(|choice| choice.index.unwrap_or(0))?;
-    let Choice { error: None, finish_reason, native_finish_reason, message: Message { content, refusal: None }, .. } = first else {
-        return None;
-    };
-    // The answer may stand beside an empty content, and only whoever has said why has stopped.
-    if content.trim().is_empty() || native_finish_reason.as_deref().is_some_and(is_refusal) {
-        return None;
-    }
-    let bill = Bill::stated(usage_in(usage.as_ref(), x_groq.as_ref()), service_tier.as_ref());
-    let finish = read_finish(finish_reason.as_deref());
-    Some(Parts { bill, finish, finish_reason, said: Said { content, ..Said::default() } })
-}
-
 /// The id under which OpenRouter can say later what a response cost. Also of a body that broke off: the id
 /// stands at its beginning, and a quotation of one inside the content has its quotes escaped.
 pub(super) fn generation_id(raw: &str) -> Option<&str> {
@@ -313,40 +268,5 @@ fn charge_inside_200(class: Class, body: &Value) -> Charge {
         Class::Overloaded | Class::Timeout | Class::Filtered | Class::Malformed => Charge::Unknown,
         _ if spoken => Charge::Unknown,
         _ => Charge::Nothing,
-    }
-}
-
-fn is_refusal(reason: &str) -> bool {
-    read_finish(Some(reason)) == Finish::Filtered
-}
-
-/// The table of section 2, in any case and with whatever stands behind a colon. A word that is not in it is never taken
-/// for a normal end.
-fn read_finish(reason: Option<&str>) -> Finish {
-    let Some(reason) = reason else { return Finish::Other };
-    let reason = reason.to_ascii_lowercase();
-    match reason.split(':').next().unwrap_or_default().trim() {
-        "stop" | "end_turn" | "stop_sequence" | "eos" | "eos_token" | "end" | "complete" | "completed" | "finished" => Finish::Stop,
-        "length"
-        | "model_length"
-        | "max_tokens"
-        | "max_length"
-        | "max_output_tokens"
-        | "max_tokens_reached"
-        | "truncated"
-        | "model_context_window_exceeded" => Finish::Truncated,
-        "content_filter"
-        | "content_filtered"
-        | "refusal"
-        | "safety"
-        | "recitation"
-        | "prohibited_content"
-        | "blocklist"
-        | "spii"
-        | "sensitive"
-        | "moderation"
-        | "guardrail_intervened" => Finish::Filtered,
-        "error" | "abort" | "aborted" | "cancelled" | "network_error" | "insufficient_system_resource" => Finish::Broken,
-        _ => Finish::Other,
     }
 }
