@@ -244,4 +244,16 @@ mod tests {
         assert_eq!(joined_fields(&meant, &plain), Some(meant.clone()));
         assert_eq!(joined_fields(&meant, &Field::new("u", DataType::Utf8, true)), None);
     }
+
+    #[test]
+    fn whatever_is_inside_of_a_column_may_be_null_but_for_keys() {
+        let inside = |is_nullable| {
+            let entry = vec![Field::new("key", DataType::Utf8, false), Field::new("value", DataType::Int64, is_nullable)];
+            let entries = Field::new("entries", DataType::Struct(entry.into()), false);
+            let map = Field::new("map", DataType::Map(Arc::new(entries), false), is_nullable);
+            let list = Field::new("list", DataType::List(Arc::new(Field::new("item", DataType::Int8, is_nullable))), is_nullable);
+            Field::new("c", DataType::Struct(vec![map, list].into()), is_nullable)
+        };
+        assert_eq!(with_nulls(&inside(false)), inside(true));
+    }
 }

@@ -75,7 +75,9 @@ mod tests {
     use std::sync::Arc;
 
     use datafusion::arrow::array::{ArrayRef, Float64Array, Int64Array, RecordBatch};
-    use parquet::arrow::ArrowWriter;
+    use datafusion::arrow::datatypes::{DataType, Field, Schema};
+    use parquet::arrow::{ArrowWriter, encode_arrow_schema};
+    use parquet::file::metadata::KeyValue;
     use parquet::file::metadata::ParquetMetaDataReader;
 
     use super::*;
@@ -94,6 +96,18 @@ mod tests {
         assert_eq!(statistics(&footer), [true, true]);
         let mended = trusted(footer.clone()).expect("a footer");
         assert_eq!((statistics(&mended), mended.row_group(0).num_rows()), (vec![false, true], 2));
+
+        let of_others = Schema::new(vec![Field::new("gone", DataType::Utf8, true)]);
+        let entry = KeyValue::new(ARROW_SCHEMA_META_KEY.to_owned(), encode_arrow_schema(&of_others));
+        let file = footer.file_metadata();
+        let file = FileMetaData::new(file.version(), file.num_rows(), None, Some(vec![entry]), file.schema_descr_ptr(), None);
+        let stale = ParquetMetaData::new(file, footer.row_groups().to_vec());
+        let read = |footer: &ParquetMetaData| {
+            parquet_to_arrow_schema(footer.file_metadata().schema_descr(), footer.file_metadata().key_value_metadata())
+        };
+        assert!(read(&stale).is_err());
+        let read = read(&trusted(stale).expect("a footer")).expect("its own columns");
+        assert_eq!(read.fields().iter().map(|field| field.name().as_str()).collect::<Vec<_>>(), ["x", "n"]);
 
         let group = footer.row_group(0);
         let columns = group.columns().iter().map(|column| column.clone().into_builder().set_dictionary_page_offset(Some(0)).build());

@@ -11,6 +11,8 @@ use std::{env, fs};
 
 use promptmill_core::{Error, Result, nearest};
 
+use super::credentials::variable;
+
 /// How a profile that is not read gives its keys all the same.
 const EXPORT: &str = "eval \"$(aws configure export-credentials --format env)\"";
 
@@ -39,20 +41,20 @@ impl std::fmt::Debug for Keys {
 /// The profile of the environment; `None` if it names none and no file has a `default`. Keys are wanted of it only where
 /// nothing else gives some.
 pub(super) fn of_environment(wants_keys: bool) -> Result<Option<Profile>> {
-    let file = |variable: &str, usual: &str| {
+    let file = |name: &str, usual: &str| {
         let home = env::var_os("HOME").or_else(|| env::var_os("USERPROFILE")).map(|home| PathBuf::from(home).join(".aws").join(usual));
-        let named = env::var_os(variable).filter(|path| !path.is_empty()).map(PathBuf::from);
+        let named = env::var_os(name).filter(|path| !path.is_empty()).map(PathBuf::from);
         let Some(path) = named.or(home) else { return Ok(String::new()) };
         match fs::read_to_string(&path) {
             Ok(text) => Ok(text),
             Err(error) if error.kind() == ErrorKind::NotFound => Ok(String::new()),
             Err(error) => {
-                let hint = format!("make it readable, or name another with `{variable}`");
+                let hint = format!("make it readable, or name another with `{name}`");
                 Err(Error::failed(format!("`{}` cannot be read", path.display())).hint(hint).because(error))
             }
         }
     };
-    let named = ["AWS_PROFILE", "AWS_DEFAULT_PROFILE"].iter().find_map(|name| env::var(name).ok().filter(|value| !value.is_empty()));
+    let named = ["AWS_PROFILE", "AWS_DEFAULT_PROFILE"].into_iter().find_map(variable);
     let (credentials, config) = (file("AWS_SHARED_CREDENTIALS_FILE", "credentials")?, file("AWS_CONFIG_FILE", "config")?);
     read(named.as_deref(), &credentials, &config, wants_keys)
 }
