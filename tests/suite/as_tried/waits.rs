@@ -32,17 +32,16 @@ fn pause_after(refusal: impl Fn() -> Reply + Send + Sync + 'static) -> Duration 
 
 #[test]
 fn a_wait_that_a_refusal_names_is_kept() {
-    let slow_down = || Reply::error(429, "Rate limit reached");
-    let date = "Fri, 21 Aug 2026 12:00:00 GMT";
-    let refusals: [(&str, Box<dyn Fn() -> Reply + Send + Sync>); 5] = [
-        ("seconds", Box::new(move || slow_down().header("retry-after", "3"))),
-        (
-            "by a clock that is far from ours",
-            Box::new(move || slow_down().header("date", date).header("retry-after", "Fri, 21 Aug 2026 12:00:03 GMT")),
-        ),
-        ("the draft's quota", Box::new(move || slow_down().header("ratelimit", "\"default\";r=0;t=3"))),
-        ("words", Box::new(|| Reply::error(429, "Please try again in 3.0s."))),
-        ("a field", Box::new(|| Reply::new(429, json!({"detail": "Too many requests", "retry_after": 3}).to_string()))),
+    fn slow_down() -> Reply {
+        Reply::error(429, "Rate limit reached")
+    }
+    const DATE: &str = "Fri, 21 Aug 2026 12:00:00 GMT";
+    let refusals: [(&str, fn() -> Reply); 5] = [
+        ("seconds", || slow_down().header("retry-after", "3")),
+        ("by a clock that is far from ours", || slow_down().header("date", DATE).header("retry-after", "Fri, 21 Aug 2026 12:00:03 GMT")),
+        ("the draft's quota", || slow_down().header("ratelimit", "\"default\";r=0;t=3")),
+        ("words", || Reply::error(429, "Please try again in 3.0s.")),
+        ("a field", || Reply::new(429, json!({"detail": "Too many requests", "retry_after": 3}).to_string())),
     ];
     let waits = refusals.map(|(name, refusal)| (name, std::thread::spawn(move || pause_after(refusal))));
     for (name, wait) in waits {

@@ -238,7 +238,7 @@ mod tests {
 
     #[test]
     fn what_is_copied_from_far_back_is_found_once_more() {
-        let long: Vec<u8> = (0..3_u64 << 20).map(|place| (place * place >> 7) as u8).collect();
+        let long: Vec<u8> = (0..3_u64 << 20).map(|place| ((place * place) >> 7) as u8).collect();
         let length = |bytes: u32| bytes.to_le_bytes();
         let mut block = vec![];
         let mut total = long.len() as u64 + 64;
