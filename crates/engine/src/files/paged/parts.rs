@@ -446,7 +446,7 @@ mod tests {
         let text = |row: usize| match row % 5 {
             0 if has_nulls => None,
             1 => Some(format!("short {row}")),
-            _ => Some((0..40_000).map(|word| format!("{row} and {} ", word * row % 977)).collect::<String>()),
+            _ => Some((0..500).map(|word| format!("{row} and {} ", word * row % 977)).collect::<String>().repeat(80)),
         };
         let texts: ArrayRef = Arc::new((0..50).map(text).collect::<StringArray>());
         let column: ArrayRef = match is_inside {
