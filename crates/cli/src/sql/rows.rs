@@ -82,7 +82,7 @@ impl Rows {
         let mut writer = Writer::new(form, schema, to).map_err(unprintable)?;
         let mut next = first;
         while let Some(batch) = next {
-            match writer.write(batch) {
+            match writer.write(&batch) {
                 // `promptmill sql … | head` has read enough.
                 Err(error) if is_broken_pipe(&error) => return Ok(()),
                 other => other.map_err(unprintable)?,
@@ -148,12 +148,12 @@ impl<W: Write + Send> Writer<W> {
         })
     }
 
-    fn write(&mut self, batch: RecordBatch) -> Result<(), ArrowError> {
+    fn write(&mut self, batch: &RecordBatch) -> Result<(), ArrowError> {
         // Of what is written only Parquet has UUIDs, and only JSON wants texts for keys.
         let batch = match self {
-            Self::Parquet(_) => rows_for_parquet(&batch).map_err(foreign)?,
-            Self::Json(..) | Self::Csv(..) => with_text_keys(&with_days(&meaning::rows_with_texts(&batch)?)?)?,
-            _ => with_days(&meaning::rows_with_texts(&batch)?)?,
+            Self::Parquet(_) => rows_for_parquet(batch).map_err(foreign)?,
+            Self::Json(..) | Self::Csv(..) => with_text_keys(&with_days(&meaning::rows_with_texts(batch)?)?)?,
+            _ => with_days(&meaning::rows_with_texts(batch)?)?,
         };
         match self {
             Self::Table { batches, .. } => batches.push(batch),

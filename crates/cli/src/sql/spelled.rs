@@ -37,7 +37,7 @@ pub(super) fn with_text_keys(batch: &RecordBatch) -> Result<RecordBatch, ArrowEr
         let data_type = text_keyed(field.data_type()).map_err(|keys| {
             ArrowError::NotYetImplemented(format!("the keys of the maps of column `{}` are {keys}, no texts", field.name()))
         })?;
-        Ok((data_type != *field.data_type()).then(|| cast_strictly(column, &data_type)).transpose()?)
+        (data_type != *field.data_type()).then(|| cast_strictly(column, &data_type)).transpose()
     })
 }
 

@@ -18,7 +18,8 @@ use super::{Rejection, Step, StepConfig, StepContext};
 #[serde(deny_unknown_fields)]
 pub(super) struct RejectEcho {
     /// The share of an answer's words, from 0 to 1, that may be copied from the one or from the other. With 1, only copies of
-    /// a line are rejected: for models that answer with sentences of the item.
+    /// a line are rejected, and only of a line that does not end as a sentence or a clause does, as titles do: for models that
+    /// answer with sentences of the item.
     #[serde(default = "seven_tenths")]
     #[schemars(range(min = 0.0, max = 1.0))]
     share: f64,
@@ -58,7 +59,11 @@ struct Echo {
 impl Step for Echo {
     fn apply<'t>(&self, text: &'t str, about: &About<'_>) -> Result<Cow<'t, str>, Rejection> {
         let said = sounds(text);
-        if about.item.is_some_and(|item| item.lines().skip_while(|line| line.trim() == item.trim()).any(|line| is_of_line(&said, line))) {
+        let takes_sentences = self.share >= 1.0;
+        let counts = |line: &&str| !(takes_sentences && is_of_a_sentence(line));
+        let is_line =
+            |item: &str| item.lines().skip_while(|line| line.trim() == item.trim()).filter(counts).any(|line| is_of_line(&said, line));
+        if about.item.is_some_and(is_line) {
             return Err(Rejection::new("echo-of-line", format!("it is a line of the item: `{}`", excerpt(text))));
         }
         if said.len() < RUN {
@@ -84,6 +89,11 @@ fn is_of_line(said: &[u64], line: &str) -> bool {
     let line = sounds(line);
     let (short, long) = if said.len() <= line.len() { (said, line.as_slice()) } else { (line.as_slice(), said) };
     short.len() >= FEWEST && short.len() as f64 >= ALIKE * long.len() as f64 && long.windows(short.len()).any(|part| part == short)
+}
+
+/// Whether a line ends as a sentence does, or a part of one.
+fn is_of_a_sentence(line: &str) -> bool {
+    line.trim_end().ends_with(['.', ',', ';', ':', '!', '?'])
 }
 
 /// How many words of a text stand in runs that a source has as well.
@@ -135,6 +145,8 @@ mod tests {
                 None
             );
             assert_eq!(reason("De bus verdwijnt, dus vraagt Bos om geld."), None);
+            let sentence = (share < 1.0).then_some("echo-of-line");
+            assert_eq!(reason("De Kamer, constaterende dat de bus verdwijnt, verzoekt de regering om geld"), sentence);
         }
     }
 
