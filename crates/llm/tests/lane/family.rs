@@ -114,6 +114,7 @@ pub(crate) fn all() -> Vec<Scenario> {
         let member = Member { counts, shape: Shape::Bucket, seconds: 1, refuses: true, says: RIGHT[0], latency: 1.0 };
         for (shape, seconds) in SHAPES.into_iter().flat_map(|shape| WINDOWS.map(|seconds| (shape, seconds))) {
             members.extend(RIGHT.map(|says| Member { shape, seconds, says, ..member }));
+            members.push(Member { shape, seconds, says: ["missing"; 3], ..member });
         }
         for (shape, seconds) in SOME {
             members.extend(WRONG.map(|says| Member { shape, seconds, says, ..member }));
@@ -174,7 +175,7 @@ impl Member {
             "about = ''\nseconds = {run}\nwarmup = {warmup}\n\
              [service]\n{enforced}\n{counted}\n{lenient}\nslots = {places}\nbase = {latency:?}\n\
              says = {{ limit = '{limit}', remaining = '{remaining}', reset = '{reset}', early = {early} }}\n\
-             [client]\ntokens = {spread}\nmax = {most}\n\
+             [client]\ntokens = {spread}\nmax = {most}\nin_order = true\n\
              [expect]\n{expect}\n"
         );
         let shape = format!("{shape:?}").to_lowercase();

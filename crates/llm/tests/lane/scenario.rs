@@ -75,6 +75,8 @@ struct ClientConfig {
     board: bool,
     /// How late they may be to look who else is there.
     late: f64,
+    /// Whether a request that may not leave yet is the next to leave, not another one in its place.
+    in_order: bool,
 }
 
 impl Default for ClientConfig {
@@ -92,6 +94,7 @@ impl Default for ClientConfig {
             timeout: 120.0,
             board: false,
             late: 0.0,
+            in_order: false,
         }
     }
 }
@@ -196,6 +199,8 @@ struct Client {
     wake: f64,
     done: f64,
     random: StdRng,
+    /// The size of the request that leaves next, and the client's estimate of it.
+    next: Option<(f64, Load)>,
 }
 
 struct Flight {
@@ -298,6 +303,7 @@ impl Scenario {
                 wake: f64::INFINITY,
                 done: 0.0,
                 random: StdRng::seed_from_u64(seed * 977 + index as u64),
+                next: None,
             })
             .collect();
         for (index, stay) in stays.iter().enumerate() {
@@ -451,11 +457,15 @@ impl Scenario {
                 continue;
             }
             loop {
-                let tokens = client.random.random_range(config.tokens.0..=config.tokens.1);
-                let error = 1.0 + config.estimate_error * client.random.random_range(-1.0..=1.0);
-                let load = Load { tokens: (tokens * error) as u64, output: config.output as u64 };
+                let random = &mut client.random;
+                let (tokens, load) = *client.next.get_or_insert_with(|| {
+                    let tokens = random.random_range(config.tokens.0..=config.tokens.1);
+                    let error = 1.0 + config.estimate_error * random.random_range(-1.0..=1.0);
+                    (tokens, Load { tokens: (tokens * error) as u64, output: config.output as u64 })
+                });
                 match client.lane.admit(at(now), load) {
                     Ok(ticket) => {
+                        client.next = None;
                         let id = next_id;
                         next_id += 1;
                         sent[second] += 1.0;
@@ -466,6 +476,7 @@ impl Scenario {
                     }
                     Err(again) => {
                         let again = again.as_secs_f64().max(now + 1e-3);
+                        client.next = client.next.filter(|_| config.in_order);
                         if again < client.wake || client.wake <= now {
                             client.wake = again;
                             push(&mut events, again, Event::Wake(index));
