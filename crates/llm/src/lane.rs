@@ -210,6 +210,8 @@ pub struct Lane {
     refused_in_window: bool,
     last_response: f64,
     last_admitted: f64,
+    /// When the request left whose response said something of limits, and no later one has.
+    last_heard_of: f64,
     /// When a response first said that nothing is left, and until when; and whether such words have been disproved.
     empty: Option<(f64, f64)>,
     empty_lies: bool,
@@ -306,6 +308,7 @@ impl Lane {
             refused_in_window: false,
             last_response: f64::NEG_INFINITY,
             last_admitted: f64::NEG_INFINITY,
+            last_heard_of: f64::NEG_INFINITY,
             empty: None,
             empty_lies: false,
             failure_time: 0.1,
@@ -724,10 +727,12 @@ impl Lane {
         let unknown = self.left_within(now, (0.2 * self.cap.refusal_time).min(1.0));
         let weights = flight.weights();
         let windows = [limits.requests, limits.tokens, limits.input_tokens, limits.output_tokens];
-        for (which, rate) in self.rates.iter_mut().enumerate() {
-            rate.announced(now, &windows[which], later[which], self.sent[which]);
+        let is_alone = self.share == 1.0 && !self.settings.shared;
+        let is_old = flight.at < self.last_heard_of;
+        self.last_heard_of = self.last_heard_of.max(flight.at);
+        for (which, (rate, stock)) in self.rates.iter_mut().zip(&mut self.stocks).enumerate() {
             if let Some(left) = windows[which].remaining {
-                self.stocks[which].hear(Heard {
+                stock.hear(Heard {
                     at: now,
                     left: left as f64,
                     reset: windows[which].reset.map(|reset| reset.as_secs_f64()),
@@ -738,6 +743,12 @@ impl Lane {
                     weight: weights[which],
                 });
             }
+            let is_counted = is_alone && stock.keeps_account(now);
+            // What was said to an earlier request may be older than what has been heard.
+            if is_old && windows[which].remaining.is_some() {
+                continue;
+            }
+            rate.announced(now, &windows[which], later[which], self.sent[which], is_counted);
         }
     }
 
@@ -913,6 +924,7 @@ impl Lane {
         }
         let lately = self.lately(now);
         let jitter = self.jitter();
+        let tested = self.rates.iter().any(Rate::is_tested);
         for (which, rate) in self.rates.iter_mut().enumerate() {
             if !blamed[which] || which >= MEASURED_KINDS && !rate.is_set() {
                 continue;
@@ -924,6 +936,9 @@ impl Lane {
                 pause,
                 told: told.filter(|_| which < MEASURED_KINDS).map(|limit| limit as f64 / 60.0),
                 shared: self.settings.shared,
+                tested,
+                fixed: self.cap.is_fixed(),
+                together: self.share < 1.0,
                 jitter,
             };
             rate.refused(now, &refusal);
@@ -1025,16 +1040,11 @@ impl Lane {
             return;
         }
         if quiet {
+            let announced = self.rates.iter().any(Rate::is_announced);
+            let doubts = rate::Doubts { accidents: self.accidents.are_known(), announced };
             for (which, rate) in self.rates.iter_mut().enumerate() {
                 let mark = Mark { at: now, work: self.sent[which], count: self.sent[0].max(0.0) as u64 };
-                rate.window(
-                    mark,
-                    (self.good as f64 / self.share) as u64,
-                    self.cost,
-                    self.settings.shared,
-                    self.leads,
-                    self.accidents.are_known(),
-                );
+                rate.window(mark, (self.good as f64 / self.share) as u64, self.cost, self.settings.shared, self.leads, doubts);
             }
             self.choose_rate(now);
         }

@@ -94,7 +94,7 @@ impl Announced {
 
     /// Takes a response's numbers; `unknown` is what left since that they cannot know of yet, `sent` all that has left. Returns
     /// whether another limit is announced than before.
-    pub(super) fn hear(&mut self, now: f64, limit: u64, window: &Window, unknown: f64, sent: f64) -> bool {
+    pub(super) fn hear(&mut self, now: f64, limit: u64, window: &Window, unknown: f64, sent: f64, is_counted: bool) -> bool {
         self.seen = now;
         let renewed = (limit as f64 / self.limit as f64 - 1.0).abs() > 0.01;
         if renewed {
@@ -122,6 +122,11 @@ impl Announced {
                 self.ratios = (if least > 0.0 { least.min(ratio) } else { ratio }, most.max(ratio));
             }
             self.given_back = (missing >= 0.1 * self.capacity.max(100.0)).then_some(missing / reset).or(self.given_back);
+        }
+        if is_counted {
+            self.left = None;
+            self.stock.clear();
+            return renewed;
         }
         self.left = (unknown <= 0.5 * self.capacity && !self.left_lies).then(|| (remaining - unknown).max(0.0) / self.capacity.max(1.0));
         if window.reset.is_none()

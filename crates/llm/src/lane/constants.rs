@@ -129,7 +129,9 @@ pub(super) const CUTS: [f64; 4] = [0.97, 0.93, 0.85, 0.70];
 /// What is used of a rate that admitted work has proved.
 pub(super) const SAFE: f64 = 0.985;
 /// What a failed test leaves of the rate before it.
-pub(super) const HOLD: f64 = 0.99;
+pub(super) const HOLD: f64 = 0.995;
+/// What of the way that a test near the last ceiling has come is kept when it fails.
+pub(super) const CREEP: f64 = 0.25;
 /// Growth of a rate under test …
 pub(super) const GAIN: f64 = 0.03;
 /// … at the least, after failures …

@@ -10,7 +10,7 @@ use std::collections::VecDeque;
 use super::Without;
 use super::announced::{Announced, Trial};
 use super::constants::{
-    ANNOUNCED_START, BURST, CEILING_MOVED, CUTS, DEBT, DEBT_REQUESTS, FAR_OFF, GAIN, GAIN_MAX, GAIN_MIN, HOLD, KNOCK, KNOCKS_APART,
+    ANNOUNCED_START, BURST, CEILING_MOVED, CREEP, CUTS, DEBT, DEBT_REQUESTS, FAR_OFF, GAIN, GAIN_MAX, GAIN_MIN, HOLD, KNOCK, KNOCKS_APART,
     MEASURED, MEMORY, ONCE, PAUSE_EARNED, PROBE_BACKOFF, PROBE_EVERY, PROBE_EVERY_MAX, PROBE_GATE, QUIET, SAFE, SHARED_CUT, SHARED_EVERY,
     SHARED_STEP, STEP_BACK, STREAK, TEST, TEST_REQUESTS, TEST_REQUESTS_PAUSING, TOLD_GATE, TOLD_TEST, TOO_LITTLE, TRIAL_WON, USE_OF_STATED,
     WINDOW_TEST, WINDOWED,
@@ -51,6 +51,8 @@ pub(super) struct Rate {
     windowed: Option<f64>,
     /// A refusal makes the lane pause: tests are longer then, and their steps do not grow.
     pausing: bool,
+    /// Tests are careful: see [`TEST_REQUESTS_PAUSING`].
+    careful: bool,
     /// The most a second that was ever admitted over [`ONCE`], and whether it is on the way back to it.
     once: f64,
     returns: Option<f64>,
@@ -72,6 +74,9 @@ pub(super) struct Rate {
 
 #[derive(Clone, Copy, Debug)]
 struct Test {
+    /// The pace that was kept before it.
+    origin: f64,
+    /// The pace before this step.
     before: f64,
     since: f64,
 }
@@ -82,6 +87,15 @@ pub(super) struct Mark {
     pub(super) at: f64,
     pub(super) work: f64,
     pub(super) count: u64,
+}
+
+/// What else there is beside this rate that may explain what happens.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Doubts {
+    /// Some requests are refused by accident.
+    pub(super) accidents: bool,
+    /// Headers announce a limit of some kind of work.
+    pub(super) announced: bool,
 }
 
 /// A refusal, as far as a rate is concerned.
@@ -96,6 +110,12 @@ pub(super) struct Refusal {
     /// The limit a second, if the refusal names it.
     pub(super) told: Option<f64>,
     pub(super) shared: bool,
+    /// Whether a test of any kind of work was under way.
+    pub(super) tested: bool,
+    /// Whether what is in flight is fixed, so that nothing but a rate can be blamed.
+    pub(super) fixed: bool,
+    /// Whether other processes use the lane.
+    pub(super) together: bool,
     pub(super) jitter: f64,
 }
 
@@ -125,6 +145,7 @@ impl Rate {
             history: VecDeque::new(),
             windowed: None,
             pausing: false,
+            careful: false,
             last_refusal: f64::NEG_INFINITY,
             marks: VecDeque::new(),
             proven: None,
@@ -241,7 +262,7 @@ impl Rate {
             }
             self.dry += 1;
             self.last_refusal = now;
-            self.withhold(now);
+            self.withhold(now, f64::INFINITY);
             return;
         }
         if self.returns.take().is_some() {
@@ -295,7 +316,7 @@ impl Rate {
                 } else {
                     announced.confirm(now);
                     self.pace = HOLD * self.announced_pace;
-                    self.withhold(now);
+                    self.withhold(now, f64::INFINITY);
                     return;
                 }
             } else if announced.has_stock() || self.pace > FAR_OFF * refusal.lately && !announced.is_crowded(now) {
@@ -303,7 +324,7 @@ impl Rate {
             } else {
                 // Refused although the headers are honoured: others use the key too.
                 self.pace = announced.refused(now, self.pace);
-                self.withhold(now);
+                self.withhold(now, f64::INFINITY);
                 return;
             }
         }
@@ -318,10 +339,14 @@ impl Rate {
         let mut pace = match self.test.take() {
             _ if refusal.shared => before * SHARED_CUT,
             Some(test) => {
+                let has_moved = !measured || self.careful || self.ceiling.is_none_or(|ceiling| test.before > CEILING_MOVED * ceiling);
                 self.ceiling = Some(test.before);
                 self.gain = (self.gain / 2.0).max(GAIN_MIN);
-                HOLD * test.before
+                // Steps near the ceiling were paid from what was left over: only what was kept up before them lasts for sure.
+                HOLD * if has_moved || refusal.fixed { test.before } else { test.origin + CREEP * (test.before - test.origin) }
             }
+            // Another kind of work was tested, so this one was not too fast, or less of it than its pace has left.
+            None if self.pace.is_finite() && refusal.tested && measured => self.pace.min(CEILING_MOVED * refusal.lately),
             None if self.pace.is_finite() => {
                 self.ceiling = Some(self.pace);
                 self.gain = GAIN;
@@ -356,7 +381,13 @@ impl Rate {
         }
         self.pace = pace.max(self.mean_weight.max(1.0) / KNOCK).min(self.stated.unwrap_or(f64::INFINITY));
         self.forgive();
-        self.withhold(now);
+        // What a test came to is known; what refused otherwise is not.
+        let over = if refusal.tested && measured && refusal.pause == 0.0 && !refusal.together {
+            (before - self.pace).max(0.0)
+        } else {
+            f64::INFINITY
+        };
+        self.withhold(now, over);
         self.wait = if rapid { (self.wait * PROBE_BACKOFF).min(PROBE_EVERY_MAX) } else { PROBE_EVERY };
         let wait = if self.proven.is_none() { (3.0 * self.mean_weight / self.pace).max(1.0) } else { self.wait };
         // A test has to be able to earn the pause that its failure costs.
@@ -380,7 +411,7 @@ impl Rate {
     }
 
     /// At the end of a window without a refusal.
-    pub(super) fn window(&mut self, mark: Mark, admitted: u64, cost: u32, shared: bool, leads: bool, accidents: bool) {
+    pub(super) fn window(&mut self, mark: Mark, admitted: u64, cost: u32, shared: bool, leads: bool, doubts: Doubts) {
         let now = mark.at;
         let binding = std::mem::take(&mut self.binding);
         self.remember(mark);
@@ -391,7 +422,7 @@ impl Rate {
             return;
         }
         let most = self.stated.unwrap_or(f64::INFINITY);
-        if binding && leads && !shared && self.comes_back(now, most) {
+        if binding && leads && !shared && self.comes_back(now, most, doubts.announced) {
             return;
         }
         if self.is_believed(now) {
@@ -419,7 +450,8 @@ impl Rate {
         // A limit that was named is tested seldom: it may have risen since.
         let patience = if self.told.is_some_and(|told| self.pace > 0.98 * told) { TOLD_GATE } else { 1.0 };
         let due = now >= self.next_test && admitted as f64 >= patience * self.gate(cost);
-        let careful = self.pausing || accidents;
+        let careful = self.pausing || doubts.accidents;
+        self.careful = careful;
         let requests = if careful { TEST_REQUESTS_PAUSING } else { TEST_REQUESTS };
         let start = match self.test {
             // Nothing is measured yet: as fast as anything can be seen.
@@ -441,17 +473,18 @@ impl Rate {
             None => due,
         };
         if start && self.pace < most {
-            self.test = Some(Test { before: self.pace, since: now });
+            let origin = self.test.map_or(self.pace, |test| test.origin);
+            self.test = Some(Test { origin, before: self.pace, since: now });
             self.pace = (self.pace * (1.0 + self.gain)).min(most);
         }
     }
 
     /// Nothing has been refused for long, and more than twice as much was admitted once: whatever speaks for this pace, it is too
     /// low. Returns whether it rises.
-    fn comes_back(&mut self, now: f64, most: f64) -> bool {
+    fn comes_back(&mut self, now: f64, most: f64, announces: bool) -> bool {
         // Where others use the key, too, or nothing is announced that could be wrong, less may be all there is.
-        let is_misled = self.announced.as_ref().is_some_and(|announced| !announced.was_crowded());
-        if !is_misled || now - self.last_refusal < QUIET || self.pace > TOO_LITTLE * self.once.min(most) {
+        let is_content = self.announced.as_ref().map_or(!announces, Announced::was_crowded);
+        if is_content || now - self.last_refusal < QUIET || self.pace > TOO_LITTLE * self.once.min(most) {
             self.returns = None;
             return false;
         }
@@ -480,8 +513,11 @@ impl Rate {
             self.history.pop_front();
         }
         let Some(last) = self.marks.back().copied() else { return };
+        if mark.count <= last.count {
+            return;
+        }
         let was_dry = self.dry >= WINDOWED || self.dry > 0 && self.last_refusal - self.dry_since > KNOCK;
-        if !was_dry || mark.count <= last.count {
+        if !was_dry {
             return;
         }
         // It admits again after it had admitted nothing for a while: a window has ended, and it admitted all that it allows. Over
@@ -527,12 +563,12 @@ impl Rate {
 
     /// What a response's headers say about this kind of work; `in_flight` is what left since that they cannot
     /// know of yet, `sent` all that has left.
-    pub(super) fn announced(&mut self, now: f64, window: &Window, in_flight: f64, sent: f64) {
+    pub(super) fn announced(&mut self, now: f64, window: &Window, in_flight: f64, sent: f64, is_counted: bool) {
         let Some(limit) = window.limit.filter(|limit| *limit > 0) else { return };
         let most = self.stated.unwrap_or(f64::INFINITY);
         let Some(announced) = &mut self.announced else {
             let mut announced = Announced::new(now, limit);
-            announced.hear(now, limit, window, in_flight, sent);
+            announced.hear(now, limit, window, in_flight, sent, is_counted);
             self.test = None;
             self.ceiling = Some(announced.rate);
             self.pace = (ANNOUNCED_START * announced.rate).max(self.mean_weight.max(1.0) / KNOCK).min(most);
@@ -540,7 +576,7 @@ impl Rate {
             return;
         };
         let was_believed = announced.is_believed(now);
-        let renewed = announced.hear(now, limit, window, in_flight, sent);
+        let renewed = announced.hear(now, limit, window, in_flight, sent, is_counted);
         if !announced.is_believed(now) {
             return;
         }
@@ -563,7 +599,7 @@ impl Rate {
                 Some(Trial::Steps) if self.pace < most => {
                     self.announced_pace = self.pace;
                     self.gain = GAIN;
-                    self.test = Some(Test { before: self.pace, since: now });
+                    self.test = Some(Test { origin: self.pace, before: self.pace, since: now });
                     self.pace = (self.pace * (1.0 + GAIN)).min(most);
                 }
                 _ => {}
@@ -579,7 +615,7 @@ impl Rate {
             // A pace of a few requests a second is on its way for minutes otherwise.
             let slow = self.pace < 4.0 * self.mean_weight;
             self.gain = if slow { 1.0 } else { (2.0 * self.gain).min(GAIN_MAX) };
-            self.test = Some(Test { before: self.pace, since: now });
+            self.test = Some(Test { origin: self.pace, before: self.pace, since: now });
             self.pace = (self.pace * (1.0 + self.gain)).min(most);
         }
     }
@@ -594,7 +630,7 @@ impl Rate {
         self.ceiling = Some(told);
         self.last_refusal = now;
         self.streak = 1;
-        self.withhold(now);
+        self.withhold(now, f64::INFINITY);
         self.next_test = now + refusal.pause + TOLD_TEST * refusal.jitter;
     }
 
@@ -606,8 +642,9 @@ impl Rate {
     }
 
     /// Withholds allowance after a refusal, so that the server's bucket refills.
-    fn withhold(&mut self, now: f64) {
-        let debt = (DEBT * self.pace).max(DEBT_REQUESTS * self.mean_weight) * f64::from(1 << self.dry.min(16));
+    fn withhold(&mut self, now: f64, over: f64) {
+        let over = over.min(self.pace);
+        let debt = (DEBT * over).max(DEBT_REQUESTS * self.mean_weight) * f64::from(1 << self.dry.min(16));
         let debt = if self.without.debt { 0.0 } else { debt };
         // It never takes much longer than a knock, or a low pace would be withheld for minutes.
         let knock = if self.dry > 0 { KNOCK.max((now - self.dry_since) / KNOCKS_APART) } else { KNOCK };
@@ -657,11 +694,12 @@ impl Rate {
 
     /// Goes on at a pace that something else has kept so far, and soon tries more.
     pub(super) fn go_on(&mut self, now: f64, pace: f64) {
-        if self.is_believed(now) {
-            self.level = self.level.max(0.0);
-            return;
+        if let Some(announced) = self.announced.as_mut().filter(|announced| announced.rate > FAR_OFF * pace) {
+            announced.disbelieve();
         }
+        self.level = self.level.max(0.0);
         self.lift(now);
+        self.test = None;
         self.pace = pace.max(self.mean_weight.max(1.0) / KNOCK).min(self.stated.unwrap_or(f64::INFINITY));
         self.gain = GAIN_MAX;
     }
