@@ -36,7 +36,8 @@ fn a_wait_that_a_refusal_names_is_kept() {
         Reply::error(429, "Rate limit reached")
     }
     const DATE: &str = "Fri, 21 Aug 2026 12:00:00 GMT";
-    let refusals: [(&str, fn() -> Reply); 5] = [
+    type Refusal = (&'static str, fn() -> Reply);
+    let refusals: [Refusal; 5] = [
         ("seconds", || slow_down().header("retry-after", "3")),
         ("by a clock that is far from ours", || slow_down().header("date", DATE).header("retry-after", "Fri, 21 Aug 2026 12:00:03 GMT")),
         ("the draft's quota", || slow_down().header("ratelimit", "\"default\";r=0;t=3")),
