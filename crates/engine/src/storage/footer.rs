@@ -3,7 +3,7 @@
 //! The least and the greatest that writers note of fractions leave out what is no number, which SQL finds greater than all, and
 //! Bloom filters know one of the two zeros: who goes by them leaves out rows. And old writers say that a dictionary begins at
 //! byte 0, where there is none. The schema of Arrow that some writers put beside their own may be that of other columns, where a tool
-//! has changed those and kept it.
+//! has changed those and kept it. And some have not counted the rows of the file, but those of its row groups.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -18,6 +18,7 @@ pub(super) fn misleads(footer: &ParquetMetaData) -> bool {
     let columns = footer.file_metadata().schema_descr().columns();
     let mut chunks = footer.row_groups().iter().flat_map(RowGroupMetaData::columns);
     has_stale_schema(footer)
+        || rows(footer) != footer.file_metadata().num_rows()
         || columns.iter().any(|column| is_fraction(column))
         || chunks.any(|chunk| chunk.dictionary_page_offset() == Some(0))
 }
@@ -27,7 +28,7 @@ pub(crate) fn trusted(footer: ParquetMetaData) -> Result<ParquetMetaData> {
     if !misleads(&footer) {
         return Ok(footer);
     }
-    let footer = if has_stale_schema(&footer) { without_schema(&footer) } else { footer };
+    let footer = with_rows_and_schema(&footer);
     let mut footer = footer.into_builder();
     let groups = footer.take_row_groups().into_iter().map(|group| {
         let columns = group.columns().iter().map(trusted_column).collect::<Result<_>>()?;
@@ -46,13 +47,23 @@ fn has_stale_schema(footer: &ParquetMetaData) -> bool {
     has_one && fits().is_ok_and(|schema| schema.is_err())
 }
 
-fn without_schema(footer: &ParquetMetaData) -> ParquetMetaData {
+/// Rows in all row groups.
+fn rows(footer: &ParquetMetaData) -> i64 {
+    footer.row_groups().iter().map(RowGroupMetaData::num_rows).sum()
+}
+
+/// The footer with the number of rows that its row groups have, and without a schema of Arrow that does not fit.
+fn with_rows_and_schema(footer: &ParquetMetaData) -> ParquetMetaData {
     let file = footer.file_metadata();
-    let mut more = file.key_value_metadata().cloned().unwrap_or_default();
-    more.retain(|entry| entry.key != ARROW_SCHEMA_META_KEY);
+    let mut more = file.key_value_metadata().cloned();
+    if has_stale_schema(footer)
+        && let Some(more) = &mut more
+    {
+        more.retain(|entry| entry.key != ARROW_SCHEMA_META_KEY);
+    }
     let created_by = file.created_by().map(str::to_owned);
     let orders = file.column_orders().cloned();
-    let file = FileMetaData::new(file.version(), file.num_rows(), created_by, Some(more), file.schema_descr_ptr(), orders);
+    let file = FileMetaData::new(file.version(), rows(footer), created_by, more, file.schema_descr_ptr(), orders);
     ParquetMetaData::new(file, footer.row_groups().to_vec())
 }
 
@@ -96,6 +107,11 @@ mod tests {
         assert_eq!(statistics(&footer), [true, true]);
         let mended = trusted(footer.clone()).expect("a footer");
         assert_eq!((statistics(&mended), mended.row_group(0).num_rows()), (vec![false, true], 2));
+
+        let file = footer.file_metadata();
+        let file = FileMetaData::new(file.version(), 0, None, None, file.schema_descr_ptr(), None);
+        let uncounted = trusted(ParquetMetaData::new(file, footer.row_groups().to_vec())).expect("a footer");
+        assert_eq!(uncounted.file_metadata().num_rows(), 2);
 
         let of_others = Schema::new(vec![Field::new("gone", DataType::Utf8, true)]);
         let entry = KeyValue::new(ARROW_SCHEMA_META_KEY.to_owned(), encode_arrow_schema(&of_others));
