@@ -80,7 +80,7 @@ pub(super) struct Asked {
     pub(super) hint: Option<String>,
     /// Whether the server says, or shows, that it is away, so that no row is what it fails on.
     pub(super) is_away: bool,
-    /// Whether a web page turned it away, which is the word of something in front of the service.
+    /// Whether it was refused by a web page, which a firewall or proxy sends and not the service.
     pub(super) is_page: bool,
     /// Whether the answer was cut off or unreadable.
     pub(super) broken: bool,
@@ -186,7 +186,7 @@ fn outcome(error: &CallError) -> Outcome {
     }
 }
 
-/// Whether a page of something in front of the service, as firewalls send them, is what turned a request away.
+/// Whether a request was refused by a web page, which a firewall or proxy sends and not the service.
 fn is_page(error: &CallError) -> bool {
     error.class == Class::Filtered
         && error.raw.as_deref().is_some_and(|raw| raw.trim_start_matches('\u{feff}').trim_start().starts_with('<'))

@@ -94,7 +94,7 @@ pub(super) struct Met {
     pub(super) retry_after: Option<Duration>,
     /// Whether the server says, or shows, that it is away; otherwise the row may be what it fails on.
     pub(super) is_away: bool,
-    /// Whether a web page turned it away, which is the word of something in front of the service.
+    /// Whether it was refused by a web page, which a firewall or proxy sends and not the service.
     pub(super) is_page: bool,
 }
 

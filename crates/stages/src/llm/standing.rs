@@ -74,8 +74,8 @@ impl Standing {
         self.pages = HashSet::new();
     }
 
-    /// A page turned a request away that begins with this row. It may be about what the row holds, or about everybody: as long
-    /// as nobody is answered, the time counts.
+    /// A web page refused a request whose first row is this one. The cause may be the row's content, or every request may be
+    /// refused: as long as none is answered, the time counts.
     pub(super) fn met_page(&mut self, first: Fingerprint, now: Instant) {
         self.pages.insert(first);
         self.trouble(now).is_limited = false;

@@ -87,15 +87,7 @@ impl<R: Read> Thrift<'_, R> {
     }
 
     fn number(&mut self) -> Result<u64> {
-        let mut number = 0;
-        for shift in (0..64).step_by(7) {
-            let byte = self.byte()?;
-            number |= u64::from(byte & 0x7f) << shift;
-            if byte < 0x80 {
-                return Ok(number);
-            }
-        }
-        Err(wrong())
+        varint(u64::BITS, || self.byte())?.ok_or_else(wrong)
     }
 
     fn signed(&mut self) -> Result<i64> {
@@ -149,6 +141,19 @@ impl<R: Read> Thrift<'_, R> {
         self.read += passed;
         if passed == length { Ok(()) } else { Err(ErrorKind::UnexpectedEof.into()) }
     }
+}
+
+/// A number of seven bits a byte, the least first; `None` if it goes on behind so many bits.
+pub(super) fn varint<E>(bits: u32, mut byte: impl FnMut() -> std::result::Result<u8, E>) -> std::result::Result<Option<u64>, E> {
+    let mut number = 0;
+    for shift in (0..bits).step_by(7) {
+        let byte = byte()?;
+        number |= u64::from(byte & 0x7f) << shift;
+        if byte < 0x80 {
+            return Ok(Some(number));
+        }
+    }
+    Ok(None)
 }
 
 fn wrong() -> Error {

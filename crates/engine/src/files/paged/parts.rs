@@ -19,7 +19,7 @@ use parquet::file::reader::ChunkReader;
 use parquet::file::serialized_reader::SerializedPageReader;
 
 use super::blocks::Blocks;
-use super::header::{Header, Kind};
+use super::header::{Header, Kind, varint};
 use super::unpacked::{Stored, unpacked};
 
 /// Bytes of a page beyond which it is read in parts …
@@ -375,15 +375,12 @@ fn decoded(mut bytes: &[u8], width: usize, count: usize) -> Result<Vec<u32>> {
     let ends = || ParquetError::EOF("the levels of a page end before its values".to_owned());
     let mut levels = Vec::with_capacity(count.min(1 << 20));
     while levels.len() < count {
-        let (mut head, mut shift) = (0_u64, 0);
-        loop {
-            let (byte, rest) = bytes.split_first().filter(|_| shift < 63).ok_or_else(ends)?;
-            (head, bytes) = (head | u64::from(byte & 0x7f) << shift, rest);
-            shift += 7;
-            if *byte < 0x80 {
-                break;
-            }
-        }
+        let byte = || {
+            let (byte, rest) = bytes.split_first().ok_or_else(ends)?;
+            bytes = rest;
+            Ok::<_, ParquetError>(*byte)
+        };
+        let head = varint(63, byte)?.ok_or_else(ends)?;
         let left = count - levels.len();
         if head & 1 == 0 {
             let (level, rest) = bytes.split_at_checked(width.div_ceil(8)).filter(|_| width <= 32).ok_or_else(ends)?;

@@ -8,6 +8,8 @@ use flate2::read::MultiGzDecoder;
 use parquet::basic::Compression;
 use parquet::file::reader::ChunkReader;
 
+use super::header::varint;
+
 /// Bytes that are read at once of what is stored.
 const PIECE: u64 = 256 << 10;
 /// As far back as everybody's Snappy looks for what repeats …
@@ -92,7 +94,7 @@ struct Snappy<R> {
 
 impl<R: ChunkReader> Snappy<R> {
     fn new(mut stored: Stored<R>) -> Result<Self> {
-        let length = varint(&mut stored)?;
+        let length = length(&mut stored)?;
         Ok(Self { stored, length, done: 0, bytes: Vec::new(), read: 0, literal: 0, keeps_all: false })
     }
 
@@ -147,7 +149,7 @@ impl<R: ChunkReader> Snappy<R> {
         let unread = self.bytes.len() - self.read;
         let (stored, piece, done) = (self.stored.at, self.stored.piece.clone(), self.done);
         self.stored.begin_again();
-        varint(&mut self.stored)?;
+        length(&mut self.stored)?;
         (self.keeps_all, self.done) = (true, 0);
         self.bytes.clear();
         while self.done < done {
@@ -185,16 +187,9 @@ impl<R: ChunkReader> Read for Snappy<R> {
     }
 }
 
-fn varint<R: ChunkReader>(stored: &mut Stored<R>) -> Result<u64> {
-    let mut number = 0;
-    for shift in (0..35).step_by(7) {
-        let byte = stored.byte()?;
-        number |= u64::from(byte & 0x7f) << shift;
-        if byte < 0x80 {
-            return Ok(number);
-        }
-    }
-    Err(wrong())
+/// The number of bytes that a block has.
+fn length<R: ChunkReader>(stored: &mut Stored<R>) -> Result<u64> {
+    varint(35, || stored.byte())?.ok_or_else(wrong)
 }
 
 fn wrong() -> Error {
