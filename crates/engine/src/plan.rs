@@ -75,6 +75,8 @@ pub(crate) enum Purpose {
 /// A session for pipelines. What a run lends to its stages goes in here, not into the plan.
 pub(crate) fn session(context: Option<StageContext>) -> SessionContext {
     let mut config = SessionConfig::new().with_batch_size(BATCH_ROWS).with_information_schema(true);
+    // Rows are not dealt out to several parts of a query: the queues between have no bound while one is ahead, and rows may be large.
+    config = config.with_round_robin_repartition(false);
     let options = config.options_mut();
     // A folder is everything below it, as for every other reader of folders.
     options.execution.listing_table_ignore_subdirectory = false;
@@ -93,6 +95,14 @@ pub(crate) fn session(context: Option<StageContext>) -> SessionContext {
     let session = SessionContext::new_with_state(state);
     session.register_udf(ScalarUDF::from(RowKey::new()));
     session
+}
+
+/// The ids of the rows for which a predicate holds, in order.
+#[cfg(test)]
+pub(crate) async fn ids_where(session: &SessionContext, predicate: &str) -> String {
+    let query = format!("SELECT coalesce(string_agg(id, ' ' ORDER BY id), '') FROM rows WHERE {predicate}");
+    let found = session.sql(&query).await.expect(predicate).collect().await.expect(predicate);
+    datafusion::arrow::util::display::array_value_to_string(found[0].column(0), 0).expect("a text")
 }
 
 impl Plan {

@@ -89,9 +89,6 @@ impl Reading<'_> {
     async fn session(&self, trouble: &Trouble) -> Result<SessionContext> {
         let Self { pipeline, registry, plan, state, sink, log, results } = *self;
         let session = session(None);
-        // Queues between one part of a query and several know no bound while one of those is ahead, and rows may be large.
-        let config = session.state_ref().read().config().clone().with_round_robin_repartition(false);
-        *session.state_ref().write().config_mut() = config;
         sink.register(&session);
         state.register(&session);
         let mut tables = Tables::new(pipeline, state, trouble);

@@ -33,13 +33,13 @@ pub(crate) struct SourceFiles {
 
 impl SourceFiles {
     /// Lets a session read the source, as many rows at a time as its rows allow: whatever gathers rows on their way goes by
-    /// their number. Nor are they dealt out to several filters, whose queues know no bound while one of them is ahead.
+    /// their number.
     pub(crate) fn register(&self, session: &SessionContext) {
         self.folder.register(session);
         let state = session.state_ref();
         let mut state = state.write();
         let config = state.config_mut();
-        *config = config.clone().with_batch_size(self.rows_at_once).with_round_robin_repartition(false);
+        *config = config.clone().with_batch_size(self.rows_at_once);
     }
 
     /// Fails if a file has changed or gone since. New ones are no part of this run.
