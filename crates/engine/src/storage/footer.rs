@@ -10,7 +10,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use parquet::arrow::{ARROW_SCHEMA_META_KEY, parquet_to_arrow_schema};
 use parquet::basic::{LogicalType, Type};
 use parquet::errors::Result;
-use parquet::file::metadata::{ColumnChunkMetaData, FileMetaData, ParquetMetaData, RowGroupMetaData};
+use parquet::file::metadata::{ColumnChunkMetaData, FileMetaData, ParquetMetaData, ParquetMetaDataBuilder, RowGroupMetaData};
+use parquet::file::page_index::column_index::ColumnIndexMetaData;
 use parquet::schema::types::ColumnDescriptor;
 
 /// Whether a footer says something that must not be trusted.
@@ -23,19 +24,25 @@ pub(super) fn misleads(footer: &ParquetMetaData) -> bool {
         || chunks.any(|chunk| chunk.dictionary_page_offset() == Some(0))
 }
 
-/// The footer without it.
+/// The footer without it, and with all else that is known: without the page index, readers would read whole column chunks.
 pub(crate) fn trusted(footer: ParquetMetaData) -> Result<ParquetMetaData> {
     if !misleads(&footer) {
         return Ok(footer);
     }
-    let footer = with_rows_and_schema(&footer);
+    let file = with_rows_and_schema(&footer);
     let mut footer = footer.into_builder();
-    let groups = footer.take_row_groups().into_iter().map(|group| {
+    let (pages, bounds) = (footer.take_offset_index(), footer.take_column_index());
+    let groups = footer.take_row_groups();
+    let bounds = bounds.map(|bounds| {
+        let bounds_and_columns = bounds.into_iter().zip(&groups).map(|(bounds, group)| bounds.into_iter().zip(group.columns()));
+        bounds_and_columns.map(|chunks| chunks.map(|(bounds, chunk)| trusted_bounds(bounds, chunk)).collect()).collect()
+    });
+    let groups = groups.into_iter().map(|group| {
         let columns = group.columns().iter().map(trusted_column).collect::<Result<_>>()?;
         group.into_builder().set_column_metadata(columns).build()
     });
-    let groups = groups.collect::<Result<Vec<RowGroupMetaData>>>()?;
-    Ok(footer.set_row_groups(groups).build())
+    let footer = ParquetMetaDataBuilder::new(file).set_row_groups(groups.collect::<Result<_>>()?);
+    Ok(footer.set_offset_index(pages).set_column_index(bounds).build())
 }
 
 /// Whether the schema of Arrow in a file does not fit its own.
@@ -52,8 +59,8 @@ fn rows(footer: &ParquetMetaData) -> i64 {
     footer.row_groups().iter().map(RowGroupMetaData::num_rows).sum()
 }
 
-/// The footer with the number of rows that its row groups have, and without a schema of Arrow that does not fit.
-fn with_rows_and_schema(footer: &ParquetMetaData) -> ParquetMetaData {
+/// What a footer says of its file, with the number of rows that its row groups have, and without a schema of Arrow that does not fit.
+fn with_rows_and_schema(footer: &ParquetMetaData) -> FileMetaData {
     let file = footer.file_metadata();
     let mut more = file.key_value_metadata().cloned();
     if has_stale_schema(footer)
@@ -62,9 +69,12 @@ fn with_rows_and_schema(footer: &ParquetMetaData) -> ParquetMetaData {
         more.retain(|entry| entry.key != ARROW_SCHEMA_META_KEY);
     }
     let created_by = file.created_by().map(str::to_owned);
-    let orders = file.column_orders().cloned();
-    let file = FileMetaData::new(file.version(), rows(footer), created_by, more, file.schema_descr_ptr(), orders);
-    ParquetMetaData::new(file, footer.row_groups().to_vec())
+    FileMetaData::new(file.version(), rows(footer), created_by, more, file.schema_descr_ptr(), file.column_orders().cloned())
+}
+
+/// The least and the greatest value of each page of a chunk, where they can be gone by.
+fn trusted_bounds(bounds: ColumnIndexMetaData, chunk: &ColumnChunkMetaData) -> ColumnIndexMetaData {
+    if is_fraction(chunk.column_descr()) { ColumnIndexMetaData::NONE } else { bounds }
 }
 
 fn trusted_column(chunk: &ColumnChunkMetaData) -> Result<ColumnChunkMetaData> {
@@ -88,10 +98,29 @@ mod tests {
     use datafusion::arrow::array::{ArrayRef, Float64Array, Int64Array, RecordBatch};
     use datafusion::arrow::datatypes::{DataType, Field, Schema};
     use parquet::arrow::{ArrowWriter, encode_arrow_schema};
-    use parquet::file::metadata::KeyValue;
-    use parquet::file::metadata::ParquetMetaDataReader;
+    use parquet::file::metadata::{KeyValue, PageIndexPolicy, ParquetMetaDataReader};
 
     use super::*;
+
+    #[test]
+    fn pages_can_still_be_skipped_but_not_by_bounds_of_fractions() {
+        let columns: [(&str, ArrayRef); 2] =
+            [("x", Arc::new(Float64Array::from(vec![1.0, f64::NAN]))), ("n", Arc::new(Int64Array::from(vec![1, 2])))];
+        let rows = RecordBatch::try_from_iter(columns).expect("rows");
+        let mut writer = ArrowWriter::try_new(Vec::new(), rows.schema(), None).expect("a writer");
+        writer.write(&rows).expect("written");
+        let bytes = bytes::Bytes::from(writer.into_inner().expect("a file"));
+        let reader = ParquetMetaDataReader::new().with_page_index_policy(PageIndexPolicy::Required);
+        let footer = reader.parse_and_finish(&bytes).expect("a footer");
+        let known = |footer: &ParquetMetaData| {
+            let bounds = footer.column_index().expect("bounds of pages");
+            bounds[0].iter().map(|bounds| !matches!(bounds, ColumnIndexMetaData::NONE)).collect::<Vec<_>>()
+        };
+        assert_eq!(known(&footer), [true, true]);
+        let mended = trusted(footer.clone()).expect("a footer");
+        assert_eq!(known(&mended), [false, true]);
+        assert!(mended.offset_index().is_some() && mended.offset_index() == footer.offset_index());
+    }
 
     #[test]
     fn what_misleads_is_taken_out_and_all_else_stays() {
