@@ -336,6 +336,27 @@ fn a_run_whose_budget_has_no_room_for_a_pack_of_short_rows_ends() {
 }
 
 #[test]
+fn a_row_that_the_budget_cannot_pay_does_not_keep_others_from_being_asked() {
+    let spy = Spy::scripted(|asked, _| billed(asked, &json!({"prompt_tokens": 50, "completion_tokens": 5})));
+    for dear in [0, 5, 11] {
+        let mut job = Job::new(&spy.url);
+        job.rows = "1".to_owned();
+        let bodies: Vec<String> = (0..12)
+            .map(|row| if row == dear { "long ".repeat(20_000) + &row.to_string() } else { format!("row {row} of {dear}") })
+            .collect();
+        let project = job.project(&bodies.iter().map(String::as_str).collect::<Vec<_>>());
+        for _ in 0..2 {
+            let ran = project.run_pipeline(&["--budget-usd", "0.02"]).expect(3);
+            assert_eq!(project.query("SELECT id FROM results").len(), 11, "{}", ran.stderr);
+            assert_eq!(project.query("SELECT id FROM results").iter().filter(|row| row["id"] == format!("k{dear}")).count(), 0);
+        }
+        assert!(spent(&project) < 20_000_000);
+        project.run_pipeline(&["--budget-usd", "1"]).expect(0);
+        assert_eq!(project.query("SELECT id FROM results").len(), 12);
+    }
+}
+
+#[test]
 fn a_model_that_is_gone_is_said_to_be() {
     let mut job = Job::new("http://127.0.0.1:1/v1");
     job.more = "[models.old]\nprovider = \"p\"\nmodel = \"gpt-4.1-nano\"".to_owned();

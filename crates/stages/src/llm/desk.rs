@@ -87,6 +87,9 @@ pub(super) struct Desk {
     pub(super) item_bytes: f64,
     /// What is being asked, with the rows that ask the very same and wait for the first one's answer.
     pub(super) asking_now: HashMap<Fingerprint, Vec<Row>>,
+    /// Rows that can cost more than what is left of the budget, and whether nothing but them is left.
+    pub(super) unaffordable: Vec<Row>,
+    pub(super) has_only_unaffordable: bool,
     pub(super) done: Vec<Done>,
     /// Bytes of those rows.
     done_bytes: usize,
@@ -149,6 +152,8 @@ impl Desk {
             canaries: VecDeque::new(),
             item_bytes: 0.0,
             asking_now: HashMap::new(),
+            unaffordable: Vec::new(),
+            has_only_unaffordable: false,
             done: Vec::new(),
             done_bytes: 0,
             done_since: None,

@@ -15,6 +15,7 @@ use super::canary::Canary;
 use super::desk::{Desk, Landing};
 use super::intake::TEMPLATE;
 use super::packer::LONGEST_FOR_COMPANY;
+use super::queue::Queue;
 use super::row::{Fault, Row};
 
 /// Between two questions whether a request may leave, at the least: what timers can tell apart.
@@ -25,6 +26,10 @@ const OTHERS_WAIT: Duration = Duration::from_millis(50);
 const TASKS_PER_PLACE: usize = 2;
 /// See [`TASKS_PER_PLACE`].
 const TASKS_AHEAD: usize = 64;
+/// Rows that may cost more than what is left of the budget while others still fit: after so many of them it is used up …
+const UNAFFORDABLE_ROWS: usize = 64;
+/// … or after so many bytes: they are held until the run ends.
+const UNAFFORDABLE_BYTES: usize = 32 << 20;
 
 /// A request in flight.
 #[derive(Debug)]
@@ -46,6 +51,13 @@ pub(super) struct Flying {
 impl Desk {
     /// Lets every pack leave that can.
     pub(super) fn launch(&mut self) {
+        self.launch_all();
+        if self.try_unaffordable_again() {
+            self.launch_all();
+        }
+    }
+
+    fn launch_all(&mut self) {
         let now = Instant::now();
         self.again_at = None;
         // They go first: a row that waits for its canary is not handed out.
@@ -76,7 +88,8 @@ impl Desk {
         if self.queues[model].awake() == 0 || self.is_full(model) {
             return false;
         }
-        let (mut size, mut at_most) = (self.size(model), usize::MAX);
+        let usual = (self.size(model), usize::MAX);
+        let (mut size, mut at_most) = usual;
         // The place comes first: a pack that cannot leave need not be made.
         let Some(pass) = self.enter(model, self.expected_load(model, size)) else { return false };
         loop {
@@ -100,28 +113,54 @@ impl Desk {
             let reservation = match self.reserve(model, &request, bytes) {
                 Ok(reservation) => reservation,
                 Err(why) => {
+                    let is_over = why == NotReserved::Ever && self.in_flight.is_empty();
+                    if is_over && pack.len() == 1 && self.can_set_aside(&pack) {
+                        self.unaffordable.extend(pack);
+                        (size, at_most) = usual;
+                        continue;
+                    }
                     let rows = pack.len();
                     self.queues[model].put_back(pack);
+                    if is_over && rows > 1 {
+                        // A pack of short rows may have more of them than its size, but not the same ones again.
+                        (size, at_most) = (rows / 2, rows / 2);
+                        continue;
+                    }
                     // What is in flight will free the surplus of its reservation.
-                    match why {
-                        NotReserved::Ever if self.in_flight.is_empty() && rows > 1 => {
-                            // A pack of short rows may have more of them than its size, but not the same ones again.
-                            (size, at_most) = (rows / 2, rows / 2);
-                            continue;
-                        }
-                        NotReserved::Ever if self.in_flight.is_empty() => self.context.stop.request(StopReason::Budget),
+                    if is_over {
+                        self.context.stop.request(StopReason::Budget);
+                    } else if self.in_flight.is_empty() {
                         // It is another partition's, and nobody tells when it ends.
-                        NotReserved::Yet if self.in_flight.is_empty() => self.look_again_at(Instant::now() + OTHERS_WAIT),
-                        NotReserved::Ever | NotReserved::Yet => {}
+                        self.look_again_at(Instant::now() + OTHERS_WAIT);
                     }
                     pass.withdraw();
                     return false;
                 }
             };
-            let usual = pack[0].tried.cap == usize::MAX && 2 * pack.len() >= size;
-            self.send(model, if usual { size } else { 0 }, pack, None, request, bytes, reservation, pass);
+            let is_usual = pack[0].tried.cap == usize::MAX && 2 * pack.len() >= size;
+            self.send(model, if is_usual { size } else { 0 }, pack, None, request, bytes, reservation, pass);
             return true;
         }
+    }
+
+    /// Whether a row that what is left of the budget cannot pay may wait, so that others are asked that it can.
+    fn can_set_aside(&self, pack: &[Row]) -> bool {
+        let bytes: usize = self.unaffordable.iter().chain(pack).map(|row| row.bytes).sum();
+        !self.has_only_unaffordable && self.unaffordable.len() < UNAFFORDABLE_ROWS && bytes <= UNAFFORDABLE_BYTES
+    }
+
+    /// Once nothing else is left, rows that were set aside are tried once more, the smallest first: other requests may have cost
+    /// less than was reserved for them. If that one still cannot be paid, the budget is used up.
+    fn try_unaffordable_again(&mut self) -> bool {
+        let is_nothing_else_left = !self.input_open && self.in_flight.is_empty() && self.canaries.is_empty();
+        if self.unaffordable.is_empty() || !is_nothing_else_left || !self.queues.iter().all(Queue::is_empty) {
+            return false;
+        }
+        self.has_only_unaffordable = true;
+        let mut rows = std::mem::take(&mut self.unaffordable);
+        rows.sort_by_key(|row| row.item.len());
+        rows.into_iter().for_each(|row| self.queues[row.model].push_last(row));
+        true
     }
 
     /// Sets aside the most that a request can cost. Its bytes bound its tokens; where that is too much for what is

@@ -50,6 +50,15 @@ impl Queue {
         }
     }
 
+    /// A row that is asked again after those that wait.
+    pub(super) fn push_last(&mut self, row: Row) {
+        if row.tried.cap < usize::MAX {
+            self.suspects.entry(row.tried.cap).or_default().push_back(row);
+        } else {
+            self.push_back(row);
+        }
+    }
+
     /// A row that is asked again, but not before a time.
     pub(super) fn sleep(&mut self, row: Row, until: Instant) {
         self.counter += 1;
