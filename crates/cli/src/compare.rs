@@ -56,6 +56,8 @@ pub(crate) struct Compare {
 
 impl Compare {
     pub(crate) async fn execute(&self, registry: &Registry) -> Result<ExitCode> {
+        // It is read once for each candidate; here it says who may read the files that are made.
+        self.pipeline.read(registry).await?;
         let options = CompareOptions {
             file: self.pipeline.pipeline.clone(),
             settings: self.pipeline.settings.clone(),

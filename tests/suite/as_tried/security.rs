@@ -58,6 +58,7 @@ fn files_are_their_owners_unless_asked_for() {
         job.more = more.to_owned();
         let project = job.project(&["one", "two"]);
         project.run_pipeline(&[]).expect(0);
+        project.run(&["compare", "pipeline.toml", "--models", "m", "--sample", "2"]).expect(0);
         let made: Vec<String> = project.files().into_iter().filter(|file| file.starts_with("out/")).collect();
         assert!(made.len() > 4, "{made:?}");
         let mode = |path: &str| std::fs::metadata(project.path(path)).expect("is there").permissions().mode();
