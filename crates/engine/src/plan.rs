@@ -4,6 +4,7 @@
 //! come the stages. Nothing here touches a model or writes a file.
 
 pub(crate) mod names;
+mod places;
 mod unstorable;
 
 use std::collections::{BTreeSet, HashMap};
@@ -347,6 +348,12 @@ impl Checker<'_> {
                 format!("the results would lie in the source: `{path}` holds everything below it, from the next run on also these");
             let hint = "choose a `sink.path` beside the source, or a glob for the source that leaves it out";
             self.wrong(&["sink"], Mistake::new("path", message).hint(Some(hint)));
+        }
+        let sink = &self.pipeline.sink;
+        if let (Ok(state), Ok(results)) = (state_folder(self.pipeline), Folder::open(&sink.path))
+            && let Some(mistake) = places::nested(&state, &results, sink.format)
+        {
+            self.wrong(&["sink"], mistake);
         }
         for (column, words) in &files.conflicts {
             if self.is_read(column) {
