@@ -50,6 +50,11 @@ pub(crate) fn hidden(path: &str) -> String {
     format!("{HIDDEN}{path}{HIDDEN_END}")
 }
 
+/// Whether a file of results lies hidden.
+pub(crate) fn is_hidden(path: &str) -> bool {
+    shown(path).is_some()
+}
+
 /// Where a file of results that lies hidden belongs; `None` if it does not.
 pub(crate) fn shown(path: &str) -> Option<&str> {
     path.strip_prefix(HIDDEN)?.strip_suffix(HIDDEN_END)
@@ -67,6 +72,9 @@ pub(crate) struct Owner {
     /// Under what name this state's transactions are known in the log of a Delta table, once the sink is one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     table: Option<String>,
+    /// The end of the numbers of files that this state has given out; `None` in one that was written before they were noted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    reserved: Option<u64>,
 }
 
 /// Why a state and a sink do not go together.
@@ -141,7 +149,7 @@ impl Owner {
         match mark {
             None if log.results().is_empty() && !is_table => Ok(None),
             Some(mark) if is_here && !is_table => {
-                Ok(Some(Self { v: Version, sink: as_seen_from(state, sink), mark: mark.to_owned(), table: None }))
+                Ok(Some(Self { v: Version, sink: as_seen_from(state, sink), mark: mark.to_owned(), table: None, reserved: None }))
             }
             _ => Err(Error::failed(format!("`{state}/{FILE}` cannot be read, and the files in `{sink}` do not tell what it said"))
                 .hint("restore it from a backup, or check `sink.path`")
@@ -169,7 +177,7 @@ impl Owner {
                 // A claim of this very state outlives a bond that a power cut has emptied.
                 let claimed = Claim::read(sink).await?.filter(|claim| claim.state == state.to_string()).map(|claim| claim.mark);
                 let unique = || uuid::Uuid::new_v4().simple().to_string()[..MARK].to_owned();
-                Self { v: Version, sink: as_seen_from(state, sink), mark: claimed.unwrap_or_else(unique), table: None }
+                Self { v: Version, sink: as_seen_from(state, sink), mark: claimed.unwrap_or_else(unique), table: None, reserved: None }
             }
         };
         // What is there already is known without a claim, which would have to be taken back.
@@ -239,6 +247,17 @@ impl Owner {
         Ok(table)
     }
 
+    /// The end of the numbers of files that this state has given out, as far as it is known.
+    pub(crate) fn reserved(&self) -> Option<u64> {
+        self.reserved
+    }
+
+    /// Notes in the state that files may have numbers up to this one.
+    pub(crate) async fn reserve(&mut self, state: &Folder, end: u64) -> Result<()> {
+        self.reserved = Some(end);
+        self.store(state).await
+    }
+
     /// The name of a file: the generation with the mark, then a number.
     pub(crate) fn file_name(&self, generation: u64, number: u64) -> String {
         format!("{generation:04}{}-{number:06}.parquet", self.mark)
@@ -281,7 +300,7 @@ fn mark_of(path: &str) -> Option<&str> {
     let name = path.rsplit('/').next().unwrap_or_default();
     let (generation, _) = name.strip_suffix(".parquet")?.split_once('-')?;
     let mark = generation.get(generation.len().checked_sub(MARK)?..)?;
-    let owner = Owner { v: Version, sink: String::new(), mark: mark.to_owned(), table: None };
+    let owner = Owner { v: Version, sink: String::new(), mark: mark.to_owned(), table: None, reserved: None };
     owner.number(path).map(|_| mark)
 }
 
@@ -397,7 +416,7 @@ mod tests {
         sink.put("year=2024/somebody.parquet", "x").await.expect("writes");
         let error = Error::from(Owner::claim(&state, &sink, false).await.expect_err("not ours"));
         assert!(error.to_string().contains("somebody.parquet"), "{error}");
-        let owner = Owner { v: Version, sink: String::new(), mark: "a3f2".into(), table: None };
+        let owner = Owner { v: Version, sink: String::new(), mark: "a3f2".into(), table: None, reserved: None };
         let own = owner.file_name(1, 7);
         assert_eq!(own, "0001a3f2-000007.parquet");
         assert!(owner.number(&own).is_some() && owner.number(&format!("year=2024/{own}")).is_some());

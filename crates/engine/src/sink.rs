@@ -17,6 +17,7 @@ mod mend;
 mod reshape;
 mod stored;
 mod swap;
+mod sweep;
 #[cfg(test)]
 mod tests;
 
@@ -37,9 +38,10 @@ use crate::storage::Folder;
 use bundle::{Bundle, internal};
 pub(crate) use delta::{in_table, log_store, storable, storable_as_partition};
 pub(crate) use files::Files;
-use files::{Kind, Merged, Missing, Place, unnameable_as_dead};
+use files::{Kind, Merged, Place, unnameable_as_dead};
 pub(crate) use layout::{Layout, dead_letters_of, decode, partition_texts, unnameable};
 pub(crate) use stored::columns_of_each;
+use sweep::Missing;
 
 /// Encoded bytes in all open files together beyond which the largest is closed: the sink's share of memory.
 const OPEN_BYTES: usize = 96 << 20;
@@ -116,7 +118,9 @@ impl Sink {
         }
         let files = Files {
             generation: if mode == Mode::Add { log.generation() } else { log.generation() + 1 },
-            next: log.next_file(),
+            // Each run that writes begins behind all numbers that were given out, so that no other state has the same.
+            next: log.next_file().max(owner.reserved().unwrap_or(0)),
+            state: state.clone(),
             target_bytes: (target_file_mb as usize) << 20,
             dead: state.folder("dead_letters"),
             index: state.folder("index"),

@@ -330,6 +330,79 @@ fn two_pipelines_never_fill_one_sink() {
     assert!(project.run_pipeline(&[]).expect(0).stderr.contains("part-0.parquet"));
 }
 
+/// Copies a folder and all below it.
+fn copy(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).expect("a folder");
+    for entry in std::fs::read_dir(from).expect("a folder") {
+        let entry = entry.expect("an entry");
+        let to = to.join(entry.file_name());
+        if entry.path().is_dir() { copy(&entry.path(), &to) } else { std::fs::copy(entry.path(), &to).map(drop).expect("a copy") }
+    }
+}
+
+#[test]
+fn results_of_a_later_state_and_results_older_than_the_state_are_never_removed() {
+    let (state, results) = ("out/_promptmill/job", "out/results");
+    for (put_back, said) in [(state, "a later state"), (results, "older than the state")] {
+        let spy = spy();
+        let project = Job::new(&spy.url).project(&BODIES[..4]);
+        let ids = || project.query("SELECT id, summary FROM results ORDER BY id");
+        project.run_pipeline(&[]).expect(0);
+        let backup = project.path("backup");
+        copy(&project.path(put_back), &backup);
+        // In the second run some rows are new and one is changed, so that a file takes the place of another.
+        write_rows(&project, "rows.parquet", &["onyx", "beryl", "coral", "amber", "emerald", "flint"]);
+        project.run_pipeline(&[]).expect(0);
+        let (later, newest) = (ids(), project.path("newest"));
+        copy(&project.path(put_back), &newest);
+        // Afterwards most rows have left the source, so that only the results have them.
+        write_rows(&project, "rows.parquet", &["onyx"]);
+        std::fs::remove_dir_all(project.path(put_back)).expect("removed");
+        copy(&backup, &project.path(put_back));
+        let before: Vec<PathBuf> = files(&project.path(results));
+        let asked = spy.asked().len();
+        for arguments in [&[][..], &["--limit", "1"]] {
+            let ran = project.run_pipeline(arguments).expect(1);
+            assert!(ran.stderr.contains(said) && ran.stderr.contains("hint: "), "{}", ran.stderr);
+        }
+        assert_eq!((files(&project.path(results)), spy.asked().len()), (before, asked), "nothing is removed, nothing is sent");
+        // What belongs together is put back: all is as it was.
+        std::fs::remove_dir_all(project.path(put_back)).expect("removed");
+        copy(&newest, &project.path(put_back));
+        project.run_pipeline(&[]).expect(0);
+        assert_eq!((ids(), spy.asked().len()), (later, asked));
+    }
+}
+
+#[test]
+fn a_copied_state_does_not_remove_what_the_other_has_written() {
+    let spy = spy();
+    let project = Job::new(&spy.url).project(&BODIES[..2]);
+    project.run_pipeline(&[]).expect(0);
+    copy(&project.path("out/_promptmill/job"), &project.path("out/_promptmill/copied"));
+    write_rows(&project, "rows.parquet", &BODIES[..4]);
+    project.run_pipeline(&["--set", "name=copied"]).expect(0);
+    let there = files(&project.path("out/results"));
+    let ran = project.run_pipeline(&[]).expect(1);
+    assert!(ran.stderr.contains("a later state"), "{}", ran.stderr);
+    assert_eq!(files(&project.path("out/results")), there);
+    project.run_pipeline(&["--set", "name=copied"]).expect(0);
+    assert_eq!(bare(&project.path("out/results")).len(), 3);
+}
+
+#[test]
+fn the_state_and_the_results_do_not_lie_in_each_other() {
+    let spy = spy();
+    let project = Job::new(&spy.url).project(&BODIES[..2]);
+    for state in ["out/results/_checkpoints", "out/results", "out"] {
+        let sink = if state == "out" { "out/index" } else { "out/results" };
+        let places = ["--set", &format!("state.path={state}"), "--set", &format!("sink.path={sink}")];
+        let ran = project.run_pipeline(&places).expect(2);
+        assert!(ran.stderr.contains("would lie in"), "{}", ran.stderr);
+    }
+    assert_eq!(spy.asked().len(), 0);
+}
+
 #[test]
 fn a_limit_on_the_size_of_files_is_an_error_that_names_the_file() {
     let spy = spy();

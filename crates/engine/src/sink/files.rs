@@ -1,6 +1,5 @@
 //! Where the files of a sink go, and what they are called.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use datafusion::arrow::array::{Array, AsArray, RecordBatch, StringArray};
@@ -9,9 +8,12 @@ use promptmill_core::{Error, Result, columns};
 use super::bundle::internal;
 use super::layout::{Layout, column, folders, partition_texts, unnameable};
 use super::stored::{Alike, Leaves};
-use crate::commit::{CommitLog, DataFile, Settlement, index_file, writer_properties};
+use crate::commit::{DataFile, Settlement, index_file, writer_properties};
 use crate::owner::{Owner, hidden};
 use crate::storage::Folder;
+
+/// Numbers of files that are reserved at once.
+const NUMBERS_AT_ONCE: u64 = 256;
 
 /// What files hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,17 +35,10 @@ pub(super) enum Place {
     Staged,
 }
 
-/// Files that commits name and that are not there, by their paths.
-#[derive(Debug, Default, PartialEq, Eq)]
-pub(super) struct Missing {
-    pub(super) results: BTreeSet<String>,
-    pub(super) dead_letters: BTreeSet<String>,
-    /// Whether no file of results is there at all.
-    pub(super) is_all_gone: bool,
-}
-
 /// Where files go and what they are called.
 pub(crate) struct Files {
+    /// The state's folder.
+    pub(super) state: Folder,
     pub(super) results: Folder,
     pub(super) dead: Folder,
     pub(super) index: Folder,
@@ -67,10 +62,14 @@ pub(super) struct Merged {
 }
 
 impl Files {
-    fn name(&mut self) -> String {
+    /// The name of the next file. Its number is reserved in the state first, so that a file of a later state is known as one.
+    async fn name(&mut self) -> Result<String> {
         let number = self.next;
+        if self.owner.reserved().is_none_or(|end| number >= end) {
+            self.owner.reserve(&self.state, number + NUMBERS_AT_ONCE).await?;
+        }
         self.next += 1;
-        self.owner.file_name(self.generation, number)
+        Ok(self.owner.file_name(self.generation, number))
     }
 
     pub(super) fn folder(&self, kind: Kind) -> &Folder {
@@ -113,7 +112,7 @@ impl Files {
         // The folder that one of them is in is that of them all.
         let partition = files.first().map(|file| file.partition.clone()).unwrap_or_default();
         let beside = files.first().and_then(|file| file.path.rsplit_once('/')).map(|(folders, _)| format!("{folders}/"));
-        let mut path = beside.unwrap_or_default() + &self.name();
+        let mut path = beside.unwrap_or_default() + &self.name().await?;
         if kind == Kind::Results && !self.is_table {
             // Its rows are still in those that it is made of.
             path = hidden(&path);
@@ -133,7 +132,7 @@ impl Files {
 
     /// Writes one file of results.
     pub(super) async fn store(&mut self, partition: Vec<Option<String>>, rows: u64, bytes: Vec<u8>, place: Place) -> Result<DataFile> {
-        let path = folders(&self.layout.shape.partition_by, &partition) + &self.name();
+        let path = folders(&self.layout.shape.partition_by, &partition) + &self.name().await?;
         let path = if place == Place::Hidden { hidden(&path) } else { path };
         let file = DataFile { path, rows, bytes: bytes.len() as u64, partition };
         match place {
@@ -145,7 +144,7 @@ impl Files {
 
     /// Writes one file of dead letters.
     pub(super) async fn store_dead(&mut self, rows: u64, bytes: Vec<u8>, place: Place) -> Result<DataFile> {
-        let file = DataFile { path: self.name(), rows, bytes: bytes.len() as u64, partition: vec![] };
+        let file = DataFile { path: self.name().await?, rows, bytes: bytes.len() as u64, partition: vec![] };
         if place == Place::Staged {
             self.staging.folder("dead_letters").put(&file.path, bytes).await?;
         } else {
@@ -157,66 +156,9 @@ impl Files {
     /// Writes one file of the index of settled rows.
     pub(super) async fn store_index(&mut self, settlements: &[Settlement]) -> Result<DataFile> {
         let bytes = index_file(settlements)?;
-        let file = DataFile { path: self.name(), rows: settlements.len() as u64, bytes: bytes.len() as u64, partition: vec![] };
+        let file = DataFile { path: self.name().await?, rows: settlements.len() as u64, bytes: bytes.len() as u64, partition: vec![] };
         self.index.put(&file.path, bytes).await?;
         Ok(file)
-    }
-
-    /// Removes our own files that no commit names: a run died before it could record them. Files with later numbers
-    /// than ours belong to a run that has taken over, and files of results with earlier numbers than `from` to older
-    /// versions of a table. Returns the files that commits name and that are not there, or not whole.
-    pub(super) async fn sweep(&self, log: &CommitLog, from: u64) -> Result<Missing> {
-        let staged = self.staging.list().await?;
-        self.staging.delete_all(staged.iter().map(String::as_str)).await?;
-        let folders = [(Kind::Results, log.results(), from), (Kind::DeadLetters, log.dead_letters(), 0), (Kind::Index, log.index(), 0)];
-        let mut missing = Missing::default();
-        for (kind, files, from) in folders {
-            let folder = self.folder(kind);
-            let live: BTreeSet<&str> = files.iter().map(|file| file.path.as_str()).collect();
-            folder.remove_unfinished(|name| self.owner.number(name).is_some()).await?;
-            let sizes = folder.sizes().await?;
-            // Files of a Delta table may have names that are escaped in another way, and its log tells what is missing.
-            if kind == Kind::DeadLetters || kind == Kind::Results && !self.owner.has_table() {
-                // One that is not as long as it was written is as good as gone.
-                let gone = files.iter().filter(|file| sizes.get(&file.path) != Some(&file.bytes));
-                let gone: BTreeSet<String> = gone.map(|file| file.path.clone()).collect();
-                if kind == Kind::Results {
-                    missing.is_all_gone = !gone.is_empty() && !sizes.keys().any(|name| self.owner.number(name).is_some());
-                }
-                if kind == Kind::Results { missing.results = gone } else { missing.dead_letters = gone }
-            }
-            if kind == Kind::Results && !files.is_empty() {
-                self.look_at_others(&sizes).await?;
-            }
-            let orphans = sizes.keys().map(String::as_str).filter(|name| {
-                let is_ours =
-                    self.owner.number(name).is_some_and(|number| number >= from && (folder.local().is_some() || number < self.next));
-                is_ours && !live.contains(name)
-            });
-            let orphans: Vec<&str> = orphans.collect();
-            if !orphans.is_empty() {
-                tracing::info!(files = orphans.len(), %folder, "sweeping files that no commit names");
-                folder.delete_all(orphans).await?;
-            }
-        }
-        Ok(missing)
-    }
-
-    /// Takes back a claim that a run died before it could, and says which files of others lie among the results.
-    async fn look_at_others(&self, there: &BTreeMap<String, u64>) -> Result<()> {
-        if there.keys().any(|name| Owner::is_claim(name)) {
-            Owner::release(&self.results).await?;
-        }
-        let mut others = self.owner.others(there.keys());
-        if let (Some(file), false) = (others.next(), self.owner.has_table()) {
-            let more = others.count();
-            let more = if more == 0 { String::new() } else { format!(" and {more} more") };
-            tracing::warn!(
-                "`{}` holds files that this pipeline has not written (`{file}`{more}): who reads the folder reads them too",
-                self.results
-            );
-        }
-        Ok(())
     }
 }
 

@@ -12,7 +12,8 @@ use futures::TryStreamExt;
 use promptmill_core::{Error, Fingerprint, Result};
 
 use super::stored::keys;
-use super::{INDEX_ROWS, Kind, Missing, Mode, Sink};
+use super::sweep::Missing;
+use super::{INDEX_ROWS, Kind, Mode, Sink};
 use crate::commit::{Commit, DataFile, Outcome, RowChange, Settlement, key_hash};
 use crate::sorted::Sorted;
 
