@@ -4,13 +4,13 @@
 
 #![expect(clippy::print_stdout, reason = "a program that talks to people")]
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use datafusion::arrow::array::{AsArray, RecordBatch, StringArray};
-use datafusion::arrow::datatypes::SchemaRef;
+use datafusion::arrow::compute::cast;
+use datafusion::arrow::datatypes::{DataType, SchemaRef};
 use futures::{StreamExt, TryStreamExt};
-use promptmill_core::{BatchStream, Declares, Meter, Mistake, Result, Stage, StageConfig, StageContext, StageKind, Stop};
+use promptmill_core::{BatchStream, Declaration, Meter, Mistake, Place, Result, Stage, StageConfig, StageContext, StageKind, Stop};
 use promptmill_engine::{RunOptions, read, run};
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -29,7 +29,7 @@ impl StageConfig for Redact {
 }
 
 impl Stage for Redact {
-    fn schema(&self, input: &SchemaRef) -> Result<SchemaRef, Vec<Mistake>> {
+    fn schema(&self, input: &SchemaRef, _place: &Place) -> Result<SchemaRef, Vec<Mistake>> {
         match input.field_with_name(&self.column) {
             Ok(field) if field.data_type().is_string() => Ok(Arc::clone(input)),
             _ => Err(vec![Mistake::new("column", format!("there is no text column `{}`", self.column))]),
@@ -40,8 +40,8 @@ impl Stage for Redact {
         input.and_then(move |batch| futures::future::ready(self.redacted(&batch))).boxed()
     }
 
-    fn declares(&self) -> Declares {
-        Declares { reads: BTreeSet::from([self.column.clone()]), ..Declares::default() }
+    fn declares(&self) -> Vec<Declaration> {
+        vec![Declaration::Reads(self.column.clone())]
     }
 }
 
@@ -49,9 +49,11 @@ impl Redact {
     fn redacted(&self, batch: &RecordBatch) -> Result<RecordBatch> {
         let index = batch.schema().index_of(&self.column)?;
         let clean = |text: &str| text.split(' ').map(|word| if word.contains('@') { "…@…" } else { word }).collect::<Vec<_>>().join(" ");
-        let texts: StringArray = batch.column(index).as_string::<i32>().iter().map(|text| text.map(clean)).collect();
+        // Texts come as `Utf8`, `LargeUtf8` or `Utf8View`, as the writer of the source chose.
+        let texts = cast(batch.column(index), &DataType::Utf8)?;
+        let texts: StringArray = texts.as_string::<i32>().iter().map(|text| text.map(clean)).collect();
         let mut columns = batch.columns().to_vec();
-        columns[index] = Arc::new(texts);
+        columns[index] = cast(&texts, batch.column(index).data_type())?;
         Ok(RecordBatch::try_new(batch.schema(), columns)?)
     }
 }

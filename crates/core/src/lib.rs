@@ -7,6 +7,7 @@
 
 mod acceptance;
 mod answer;
+mod blueprint;
 mod canary;
 mod diagnostic;
 mod error;
@@ -23,6 +24,10 @@ mod traffic;
 
 pub use acceptance::{About, Acceptance, Accepted, Effect, Effects, Rejected, Tally};
 pub use answer::{AnswerField, AnswerShape, FieldType};
+pub use blueprint::{
+    AskSpec, AskedModel, Blueprint, Bounds, Declaration, NamedModel, OtherQuestion, PackSpec, Place, Predicate, Question, Setting,
+    Variation,
+};
 pub use canary::{Canaries, Likenesses};
 pub use diagnostic::{Diagnostic, Diagnostics, Mistake, Origin, nearest};
 pub use error::{Error, Result};
@@ -33,5 +38,5 @@ pub use meter::{Flight, Meter, Reading, Trouble};
 pub use money::{Above, Money, ParseMoneyError, Price, Quote, Tier, Tiers, Usage, share};
 pub use pipeline::{ModelSpec, Pipeline, ProviderSpec, StageSpec};
 pub use registry::{Registry, StageKind};
-pub use stage::{BatchStream, Declares, Extensions, Stage, StageConfig, StageContext, Stop, StopReason, columns};
+pub use stage::{BatchStream, Extensions, RunContext, Stage, StageConfig, StageContext, Stop, StopReason, columns};
 pub use traffic::{Departure, InFlight, Returned, Traffic};

@@ -33,7 +33,10 @@ pub use edit::with_value;
 pub use schema::{json_schema, schema_generator};
 
 use crate::registry::dotted;
-use crate::{Diagnostic, Diagnostics, Error, Mistake, Origin, Registry, Result, Stage, nearest};
+use crate::{
+    Blueprint, Declaration, Diagnostic, Diagnostics, Error, Mistake, NamedModel, Origin, Registry, Result, Setting, Stage, Variation,
+    nearest,
+};
 use document::{Document, Found, Node, Tree, shown};
 use validate::{as_name, did_you_mean, is_name, listed};
 
@@ -55,6 +58,7 @@ pub struct Pipeline {
     pub models: BTreeMap<String, ModelSpec>,
     /// The servers that models are called on.
     pub providers: BTreeMap<String, ProviderSpec>,
+    blueprint: Arc<Blueprint>,
     config: Value,
     document: Document,
 }
@@ -157,6 +161,43 @@ impl Pipeline {
         sorted(&self.document.file, self.document.text.clone(), list)
     }
 
+    /// What the stages declare, together.
+    pub fn blueprint(&self) -> &Arc<Blueprint> {
+        &self.blueprint
+    }
+
+    /// The pipeline with other settings, each by its path in the file; a stage goes by its name.
+    ///
+    /// # Errors
+    /// Every mistake that there is then.
+    pub fn with(&self, settings: &[Setting], registry: &Registry) -> Result<Self, Diagnostics> {
+        let (mut document, mut found) = (self.document.clone(), Vec::new());
+        settings::put(&mut document, settings, &mut found);
+        validate::validate(&document, &json_schema(registry), &mut found);
+        Reader { document, found, registry }.read()?.into_pipeline()
+    }
+
+    /// The settings by which the stages take part in another way to ask. A stage that has no part in another question is gone.
+    pub fn varied(&self, variation: &Variation<'_>) -> Vec<Setting> {
+        let of_stage = |stage: &StageSpec| stage.stage.varied(variation, &stage.config);
+        if !matches!(variation, Variation::Question(_)) {
+            let placed = |stage: &StageSpec| {
+                let above = ["stages".to_owned(), stage.name.clone()];
+                of_stage(stage).into_iter().map(move |(path, value)| (above.iter().cloned().chain(path).collect(), value))
+            };
+            return self.stages.iter().flat_map(placed).collect();
+        }
+        let table = |stage: &StageSpec| match of_stage(stage).pop() {
+            Some((_, Value::Object(table))) => {
+                let mut whole = Map::from_iter([("use".to_owned(), json!(stage.kind))]);
+                whole.extend(table);
+                Some(Value::Object(whole))
+            }
+            _ => None,
+        };
+        vec![(vec!["stages".to_owned()], self.stages.iter().filter_map(table).collect())]
+    }
+
     /// What is in force: the file with `--set`, variables and defaults. Made to be recorded, so credentials are
     /// not in it: texts of providers and in `extra_body` show their variables by name.
     pub fn config(&self) -> &Value {
@@ -223,9 +264,12 @@ impl Reader<'_> {
             sink,
             models,
             providers,
+            blueprint: Arc::default(),
             config: Value::Null,
             document: self.document,
         };
+        let declared = pipeline.stages.iter().map(|stage| stage.stage.declares()).collect();
+        pipeline.blueprint = Arc::new(Blueprint::new(declared, &pipeline.models, &pipeline.providers));
         pipeline.config = recorded(&pipeline);
         Ok(Draft { pipeline, mistakes, has_all_stages, has_sink })
     }
@@ -329,8 +373,12 @@ impl Reader<'_> {
                 return None;
             }
         };
-        for (at, model) in stage.declares().models {
-            if let Some(mistake) = self.unknown_model(&at, &model, &name) {
+        let named = stage.declares().into_iter().filter_map(|declaration| match declaration {
+            Declaration::Ask(ask) => Some(ask.models),
+            _ => None,
+        });
+        for NamedModel { setting, name: model } in named.flatten() {
+            if let Some(mistake) = self.unknown_model(&setting, &model, &name) {
                 self.report(path, mistake);
             }
         }

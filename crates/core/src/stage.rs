@@ -1,7 +1,7 @@
 //! Stages, and what a run lends them.
 
 use std::any::{Any, TypeId};
-use std::collections::{BTreeSet, HashMap};
+use std::collections::HashMap;
 use std::fmt::{self, Debug};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -10,9 +10,12 @@ use arrow::record_batch::RecordBatch;
 use futures::stream::BoxStream;
 use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
+use serde_json::Value;
 use tokio::sync::watch;
 
-use crate::{Acceptance, Answered, Error, Journal, Meter, Mistake, Money, Pipeline, Result};
+use crate::blueprint::{Declaration, Place, Setting, Variation};
+use crate::journal::NoJournal;
+use crate::{Answered, Error, Journal, Meter, Mistake, Money, Result};
 
 /// Record batches as they flow between stages.
 pub type BatchStream = BoxStream<'static, Result<RecordBatch>>;
@@ -43,27 +46,29 @@ pub mod columns {
     /// The columns in which `llm` accounts for a row. A source that is another pipeline's results has them too;
     /// they do not travel along.
     pub const ACCOUNTING: [&str; 5] = ["llm_model", "llm_attempts", "input_tokens", "output_tokens", "cost_usd"];
-
-    /// Key of the schema metadata in which `prompt-pack` tells `llm` how to ask, as JSON.
-    pub const PACK: &str = "promptmill.pack";
-    /// Key of the field metadata that marks a column as a model's answer, already judged by the acceptance.
-    pub const ANSWER: &str = "promptmill.answer";
 }
 
 /// One step of a pipeline. The config struct, as written in TOML, is the stage.
 pub trait Stage: Debug + Send + Sync + 'static {
-    /// The schema this stage emits for `input`. Plan time: pure, finds every mistake.
+    /// The schema this stage emits for `input`, where it stands. Plan time: pure, finds every mistake.
     ///
     /// # Errors
     /// All the mistakes that this input brings to light.
-    fn schema(&self, input: &SchemaRef) -> Result<SchemaRef, Vec<Mistake>>;
+    fn schema(&self, input: &SchemaRef, place: &Place) -> Result<SchemaRef, Vec<Mistake>>;
 
     /// Turns one partition into another. Run time: I/O is welcome; row order need not be kept.
     fn run(self: Arc<Self>, input: BatchStream, context: StageContext) -> BatchStream;
 
-    /// What the planner has to know of this stage beyond its schema.
-    fn declares(&self) -> Declares {
-        Declares::default()
+    /// What the planner has to know of this stage beyond its schema. No stream runs backwards: what a stage lends to those in
+    /// front of it, such as a judgement or a budget, it declares.
+    fn declares(&self) -> Vec<Declaration> {
+        Vec::new()
+    }
+
+    /// The settings by which the stage, of which the table says `written`, takes part in another way to ask; none if it has no
+    /// part in it.
+    fn varied(&self, _variation: &Variation<'_>, _written: &Value) -> Vec<Setting> {
+        Vec::new()
     }
 }
 
@@ -75,35 +80,35 @@ pub trait StageConfig: Stage + DeserializeOwned + JsonSchema {
     const EXAMPLE: &'static str;
 }
 
-/// What a stage tells the planner, and what it lends to the stages before it. No stream runs backwards: a
-/// rejected answer must be asked again by the stage that has the row and the budget, so `post-process` lends
-/// its judgement to the `llm` in front of it, and `cost` its cap.
-#[derive(Clone, Debug, Default)]
-pub struct Declares {
-    /// Columns of the source that the stage reads.
-    pub reads: BTreeSet<String>,
-    /// An SQL predicate that the rows in front of all stages must meet, with the setting it stands in.
-    pub predicate: Option<(&'static str, String)>,
-    /// Names under `[models]` that the stage calls, each with the setting that names it.
-    pub models: Vec<(String, String)>,
-    /// Everything of this stage that is part of the question asked about a row. A change here asks rows anew.
-    pub question: Option<serde_json::Value>,
-    /// Judges a model's answer before it counts as one.
-    pub acceptance: Option<Arc<dyn Acceptance>>,
-    /// The most that the whole pipeline may spend, over all its runs.
-    pub budget: Option<Money>,
-    /// What is configured of the requests: the run record sets it beside what was in force and observed.
-    pub of_requests: serde_json::Map<String, serde_json::Value>,
-}
-
 /// What a run lends to a stage for one partition.
 #[derive(Clone, Debug)]
 pub struct StageContext {
-    /// The pipeline, for the models and providers it declares.
-    pub pipeline: Arc<Pipeline>,
-    /// The identity of this run.
-    pub run_id: Arc<str>,
-    /// Every stage's part of the question, in order, as one text.
+    /// Where the stage stands, and what the pipeline declares.
+    pub place: Place,
+    /// The run that it is part of.
+    pub run: Arc<RunContext>,
+    /// Where the run is counted.
+    pub meter: Arc<Meter>,
+    /// Says when to send nothing more.
+    pub stop: Stop,
+    /// Services that outlive the run.
+    pub services: Arc<Extensions>,
+}
+
+impl StageContext {
+    /// The same for a stage at this place.
+    #[must_use]
+    pub fn at(&self, place: &Place) -> Self {
+        Self { place: place.clone(), ..self.clone() }
+    }
+}
+
+/// A run, as the stages see it.
+#[derive(Debug)]
+pub struct RunContext {
+    /// Its identity.
+    pub id: Arc<str>,
+    /// What all rows are asked, as one text.
     pub question: Arc<str>,
     /// The rows that are settled already.
     pub answered: Arc<dyn Answered>,
@@ -111,19 +116,28 @@ pub struct StageContext {
     pub journal: Arc<dyn Journal>,
     /// Whether models may be asked. If not, the journal's answers are all there is.
     pub asks: bool,
-    /// The judgements of the stages behind, in their order.
-    pub acceptance: Arc<[Arc<dyn Acceptance>]>,
-    /// The cap declared by a stage behind.
+    /// The most that the pipeline may spend, over all its runs.
     pub budget: Option<Money>,
-    /// Where the run is counted.
-    pub meter: Arc<Meter>,
-    /// Says when to send nothing more.
-    pub stop: Stop,
-    /// Services shared by all partitions of the process.
-    pub extensions: Arc<Extensions>,
+    /// What the partitions of the run share.
+    pub shared: Extensions,
 }
 
-/// Services by their type: one of each in a process.
+impl RunContext {
+    /// For somebody who only looks at what would be asked: nothing is journalled.
+    pub fn looking(question: impl Into<Arc<str>>, answered: Arc<dyn Answered>) -> Self {
+        Self {
+            id: "none".into(),
+            question: question.into(),
+            answered,
+            journal: Arc::new(NoJournal),
+            asks: true,
+            budget: None,
+            shared: Extensions::default(),
+        }
+    }
+}
+
+/// Services by their type: one of each.
 #[derive(Default)]
 pub struct Extensions(Mutex<HashMap<TypeId, Arc<dyn Any + Send + Sync>>>);
 

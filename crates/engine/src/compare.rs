@@ -15,7 +15,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use promptmill_core::{AnswerShape, Error, Money, Pipeline, Registry, Result, Stop};
+use promptmill_core::{Error, Money, Pipeline, Question, Registry, Result, Stop, Variation};
 use serde::Serialize;
 
 pub use figures::{Answer, Figures};
@@ -24,13 +24,13 @@ pub use packs::{PackSize, PackTrial, Place};
 pub use ranking::{Agreement, RANKING};
 pub use trial::OUT_OF_BUDGET;
 
-use crate::items::{answer_shape, items};
+use crate::items::items;
 use crate::plan::{Plan, Purpose};
 use crate::run::state_folder;
 use crate::{plan, sql};
 use figures::Outcome;
 use ranking::{agreements, ranked, replaced};
-use trial::{Bench, Trial, literal};
+use trial::{Bench, Trial};
 
 /// What is compared.
 #[derive(Clone, Debug)]
@@ -92,7 +92,7 @@ pub struct Comparison {
 /// If the pipeline or a candidate is wrong, before anything is sent; what befalls one candidate later is among its figures.
 pub async fn compare(options: &CompareOptions, registry: &Registry, stop: &Stop) -> Result<Comparison> {
     let pipeline = plan::read(&options.file, &options.settings, registry).await?;
-    let budget = options.budget.or_else(|| pipeline.stages.iter().filter_map(|stage| stage.stage.declares().budget).min());
+    let budget = options.budget.or_else(|| pipeline.blueprint().budget());
     let session = sql::open(&pipeline, registry).await?;
     let keys = sample::draw(&session, &pipeline, options.sample, options.stratify.as_deref(), options.seed).await?;
     if keys.is_empty() {
@@ -101,19 +101,17 @@ pub async fn compare(options: &CompareOptions, registry: &Registry, stop: &Stop)
     let id = format!("{}-{}", keys.len(), &blake3::hash(keys.join("\0").as_bytes()).to_hex()[..8]);
     let folder = state_folder(&pipeline)?.folder(&format!("compare/{id}"));
     let sampled = trial::write_sample(&session, &pipeline.source.key, &keys, &folder).await?;
-    let bench = Bench { file: &options.file, settings: &options.settings, folder: &folder, sample: &sampled, registry };
-    let shape = answer_shape(&pipeline).unwrap_or_else(|| AnswerShape::Text("answer".to_owned()));
+    let bench = Bench { pipeline: &pipeline, folder: &folder, sample: &sampled, registry };
+    let shape = &asked(&pipeline)?.pack.shape;
 
-    let trials = trials(&bench, &pipeline, options).await?;
+    let trials = trials(&bench, options)?;
     // Keys, prices, SQL: what is wrong is found before anybody is asked.
-    let mut asked: Vec<Arc<Pipeline>> = trials.iter().map(|trial| trial.pipeline.clone()).collect();
+    let mut to_plan: Vec<Arc<Pipeline>> = trials.iter().map(|trial| trial.pipeline.clone()).collect();
     if let Some(model) = &options.judge {
-        let (_, llm, _) = asking(&pipeline)?;
-        let changed = [format!("stages.{llm}.model={}", literal(model))];
-        asked.push(bench.trial("judge".to_owned(), model, &changed, "").await?.pipeline);
+        to_plan.push(bench.trial("judge".to_owned(), model, pipeline.varied(&Variation::FirstModel(model)), "")?.pipeline);
     }
     let purpose = Purpose::Asking { has_budget: budget.is_some() };
-    for pipeline in asked {
+    for pipeline in to_plan {
         Plan::new(&plan::session(None), &pipeline, registry, purpose).await?;
     }
     let errors = trial::run_all(&trials, registry, budget, stop).await?;
@@ -132,11 +130,11 @@ pub async fn compare(options: &CompareOptions, registry: &Registry, stop: &Stop)
         None
     } else {
         let sizes = sizes(options).into_iter().skip(1).zip(outcomes.iter().skip(2).cloned()).collect();
-        Some(packs::judge(&outcomes[0], &outcomes[1], sizes, &shape))
+        Some(packs::judge(&outcomes[0], &outcomes[1], sizes, shape))
     };
     let left = budget.map(|budget| Money::from_nano((budget.nano() - spent.nano()).max(0)));
     let judgement = match &options.judge {
-        Some(model) if !stop.is_requested() => Some(judge::judge(&bench, &pipeline, model, &outcomes, &items, left, stop).await?),
+        Some(model) if !stop.is_requested() => Some(judge::judge(&bench, model, &outcomes, &items, left, stop).await?),
         _ => None,
     };
     let cost_usd = spent.usd() + judgement.as_ref().map_or(0.0, |judgement| judgement.cost_usd);
@@ -151,7 +149,7 @@ pub async fn compare(options: &CompareOptions, registry: &Registry, stop: &Stop)
         keys,
         items,
         columns: shape.columns().into_iter().map(str::to_owned).collect(),
-        agreement: agreements(&outcomes, &shape),
+        agreement: agreements(&outcomes, shape),
         judgement,
         packs,
         cost_usd,
@@ -170,19 +168,14 @@ fn sizes(options: &CompareOptions) -> Vec<usize> {
     sizes
 }
 
-async fn trials(bench: &Bench<'_>, pipeline: &Pipeline, options: &CompareOptions) -> Result<Vec<Trial>> {
-    let (pack, llm, own) = asking(pipeline)?;
-    // No fallback, or another model's answers would count for this one; nothing asked twice, or the cost would not be its own.
-    let with = |model: &str| {
-        let model = format!("stages.{llm}.model={}", literal(model));
-        let [fallback, hedge, canary] = ["fallback=[]", "hedge=0.0", "canary=0.0"].map(|setting| format!("stages.{llm}.{setting}"));
-        vec![model, fallback, hedge, canary]
-    };
-    let models = if options.models.is_empty() { vec![own] } else { options.models.clone() };
+fn trials(bench: &Bench<'_>, options: &CompareOptions) -> Result<Vec<Trial>> {
+    let with = |model: &str| bench.pipeline.varied(&Variation::OnlyModel(model));
+    let own = asked(bench.pipeline)?.models.first().map(|model| model.name.clone());
+    let models = if options.models.is_empty() { own.into_iter().collect() } else { options.models.clone() };
     let mut trials = Vec::new();
     if options.rows.is_empty() {
         for model in &models {
-            trials.push(bench.trial(model.clone(), model, &with(model), "").await?);
+            trials.push(bench.trial(model.clone(), model, with(model), "")?);
         }
         return Ok(trials);
     }
@@ -190,28 +183,21 @@ async fn trials(bench: &Bench<'_>, pipeline: &Pipeline, options: &CompareOptions
         return Err(Error::failed("the pack-size trial is about one model").hint("name one: `--models A --rows 1,4,8,16`"));
     };
     for (place, rows) in sizes(options).into_iter().enumerate() {
-        let changed = |rows: usize| [with(model), vec![format!("stages.{pack}.rows={rows}")]].concat();
+        let changed = |rows: usize| [with(model), bench.pipeline.varied(&Variation::Rows(rows))].concat();
         let name = if rows == 1 { "1 row".to_owned() } else { format!("{rows} rows") };
-        trials.push(bench.trial(name, model, &changed(rows), "").await?);
+        trials.push(bench.trial(name, model, changed(rows), "")?);
         if place == 0 {
-            trials.push(bench.trial("1 row, again".to_owned(), model, &changed(1), "again").await?);
+            trials.push(bench.trial("1 row, again".to_owned(), model, changed(1), "again")?);
         }
     }
     Ok(trials)
 }
 
-/// The stage that packs, the stage that asks, by their names, and the model that it asks.
-fn asking(pipeline: &Pipeline) -> Result<(String, String, String)> {
-    let declares = || pipeline.stages.iter().map(|stage| (stage.name.clone(), stage.stage.declares()));
-    let pack = declares().find(|(_, declares)| declares.of_requests.contains_key("rows_per_request"));
-    let llm = declares().find_map(|(name, declares)| Some((name, declares.models.into_iter().next()?.1)));
-    match (pack, llm) {
-        (Some((pack, _)), Some((llm, model))) => Ok((pack, llm, model)),
-        _ => {
-            Err(Error::failed("the pipeline asks no model")
-                .hint("add the stages `prompt-pack` and `llm`; `promptmill init demo` shows both"))
-        }
-    }
+/// The question that a pipeline asks.
+fn asked(pipeline: &Pipeline) -> Result<&Question> {
+    let nothing =
+        || Error::failed("the pipeline asks no model").hint("add the stages `prompt-pack` and `llm`; `promptmill init demo` shows both");
+    pipeline.blueprint().question().ok_or_else(nothing)
 }
 
 /// The setting that a comparison would write into the pipeline file, as its path and its TOML.
@@ -219,27 +205,20 @@ fn asking(pipeline: &Pipeline) -> Result<(String, String, String)> {
 /// # Errors
 /// If there is no best candidate.
 pub fn to_write(comparison: &Comparison, pipeline: &Pipeline) -> Result<Vec<(Vec<String>, String)>> {
-    let place = |name: &str| pipeline.stages.iter().position(|stage| stage.name == name).unwrap_or_default().to_string();
-    let (pack, llm, _) = asking(pipeline)?;
-    let path = |stage: &str, rest: &[&str]| -> Vec<String> {
-        ["stages".to_owned(), place(stage)].into_iter().chain(rest.iter().map(|part| (*part).to_owned())).collect()
+    asked(pipeline)?;
+    let settings = match &comparison.packs {
+        Some(packs) => pipeline.varied(&Variation::MostRows(packs.chosen)),
+        None => {
+            let best = comparison.candidates.first().filter(|best| best.answered > 0);
+            let best = best.ok_or_else(|| Error::failed("no candidate answered anything, so there is none to write"))?;
+            pipeline.varied(&Variation::FirstModel(&best.model))
+        }
     };
-    if let Some(packs) = &comparison.packs {
-        let rows = pipeline.stages.iter().find(|stage| stage.name == pack).and_then(|stage| stage.config.get("rows"));
-        let chosen = packs.chosen;
-        return Ok(match rows.and_then(serde_json::Value::as_object) {
-            None => vec![(path(&pack, &["rows"]), chosen.to_string())],
-            Some(table) => {
-                // A start or a least size above the new bound would contradict it.
-                let too_high = |name: &str| table.get(name).and_then(serde_json::Value::as_u64).is_some_and(|value| value > chosen as u64);
-                let mut settings = vec![(path(&pack, &["rows", "max"]), chosen.to_string())];
-                let others = ["start", "min"].into_iter().filter(|name| too_high(name));
-                settings.extend(others.map(|name| (path(&pack, &["rows", name]), chosen.to_string())));
-                settings
-            }
-        });
-    }
-    let best = comparison.candidates.first().filter(|best| best.answered > 0);
-    let best = best.ok_or_else(|| Error::failed("no candidate answered anything, so there is none to write"))?;
-    Ok(vec![(path(&llm, &["model"]), serde_json::Value::from(best.model.as_str()).to_string())])
+    // In the file a stage goes by its number.
+    let place = |name: &str| pipeline.stages.iter().position(|stage| stage.name == name).unwrap_or_default().to_string();
+    let written = settings.into_iter().map(|(path, value)| {
+        let path = path.iter().enumerate().map(|(part, name)| if part == 1 { place(name) } else { name.clone() });
+        (path.collect(), value.to_string())
+    });
+    Ok(written.collect())
 }

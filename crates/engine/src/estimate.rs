@@ -7,7 +7,8 @@
 use promptmill_core::{Money, Price, Usage};
 use promptmill_llm::Tokens;
 use promptmill_llm::cost_bound::{AROUND_ITEM, AROUND_ITEMS, ENVELOPE_TOKENS, Grant};
-use serde_json::Value;
+
+use crate::settings::ModelRecord;
 
 /// Bytes per token where no run has shown them.
 const BYTES_PER_TOKEN: f64 = 3.3;
@@ -43,14 +44,15 @@ pub(crate) struct Shown {
 }
 
 impl Shown {
-    /// Reads it out of the model's part of a run record.
-    pub(crate) fn read(model: &Value) -> Self {
-        let number = |path: &str| model.pointer(path).and_then(Value::as_f64).filter(|number| *number > 0.0);
+    /// What the record of a run shows of the model.
+    pub(crate) fn by(model: &ModelRecord) -> Self {
+        let positive = |number: Option<f64>| number.filter(|number| *number > 0.0);
+        let (answers, latency) = (model.max_tokens_per_row.observed.as_ref(), model.timeout_ms.observed.as_ref());
         Self {
-            bytes_per_token: number("/tokens/bytes_per_input_token"),
-            output_tokens_per_row: number("/max_tokens_per_row/observed/mean"),
-            latency_ms: number("/timeout_ms/observed/mean"),
-            concurrency: number("/concurrency/in_force"),
+            bytes_per_token: positive(model.tokens.bytes_per_input_token),
+            output_tokens_per_row: positive(answers.and_then(|answers| answers.mean)),
+            latency_ms: positive(latency.and_then(|latency| latency.mean)),
+            concurrency: positive(model.concurrency.in_force.map(|most| most as f64)),
         }
     }
 }
@@ -122,9 +124,13 @@ fn costs(price: &Price, usage: Usage, requests: u64, cost: impl Fn(&Price, Usage
 
 #[cfg(test)]
 mod tests {
-    use serde_json::{Map, json};
+    use serde_json::{Map, Value, json};
 
     use super::*;
+
+    fn shown(model: Value) -> Shown {
+        Shown::by(&serde_json::from_value(model).expect("a record"))
+    }
 
     fn work() -> Work {
         let price = Price::per_million(Money::from_nano(1_000_000_000), Money::from_nano(2_000_000_000));
@@ -155,16 +161,16 @@ mod tests {
 
     #[test]
     fn what_the_last_run_has_shown_goes_before_assumptions() {
-        let shown = Shown::read(&json!({
+        let record = shown(json!({
             "tokens": {"bytes_per_input_token": 4.3},
             "max_tokens_per_row": {"observed": {"mean": 50.0}},
             "timeout_ms": {"observed": {"mean": 2_000.0}},
             "concurrency": {"in_force": 4},
         }));
-        let estimate = estimate(&work(), &shown);
+        let estimate = estimate(&work(), &record);
         assert_eq!((estimate.tokens.0.input_tokens, estimate.tokens.0.output_tokens), (10_000, 5_000));
         assert_eq!((estimate.seconds, estimate.is_from_a_run), (Some(6.0), true));
-        assert_eq!(Shown::read(&json!({"tokens": {"bytes_per_input_token": null}})), Shown::default());
+        assert_eq!(shown(json!({"tokens": {"bytes_per_input_token": null}})), Shown::default());
     }
 
     #[test]

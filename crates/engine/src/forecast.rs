@@ -3,14 +3,13 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
-use async_trait::async_trait;
 use datafusion::arrow::array::{Array, AsArray};
 use datafusion::arrow::compute::{filter_record_batch, is_null};
 use datafusion::physical_plan::execute_stream;
 use futures::TryStreamExt;
 use promptmill_core::{
-    AnswerShape, Attempt, Begun, Error, Extensions, Fingerprint, Journal, Meter, Money, NothingAnswered, Past, Pipeline, Price, Registry,
-    Result, StageContext, Stop, columns,
+    AnswerShape, Answered, AskedModel, Blueprint, Error, Fingerprint, Meter, Money, NothingAnswered, Pipeline, Place, Price, Registry,
+    Result, RunContext, StageContext, Stop, columns,
 };
 use promptmill_llm::cost_bound::{Grant, escapes, words_of};
 use serde_json::Map;
@@ -18,7 +17,7 @@ use serde_json::Map;
 use crate::commit::CommitLog;
 use crate::estimate::{Estimate, Shown, Work, estimate};
 use crate::fresh::Unfinished;
-use crate::identity::{Order, identify, salted};
+use crate::identity::{self, Order, identify, salted};
 use crate::node::from_datafusion;
 use crate::owner::Owner;
 use crate::plan::{Plan, Purpose, session};
@@ -93,29 +92,24 @@ pub async fn forecast(pipeline: Arc<Pipeline>, registry: &Registry) -> Result<Fo
             plan.shape_behind(&pipeline, log, &state, &sink, has_table).await?;
         }
         let salt = unfinished.as_ref().map_or(log.salt(), |unfinished| Some(unfinished.salt.as_str()));
-        let question = salted(&identify(&plan, &pipeline, &state, log, is_new, false).await?, salt);
+        let question = salted(&identify(&plan.blueprint, &state, log, is_new, false).await?, salt);
         Ok((settled, failed_before, question, unfinished.is_some(), log.question()))
     });
     let (settled, failed_before, question, is_unfinished, question_before) = committed.await?;
     let settled = Arc::new(settled);
     let asked = Fingerprint::of([question.as_bytes()]);
+    let answered: Arc<dyn Answered> = if is_unfinished { Arc::new(NothingAnswered) } else { settled.clone() };
     let context = StageContext {
-        question: question.into(),
-        pipeline: Arc::clone(&pipeline),
-        run_id: "plan".into(),
-        answered: if is_unfinished { Arc::new(NothingAnswered) } else { settled.clone() },
-        journal: Arc::new(NoJournal),
-        asks: true,
-        acceptance: Arc::new([]),
-        budget: None,
+        place: Place::alone(),
+        run: Arc::new(RunContext::looking(question, answered)),
         meter: Arc::clone(&meter),
         stop: Stop::default(),
-        extensions: Arc::new(Extensions::default()),
+        services: Arc::default(),
     };
     let session = session(Some(context));
     plan.files.register(&session);
     let session_state = session.state();
-    let physical = session_state.create_physical_plan(&plan.asked).await.map_err(from_datafusion)?;
+    let physical = session_state.create_physical_plan(&plan.flow.asked(plan.rows.clone())?).await.map_err(from_datafusion)?;
     let mut stream = execute_stream(physical, session_state.task_ctx()).map_err(from_datafusion)?;
     let mut escaped = 0;
     let mut forecast = Forecast {
@@ -160,8 +154,8 @@ pub async fn forecast(pipeline: Arc<Pipeline>, registry: &Registry) -> Result<Fo
     forecast.source = meter.source.load(Relaxed);
     forecast.filtered_out = meter.filtered_out.load(Relaxed);
     forecast.unchanged = meter.unchanged.load(Relaxed);
-    forecast.budget = plan.budget();
-    forecast.estimate = estimated(&forecast, escaped, &pipeline, registry, &plan, &state).await?;
+    forecast.budget = plan.blueprint.budget();
+    forecast.estimate = estimated(&forecast, escaped, &plan.blueprint, registry, &state).await?;
     Ok(forecast)
 }
 
@@ -184,76 +178,39 @@ fn without(these: impl Iterator<Item = Result<u64>>, those: impl Iterator<Item =
 async fn estimated(
     forecast: &Forecast,
     escaped: u64,
-    pipeline: &Pipeline,
+    blueprint: &Blueprint,
     registry: &Registry,
-    plan: &Plan,
     state: &Folder,
 ) -> Result<Option<Estimate>> {
-    let declares = &plan.declares;
-    let Some((_, name)) = declares.iter().flat_map(|declares| &declares.models).next() else { return Ok(None) };
-    let spec = pipeline.models.get(name);
-    let provider = spec.and_then(|spec| pipeline.providers.get(&spec.provider));
-    let setting = |path: &str| {
-        let found = declares.iter().find_map(|declares| {
-            let (name, rest) = path.split_once('/').unwrap_or((path, ""));
-            let setting = declares.of_requests.get(name)?;
-            if rest.is_empty() { setting.as_u64() } else { setting.get(rest)?.as_u64() }
-        });
-        found.unwrap_or(1)
-    };
+    let Some(question) = blueprint.question() else { return Ok(None) };
+    let Some(AskedModel { name, spec, provider }) = question.models.first() else { return Ok(None) };
     // Typed answers have their schema written out for each row.
-    let shapes = declares.iter().filter_map(|declares| serde_json::from_value(declares.question.as_ref()?.get("answer")?.clone()).ok());
-    let schema_bytes: usize = shapes
-        .map(|shape: AnswerShape| match &shape {
-            AnswerShape::Text(_) => 0,
-            AnswerShape::Fields(_) => shape.schema().to_string().len(),
-        })
-        .sum();
+    let schema_bytes = match &question.pack.shape {
+        AnswerShape::Text(_) => 0,
+        shape @ AnswerShape::Fields(_) => shape.schema().to_string().len(),
+    };
     // What has no bound is refused under a budget; without one the range is that of the settings.
     let nothing = Map::new();
-    let grant = Grant::of(spec.map_or(&nothing, |spec| &spec.extra_body), spec.and_then(|spec| spec.context));
+    let grant = Grant::of(spec.as_ref().map_or(&nothing, |spec| &spec.extra_body), spec.as_ref().and_then(|spec| spec.context));
     let grant = grant.or_else(|_| Grant::of(&nothing, None)).map_err(Error::failed)?;
+    let words = spec.as_ref().map_or(0, |spec| words_of(&spec.extra_body));
     let work = Work {
         rows: forecast.to_ask - forecast.shared,
         item_bytes: forecast.item_bytes + escaped + forecast.to_ask * schema_bytes as u64,
-        shared_bytes: (plan.question(pipeline, &Order::ByName).len() + schema_bytes + spec.map_or(0, |spec| words_of(&spec.extra_body)))
-            as u64,
-        rows_per_request: setting("rows_per_request/start") as f64,
-        max_tokens_per_row: setting("max_tokens_per_row"),
-        canary: declares.iter().find_map(|declares| declares.of_requests.get("canary")?.as_f64()).unwrap_or(0.0),
+        shared_bytes: (identity::text(blueprint, &Order::ByName).len() + schema_bytes + words) as u64,
+        rows_per_request: question.pack.rows.start as f64,
+        max_tokens_per_row: question.ask.max_tokens_per_row.into(),
+        canary: question.ask.canary,
         grant,
         price: match spec {
-            Some(spec) => (registry.price)(spec, provider).map(|quote| quote.price),
+            Some(spec) => (registry.price)(spec, provider.as_ref()).map(|quote| quote.price),
             None => Some(Price::FREE),
         },
-        rpm: provider.and_then(|provider| provider.rpm),
-        tpm: provider.and_then(|provider| provider.tpm),
+        rpm: provider.as_ref().and_then(|provider| provider.rpm),
+        tpm: provider.as_ref().and_then(|provider| provider.tpm),
     };
     let records = RunRecord::all(state).await?;
-    let shown = records.iter().rev().filter_map(|record| record.models.get(name)).map(Shown::read);
+    let shown = records.iter().rev().filter_map(|record| record.model(name)).map(|model| Shown::by(&model));
     let shown = shown.into_iter().find(|shown| *shown != Shown::default());
     Ok(Some(estimate(&work, &shown.unwrap_or_default())))
-}
-
-/// Where nothing is asked, nothing is journalled.
-#[derive(Debug)]
-pub(crate) struct NoJournal;
-
-#[async_trait]
-impl Journal for NoJournal {
-    async fn begin(&self, _begun: &Begun) -> Result<()> {
-        Ok(())
-    }
-
-    async fn end(&self, _attempt: &Attempt) -> Result<()> {
-        Ok(())
-    }
-
-    async fn past(&self, rows: &[(&str, Fingerprint)]) -> Result<Vec<Vec<Past>>> {
-        Ok(vec![Vec::new(); rows.len()])
-    }
-
-    fn spent(&self) -> Money {
-        Money::ZERO
-    }
 }

@@ -4,13 +4,12 @@
 //! whatever order they are written. Earlier versions took the order of the file. A state that they left has its rows
 //! settled under that order, and keeps it: which order a question of a state is known by stands in `question.json`.
 
-use promptmill_core::{Error, Fingerprint, Pipeline, Result};
+use promptmill_core::{Blueprint, Error, Fingerprint, Result};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use crate::commit::CommitLog;
 use crate::format::{self, Version};
-use crate::plan::Plan;
 use crate::storage::Folder;
 
 /// The file in the state folder.
@@ -39,27 +38,20 @@ struct Entry {
 
 /// The text of the question as this state knows it, without a salt. What is chosen for a question for the first time is
 /// written down if `notes` says so; `is_new` if nothing has been asked or settled there.
-pub(crate) async fn identify(
-    plan: &Plan,
-    pipeline: &Pipeline,
-    state: &Folder,
-    log: &CommitLog,
-    is_new: bool,
-    notes: bool,
-) -> Result<String> {
-    let canonical = plan.question(pipeline, &Order::ByName);
+pub(crate) async fn identify(blueprint: &Blueprint, state: &Folder, log: &CommitLog, is_new: bool, notes: bool) -> Result<String> {
+    let canonical = text(blueprint, &Order::ByName);
     let question = fingerprint(&canonical, None);
     let mut known = read(state).await?;
     if let Some(entry) = known.questions.iter().rev().find(|entry| entry.question == question) {
         return Ok(match &entry.order {
-            Some(order) => plan.question(pipeline, &Order::Known(order)),
+            Some(order) => text(blueprint, &Order::Known(order)),
             None => canonical,
         });
     }
-    let written = plan.question(pipeline, &Order::AsWritten);
+    let written = text(blueprint, &Order::AsWritten);
     let is_canonical = is_new || canonical == written || log.question() == Some(fingerprint(&canonical, log.salt()));
     if notes {
-        let order = (!is_canonical).then(|| plan.bodies(pipeline).map(order_of).collect());
+        let order = (!is_canonical).then(|| bodies(blueprint).map(order_of).collect());
         known.questions.push(Entry { question, order });
         let surplus = known.questions.len().saturating_sub(REMEMBERED);
         known.questions.drain(..surplus);
@@ -67,6 +59,29 @@ pub(crate) async fn identify(
         state.put(FILE, json).await?;
     }
     Ok(if is_canonical { canonical } else { written })
+}
+
+/// Everything that is part of the question, as one text: a change of it asks every row anew. What a model's name stands for
+/// counts, not the name alone.
+pub(crate) fn text(blueprint: &Blueprint, order: &Order<'_>) -> String {
+    let Some(question) = blueprint.question() else { return "[]".to_owned() };
+    let pack = &question.pack;
+    let mut asked = json!({"system": pack.system, "prompt": pack.prompt, "answer": pack.shape});
+    // A question without them is what it was before they could be said.
+    if let Some(instructions) = &pack.instructions {
+        asked["instructions"] = instructions.as_str().into();
+    }
+    let mut place = 0..;
+    let models = question.models.iter().map(|model| match &model.spec {
+        Some(spec) => json!([spec.model, order.of(place.next().unwrap_or(0), &spec.extra_body)]),
+        None => json!(model.name),
+    });
+    json!([[asked, []], [{"temperature": question.ask.temperature}, models.collect::<Vec<_>>()]]).to_string()
+}
+
+/// What is merged into the requests of each model, in their order.
+fn bodies(blueprint: &Blueprint) -> impl Iterator<Item = &Map<String, Value>> {
+    blueprint.models().iter().filter_map(|model| Some(&model.spec.as_ref()?.extra_body))
 }
 
 /// The question that rows are asked: a salt makes it another one.
@@ -175,6 +190,43 @@ mod tests {
         let known = [order_of(&one)];
         assert_eq!(text(&Order::Known(&known), &other), text(&Order::AsWritten, &one));
         assert!(!known[0].to_string().contains("price\"") && !known[0].to_string().contains("0.9"), "keys alone: {}", known[0]);
+    }
+
+    /// What a question is known by, byte for byte: if this changes, every row of every user is paid for again.
+    #[test]
+    fn the_text_of_a_question_is_what_it_was() {
+        use std::collections::BTreeMap;
+        use std::time::Duration;
+
+        use promptmill_core::{AnswerField, AnswerShape, AskSpec, Bounds, Declaration, FieldType, ModelSpec, NamedModel, PackSpec};
+        let spec: ModelSpec =
+            serde_json::from_value(json!({"provider": "p", "model": "vendor/m", "extra_body": {"top_p": 0.9, "seed": 1}}))
+                .expect("a model");
+        let ask = AskSpec {
+            models: ["m", "builtin/extractive"].map(|name| NamedModel { setting: "model".into(), name: name.into() }).to_vec(),
+            temperature: Some(0.2),
+            concurrency: Bounds::default(),
+            attempts: 1,
+            max_tokens_per_row: 1,
+            canary: 0.0,
+            timeout: Duration::from_secs(1),
+            pace: &[],
+        };
+        let of = |system: Option<&str>, instructions: Option<&str>, shape| {
+            let (system, instructions) = (system.map(str::to_owned), instructions.map(str::to_owned));
+            let pack = PackSpec { system, prompt: "Explain.".into(), instructions, rows: Bounds::default(), shape };
+            let stages = vec![Vec::new(), vec![Declaration::Pack(pack)], vec![Declaration::Ask(ask.clone())]];
+            text(&Blueprint::new(stages, &BTreeMap::from([("m".to_owned(), spec.clone())]), &BTreeMap::new()), &Order::ByName)
+        };
+        assert_eq!(
+            of(Some("Be brief."), None, AnswerShape::Text("summary".into())),
+            r#"[[{"system":"Be brief.","prompt":"Explain.","answer":{"text":"summary"}},[]],[{"temperature":0.2},[["vendor/m",{"seed":1,"top_p":0.9}],"builtin/extractive"]]]"#
+        );
+        let topics = AnswerField::new("topics", FieldType::List(Box::new(FieldType::String)));
+        assert_eq!(
+            of(None, Some("Say {{ ids }}."), AnswerShape::Fields(vec![topics])),
+            r#"[[{"system":null,"prompt":"Explain.","answer":{"fields":[["topics","list-of-string"]]},"instructions":"Say {{ ids }}."},[]],[{"temperature":0.2},[["vendor/m",{"seed":1,"top_p":0.9}],"builtin/extractive"]]]"#
+        );
     }
 
     /// The file's format. A change of it needs another version.

@@ -35,7 +35,7 @@ pub use canary::{CanaryRows, Mean, Share};
 pub use commit::{Commit, CommitLog, DataFile};
 pub use estimate::Estimate;
 pub use forecast::{Forecast, forecast};
-pub use items::{answer_shape, items};
+pub use items::items;
 pub use key::sql as key_in_sql;
 pub use meaning::writer_options;
 pub use plan::names::rows_for_parquet;

@@ -24,48 +24,68 @@ use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::{DisplayAs, DisplayFormatType, Distribution, ExecutionPlan, Partitioning, PlanProperties};
 use datafusion::physical_planner::{DefaultPhysicalPlanner, ExtensionPlanner, PhysicalPlanner};
 use futures::{StreamExt, TryStreamExt};
-use promptmill_core::{Error, Stage, StageContext};
+use promptmill_core::{Error, Place, Stage, StageContext};
+
+/// A stage in a plan.
+#[derive(Clone, Debug)]
+struct Placed {
+    name: String,
+    stage: Arc<dyn Stage>,
+    place: Place,
+}
+
+/// A stage that rows can be sent through.
+#[derive(Debug)]
+pub(crate) struct StageNode {
+    placed: Arc<Placed>,
+    output: SchemaRef,
+}
+
+impl StageNode {
+    /// A stage at its place, out of which rows come with this schema.
+    pub(crate) fn new(name: &str, stage: Arc<dyn Stage>, place: Place, output: SchemaRef) -> Self {
+        Self { placed: Arc::new(Placed { name: name.to_owned(), stage, place }), output }
+    }
+
+    /// A plan that sends these rows through the stage.
+    pub(crate) fn over(&self, input: LogicalPlan) -> Result<LogicalPlan> {
+        let schema = Arc::new(DFSchema::try_from(Arc::clone(&self.output))?);
+        let node = Node { placed: Arc::clone(&self.placed), input, schema };
+        Ok(LogicalPlan::Extension(Extension { node: Arc::new(node) }))
+    }
+}
 
 /// A stage in a logical plan.
 #[derive(Clone, Debug)]
-pub(crate) struct StageNode {
-    name: String,
-    stage: Arc<dyn Stage>,
+struct Node {
+    placed: Arc<Placed>,
     input: LogicalPlan,
     schema: DFSchemaRef,
 }
 
-impl StageNode {
-    /// A plan that sends the rows of `input` through a stage.
-    pub(crate) fn plan(name: &str, stage: Arc<dyn Stage>, input: LogicalPlan, output: &SchemaRef) -> Result<LogicalPlan> {
-        let schema = Arc::new(DFSchema::try_from(Arc::clone(output))?);
-        Ok(LogicalPlan::Extension(Extension { node: Arc::new(Self { name: name.to_owned(), stage, input, schema }) }))
-    }
-}
-
 // A stage's identity is its place in the plan: its name is unique in the pipeline.
-impl PartialEq for StageNode {
+impl PartialEq for Node {
     fn eq(&self, other: &Self) -> bool {
-        self.name == other.name && self.input == other.input
+        self.placed.name == other.placed.name && self.input == other.input
     }
 }
 
-impl Eq for StageNode {}
+impl Eq for Node {}
 
-impl PartialOrd for StageNode {
+impl PartialOrd for Node {
     fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
-        self.name.partial_cmp(&other.name)
+        self.placed.name.partial_cmp(&other.placed.name)
     }
 }
 
-impl Hash for StageNode {
+impl Hash for Node {
     fn hash<H: Hasher>(&self, state: &mut H) {
-        self.name.hash(state);
+        self.placed.name.hash(state);
         self.input.hash(state);
     }
 }
 
-impl UserDefinedLogicalNodeCore for StageNode {
+impl UserDefinedLogicalNodeCore for Node {
     fn name(&self) -> &str {
         "Stage"
     }
@@ -83,7 +103,7 @@ impl UserDefinedLogicalNodeCore for StageNode {
     }
 
     fn fmt_for_explain(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Stage: {}", self.name)
+        write!(f, "Stage: {}", self.placed.name)
     }
 
     fn with_exprs_and_inputs(&self, _exprs: Vec<Expr>, mut inputs: Vec<LogicalPlan>) -> Result<Self> {
@@ -118,37 +138,36 @@ impl ExtensionPlanner for StagePlanner {
         _session: &dyn Session,
         _context: &PhysicalPlanningContext,
     ) -> Result<Option<Arc<dyn ExecutionPlan>>> {
-        let Some(node) = node.as_any().downcast_ref::<StageNode>() else { return Ok(None) };
+        let Some(node) = node.as_any().downcast_ref::<Node>() else { return Ok(None) };
         let [input] = physical_inputs else { return internal_err!("a stage has one input") };
         let schema = Arc::clone(node.schema.inner());
-        Ok(Some(Arc::new(StageExec::new(node.name.clone(), Arc::clone(&node.stage), Arc::clone(input), schema))))
+        Ok(Some(Arc::new(StageExec::new(Arc::clone(&node.placed), Arc::clone(input), schema))))
     }
 }
 
 /// A stage in a physical plan.
 #[derive(Debug)]
-pub(crate) struct StageExec {
-    name: String,
-    stage: Arc<dyn Stage>,
+struct StageExec {
+    placed: Arc<Placed>,
     input: Arc<dyn ExecutionPlan>,
     properties: Arc<PlanProperties>,
 }
 
 impl StageExec {
-    fn new(name: String, stage: Arc<dyn Stage>, input: Arc<dyn ExecutionPlan>, schema: SchemaRef) -> Self {
+    fn new(placed: Arc<Placed>, input: Arc<dyn ExecutionPlan>, schema: SchemaRef) -> Self {
         let properties = PlanProperties::new(
             EquivalenceProperties::new(schema),
             Partitioning::UnknownPartitioning(input.properties().partitioning.partition_count()),
             EmissionType::Incremental,
             Boundedness::Bounded,
         );
-        Self { name, stage, input, properties: Arc::new(properties) }
+        Self { placed, input, properties: Arc::new(properties) }
     }
 }
 
 impl DisplayAs for StageExec {
     fn fmt_as(&self, _t: DisplayFormatType, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "StageExec: {}", self.name)
+        write!(f, "StageExec: {}", self.placed.name)
     }
 }
 
@@ -181,17 +200,18 @@ impl ExecutionPlan for StageExec {
 
     fn with_new_children(self: Arc<Self>, mut children: Vec<Arc<dyn ExecutionPlan>>) -> Result<Arc<dyn ExecutionPlan>> {
         match children.pop() {
-            Some(input) if children.is_empty() => Ok(Arc::new(Self::new(self.name.clone(), Arc::clone(&self.stage), input, self.schema()))),
+            Some(input) if children.is_empty() => Ok(Arc::new(Self::new(Arc::clone(&self.placed), input, self.schema()))),
             _ => internal_err!("a stage has one input"),
         }
     }
 
     fn execute(&self, partition: usize, context: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {
         let Some(lent) = context.session_config().get_extension::<StageContext>() else {
-            return internal_err!("stage `{}` is executed outside a run", self.name);
+            return internal_err!("stage `{}` is executed outside a run", self.placed.name);
         };
+        let Placed { stage, place, .. } = &*self.placed;
         let input = self.input.execute(partition, context)?.map_err(from_datafusion).boxed();
-        let output = Arc::clone(&self.stage).run(input, (*lent).clone()).map_err(to_datafusion);
+        let output = Arc::clone(stage).run(input, lent.at(place)).map_err(to_datafusion);
         Ok(Box::pin(RecordBatchStreamAdapter::new(self.schema(), output)))
     }
 }

@@ -3,35 +3,38 @@
 //! SQL does what SQL can: the scan, the predicates, the projection to the columns that somebody reads. Then
 //! come the stages. Nothing here touches a model or writes a file.
 
+mod flow;
 pub(crate) mod names;
 mod places;
 mod unstorable;
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::Path;
 use std::sync::Arc;
 
 use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
 use datafusion::catalog::TableProvider;
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
-use datafusion::common::{Column, DFSchema, DataFusionError};
+use datafusion::common::{DFSchema, DataFusionError};
 use datafusion::datasource::provider_as_source;
 use datafusion::execution::{FunctionRegistry, SessionStateBuilder};
 use datafusion::logical_expr::expr_rewriter::FunctionRewrite;
 use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, ScalarUDF, cast, ident};
 use datafusion::prelude::{SessionConfig, SessionContext};
 use promptmill_core::pipeline::{Draft, SinkFormat};
-use promptmill_core::{Declares, Diagnostic, Mistake, Pipeline, Registry, Result, StageContext, columns, meaning, nearest};
+use promptmill_core::{
+    AskedModel, Blueprint, Diagnostic, Mistake, Pipeline, Predicate, Registry, Result, StageContext, columns, meaning, nearest,
+};
 
 use promptmill_llm::cost_bound::{ENVELOPE_TOKENS, Grant, not_under_budget};
 use promptmill_llm::goes_out_in_clear;
 
+pub(crate) use self::flow::Flow;
 use crate::commit::CommitLog;
 use crate::files::weight::BATCH_ROWS;
-use crate::identity::Order;
 use crate::instants::Instants;
 use crate::key::{self, RowKey, can_be_key};
-use crate::node::{StageNode, StageQueryPlanner, from_datafusion};
+use crate::node::{StageQueryPlanner, from_datafusion};
 use crate::run::state_folder;
 use crate::shape::{Found, Shape};
 use crate::sink::{storable, storable_as_partition};
@@ -49,16 +52,12 @@ pub struct Plan {
     pub(crate) files: SourceFiles,
     /// The rows that the stages see: key, and the columns that somebody reads.
     pub(crate) rows: LogicalPlan,
-    /// The same, through all the stages.
-    pub(crate) answered: LogicalPlan,
-    /// The same, up to the question and no further.
-    pub(crate) asked: LogicalPlan,
-    /// What every stage says of itself, in order.
-    pub(crate) declares: Vec<Declares>,
+    /// Their way through the stages.
+    pub(crate) flow: Flow,
+    /// What the stages declare.
+    pub(crate) blueprint: Arc<Blueprint>,
     /// The columns of the results, partitions last, in the order in which they are written.
     pub results: SchemaRef,
-    /// The schema of the rows behind the last stage.
-    pub(crate) output: SchemaRef,
 }
 
 /// What a plan is made for.
@@ -112,8 +111,7 @@ impl Plan {
     /// # Errors
     /// All its mistakes together.
     pub(crate) async fn new(session: &SessionContext, pipeline: &Pipeline, registry: &Registry, purpose: Purpose) -> Result<Self> {
-        let declares: Vec<Declares> = pipeline.stages.iter().map(|stage| stage.stage.declares()).collect();
-        let mut checker = Checker { pipeline, declares: &declares, list: Vec::new() };
+        let mut checker = Checker { pipeline, blueprint: pipeline.blueprint(), list: Vec::new() };
         checker.stages();
         if let Purpose::Asking { has_budget } = purpose {
             checker.contexts();
@@ -129,8 +127,8 @@ impl Plan {
             _ => None,
         };
         match (source, planned) {
-            (Some((source, files)), Some(Planned { rows, asked, answered, results, output })) if checker.list.is_empty() => {
-                Ok(Self { source, files, rows, asked, answered, declares, results, output })
+            (Some((source, files)), Some(Planned { rows, flow, results })) if checker.list.is_empty() => {
+                Ok(Self { source, files, rows, flow, blueprint: Arc::clone(pipeline.blueprint()), results })
             }
             _ => Err(pipeline.diagnostics(checker.list).into()),
         }
@@ -139,43 +137,6 @@ impl Plan {
     /// What the source is made of.
     pub fn source_summary(&self) -> &SourceSummary {
         &self.files.summary
-    }
-
-    /// The budget that the stages declare.
-    pub(crate) fn budget(&self) -> Option<promptmill_core::Money> {
-        self.declares.iter().filter_map(|declares| declares.budget).min()
-    }
-
-    /// What is merged into the requests of each model that the stages name, in their order.
-    pub(crate) fn bodies<'p>(&'p self, pipeline: &'p Pipeline) -> impl Iterator<Item = &'p serde_json::Map<String, serde_json::Value>> {
-        let names = self.declares.iter().flat_map(|declares| &declares.models);
-        names.filter_map(|(_, name)| Some(&pipeline.models.get(name)?.extra_body))
-    }
-
-    /// Everything that is part of the question, as one text: a change of it asks every row anew. The tests of this file
-    /// hold it fast.
-    pub(crate) fn question(&self, pipeline: &Pipeline, order: &Order<'_>) -> String {
-        let mut bodies = 0..;
-        let parts: Vec<serde_json::Value> = self
-            .declares
-            .iter()
-            .filter(|declares| declares.question.is_some() || !declares.models.is_empty())
-            .map(|declares| {
-                // What a name stands for counts, not the name alone.
-                let models: Vec<_> = declares
-                    .models
-                    .iter()
-                    .map(|(_, name)| {
-                        pipeline.models.get(name).map_or_else(
-                            || serde_json::json!(name),
-                            |spec| serde_json::json!([spec.model, order.of(bodies.next().unwrap_or(0), &spec.extra_body)]),
-                        )
-                    })
-                    .collect();
-                serde_json::json!([declares.question, models])
-            })
-            .collect();
-        serde_json::Value::Array(parts).to_string()
     }
 
     /// What the results would look like if there were none yet.
@@ -234,15 +195,13 @@ impl Plan {
 
 struct Planned {
     rows: LogicalPlan,
-    asked: LogicalPlan,
-    answered: LogicalPlan,
+    flow: Flow,
     results: SchemaRef,
-    output: SchemaRef,
 }
 
 struct Checker<'a> {
     pipeline: &'a Pipeline,
-    declares: &'a [Declares],
+    blueprint: &'a Arc<Blueprint>,
     list: Vec<Diagnostic>,
 }
 
@@ -257,25 +216,10 @@ impl Checker<'_> {
 
     /// The order of the stages.
     fn stages(&mut self) {
-        let asking: Vec<usize> = (0..self.declares.len()).filter(|index| !self.declares[*index].models.is_empty()).collect();
-        match asking.as_slice() {
-            [] => {
-                let mistake = Mistake::new("", "no stage asks a model").hint(Some("add a stage with `use = \"llm\"`"));
-                self.wrong(&["stages"], mistake);
-            }
-            [first, rest @ ..] => {
-                for index in rest {
-                    let mistake = Mistake::new("", "a second stage asks a model; a pipeline has one")
-                        .hint(Some("run two pipelines, the second with the first one's results as its source"));
-                    self.stage_wrong(*index, mistake);
-                }
-                for index in *first..self.declares.len() {
-                    if self.declares[index].predicate.is_some() {
-                        let mistake = Mistake::new("", "a filter behind `llm` would drop rows that have been paid for")
-                            .hint(Some("move it in front of `llm`, or filter the results with `promptmill sql`"));
-                        self.stage_wrong(index, mistake);
-                    }
-                }
+        for (index, mistake) in self.blueprint.misplaced() {
+            match index {
+                Some(index) => self.stage_wrong(*index, mistake.clone()),
+                None => self.wrong(&["stages"], mistake.clone()),
             }
         }
     }
@@ -283,21 +227,20 @@ impl Checker<'_> {
     /// The models whose context has no room for the answer about a single row, let alone for what is asked.
     fn contexts(&mut self) {
         let mut wrong = Vec::new();
-        for declares in self.declares {
-            let Some(answer) = declares.of_requests.get("max_tokens_per_row").and_then(serde_json::Value::as_u64) else { continue };
-            for (_, name) in &declares.models {
-                let Some((spec, context)) = self.pipeline.models.get(name).and_then(|spec| Some((spec, spec.context?))) else { continue };
-                // What bounds nothing ends at the context.
-                let Ok(grant) = Grant::of(&spec.extra_body, None) else { continue };
-                let granted = grant.of_one_answer(answer + ENVELOPE_TOKENS as u64);
-                if granted >= u64::from(context) {
-                    let message =
-                        format!("a context of {context} tokens has no room for a request: the answer about one row may have {granted}");
-                    let hint = format!(
-                        "write the context that the model has, or lower `max_tokens_per_row`: {ENVELOPE_TOKENS} tokens are added to it"
-                    );
-                    wrong.push((name.clone(), Mistake::new("context", message).hint(Some(hint))));
-                }
+        let Some(question) = self.blueprint.question() else { return };
+        let answer = u64::from(question.ask.max_tokens_per_row);
+        for AskedModel { name, spec, .. } in &question.models {
+            let Some((spec, context)) = spec.as_ref().and_then(|spec| Some((spec, spec.context?))) else { continue };
+            // What bounds nothing ends at the context.
+            let Ok(grant) = Grant::of(&spec.extra_body, None) else { continue };
+            let granted = grant.of_one_answer(answer + ENVELOPE_TOKENS as u64);
+            if granted >= u64::from(context) {
+                let message =
+                    format!("a context of {context} tokens has no room for a request: the answer about one row may have {granted}");
+                let hint = format!(
+                    "write the context that the model has, or lower `max_tokens_per_row`: {ENVELOPE_TOKENS} tokens are added to it"
+                );
+                wrong.push((name.clone(), Mistake::new("context", message).hint(Some(hint))));
             }
         }
         wrong.into_iter().for_each(|(name, mistake)| self.wrong(&["models", &name], mistake));
@@ -305,13 +248,13 @@ impl Checker<'_> {
 
     /// The models that are used: keys that are there, prices where a budget needs them.
     fn providers(&mut self, registry: &Registry, has_budget: bool) {
-        let has_budget = has_budget || self.declares.iter().any(|declares| declares.budget.is_some());
-        let used: BTreeSet<&String> = self.declares.iter().flat_map(|declares| &declares.models).map(|(_, name)| name).collect();
+        let has_budget = has_budget || self.blueprint.budget().is_some();
+        let used: BTreeMap<&String, &AskedModel> = self.blueprint.models().iter().map(|asked| (&asked.name, asked)).collect();
         let mut checked = BTreeSet::new();
-        for name in used {
-            let Some(spec) = self.pipeline.models.get(name) else { continue };
+        for (name, asked) in used {
+            let Some(spec) = &asked.spec else { continue };
             if has_budget {
-                let quote = (registry.price)(spec, self.pipeline.providers.get(&spec.provider));
+                let quote = (registry.price)(spec, asked.provider.as_ref());
                 if quote.is_none() {
                     let mistake = Mistake::new("", format!("model `{name}` has no known price, and a budget cannot be kept without one"))
                         .hint(Some("add `price = { input = …, output = … }`, in US dollars per million tokens"));
@@ -322,7 +265,7 @@ impl Checker<'_> {
                     self.wrong(&["models", name], mistake);
                 }
             }
-            let Some(provider) = self.pipeline.providers.get(&spec.provider) else { continue };
+            let Some(provider) = &asked.provider else { continue };
             if !checked.insert(&spec.provider) {
                 continue;
             }
@@ -369,10 +312,9 @@ impl Checker<'_> {
         let sink = &self.pipeline.sink;
         let is_kept = sink.columns.as_ref().is_none_or(|columns| columns.iter().any(|kept| kept == column));
         let is_partition = sink.partition_by.iter().any(|partition| partition == column);
-        let is_named = self.declares.iter().any(|declares| {
-            let in_predicate = declares.predicate.as_ref().is_some_and(|(_, sql)| sql.to_lowercase().contains(&column.to_lowercase()));
-            in_predicate || declares.reads.contains(column)
-        });
+        let name = column.to_lowercase();
+        let is_filtered = self.blueprint.filters().any(|(_, predicate)| predicate.sql.to_lowercase().contains(&name));
+        let is_named = is_filtered || self.blueprint.reads(0).any(|read| read == column);
         is_kept || is_partition || is_named || self.pipeline.source.key.has(column)
     }
 
@@ -394,46 +336,30 @@ impl Checker<'_> {
         let unstorable = unstorable::expr(&self.pipeline.sink, &schema, &results);
         let projection = projection.chain(unstorable.map(|why| why.alias(columns::UNSTORABLE)));
         let rows = builder.project(projection.collect::<Vec<Expr>>()).and_then(LogicalPlanBuilder::build).map_err(from_datafusion)?;
-        let (mut plan, mut asked) = (rows.clone(), rows.clone());
-        let mut emitted = Arc::new(plan.schema().as_arrow().clone());
+        let mut flow = Flow::default();
+        let mut emitted = Arc::new(rows.schema().as_arrow().clone());
         for (index, stage) in self.pipeline.stages.iter().enumerate() {
-            if self.declares[index].predicate.is_some() {
+            if self.blueprint.question().is_some_and(|question| question.asked_at == index) {
+                flow.asks_next();
+            }
+            let Some(output) = self.through(index, &emitted) else { return Ok(None) };
+            if !self.blueprint.is_run(index) {
                 continue;
             }
-            if !self.declares[index].models.is_empty() {
-                asked = plan.clone();
-            }
-            match stage.stage.schema(&emitted) {
-                Ok(schema) => {
-                    plan = StageNode::plan(&stage.name, Arc::clone(&stage.stage), plan, &schema).map_err(from_datafusion)?;
-                    emitted = schema;
-                }
-                Err(mistakes) => mistakes.into_iter().for_each(|mistake| self.stage_wrong(index, mistake)),
-            }
+            flow.through(stage, self.blueprint.place(index), Arc::clone(&output));
+            emitted = output;
             // What only the question needed has done its work once the question is made.
-            let later: BTreeSet<&String> = self.declares[index + 1..].iter().flat_map(|declares| &declares.reads).collect();
-            let keep: Vec<&str> = emitted
-                .fields()
-                .iter()
-                .map(|field| field.name().as_str())
-                .filter(|name| {
-                    name.starts_with("__")
-                        || results.field_with_name(name).is_ok()
-                        || later.contains(&(*name).to_owned())
-                        || !known.contains(name)
-                })
-                .collect();
+            let later: BTreeSet<&str> = self.blueprint.reads(index + 1).collect();
+            let is_kept = |name: &str| {
+                name.starts_with("__") || results.field_with_name(name).is_ok() || later.contains(name) || !known.contains(&name)
+            };
+            let keep: Vec<usize> = (0..emitted.fields().len()).filter(|index| is_kept(emitted.field(*index).name())).collect();
             if keep.len() < emitted.fields().len() {
-                let expressions = keep.iter().map(|name| Expr::Column(Column::from_name(*name)));
-                plan = LogicalPlanBuilder::from(plan)
-                    .project(expressions.collect::<Vec<_>>())
-                    .and_then(LogicalPlanBuilder::build)
-                    .map_err(from_datafusion)?;
-                let metadata = emitted.metadata().clone();
-                emitted = Arc::new(plan.schema().as_arrow().clone().with_metadata(metadata));
+                emitted = Arc::new(emitted.project(&keep)?);
+                flow.columns(emitted.fields().iter().map(|field| field.name().clone()).collect());
             }
         }
-        Ok(Some(Planned { rows, asked, answered: plan, results, output: emitted }))
+        Ok(Some(Planned { rows, flow, results }))
     }
 
     /// The source with the predicates in front of it, as far as they are right.
@@ -459,8 +385,7 @@ impl Checker<'_> {
         }
         let mut builder = LogicalPlanBuilder::scan("source", provider_as_source(Arc::clone(source)), None).map_err(from_datafusion)?;
         let columns = DFSchema::try_from_qualified_schema("source", &schema).map_err(from_datafusion)?;
-        for (index, declares) in self.declares.iter().enumerate() {
-            let Some((at, predicate)) = &declares.predicate else { continue };
+        for (index, Predicate { setting: at, sql: predicate }) in self.blueprint.filters() {
             let parsed = session.parse_sql_expr(predicate, &columns).and_then(|expr| {
                 let expr = as_meant(expr, &columns)?;
                 Ok((unfit(at, &expr), builder.clone().filter(expr.clone())?, expr))
@@ -488,16 +413,22 @@ impl Checker<'_> {
         let mut fields: Vec<_> = carried.map(plain).collect();
         fields.push(Arc::new(Field::new(columns::KEY, DataType::Utf8, true)));
         let mut schema = Arc::new(Schema::new(fields));
-        for (index, stage) in self.pipeline.stages.iter().enumerate() {
-            match stage.stage.schema(&schema) {
-                Ok(output) => schema = output,
-                Err(mistakes) => {
-                    mistakes.into_iter().for_each(|mistake| self.stage_wrong(index, mistake));
-                    return None;
-                }
-            }
+        for index in 0..self.pipeline.stages.len() {
+            schema = self.through(index, &schema)?;
         }
         Some(schema)
+    }
+
+    /// The schema that a stage emits for this one.
+    fn through(&mut self, index: usize, input: &SchemaRef) -> Option<SchemaRef> {
+        let place = self.blueprint.place(index);
+        match self.pipeline.stages[index].stage.schema(input, &place) {
+            Ok(output) => Some(output),
+            Err(mistakes) => {
+                mistakes.into_iter().for_each(|mistake| self.stage_wrong(index, mistake));
+                None
+            }
+        }
     }
 
     /// The schema of the results: the sink's choice of what comes out behind the last stage.
@@ -540,9 +471,10 @@ impl Checker<'_> {
             return None;
         }
         let source_columns: Vec<&str> = of_source.into_iter().filter(|name| self.travels(name)).collect();
+        let is_answer = |name: &str| self.blueprint.question().is_some_and(|question| question.answers(name));
         let chosen = |name: &str| match &sink.columns {
             // Columns that promptmill adds are always there: they carry the money.
-            Some(columns) => columns.iter().any(|column| column == name) || (!source_columns.contains(&name) && !is_answer(output, name)),
+            Some(columns) => columns.iter().any(|column| column == name) || (!source_columns.contains(&name) && !is_answer(name)),
             None => true,
         };
         let is_partition = |name: &str| sink.partition_by.iter().any(|partition| partition == name);
@@ -604,10 +536,9 @@ impl Checker<'_> {
 
     /// The source's columns that a stage or the sink reads.
     fn wanted<'s>(&self, source: &'s SchemaRef, results: &SchemaRef) -> Vec<&'s str> {
-        let read: BTreeSet<&String> = self.declares.iter().flat_map(|declares| &declares.reads).collect();
+        let read: BTreeSet<&str> = self.blueprint.reads(0).collect();
         let is_wanted = |name: &str| {
-            self.travels(name)
-                && (read.contains(&name.to_owned()) || results.field_with_name(name).is_ok() || self.pipeline.source.key.has(name))
+            self.travels(name) && (read.contains(name) || results.field_with_name(name).is_ok() || self.pipeline.source.key.has(name))
         };
         source.fields().iter().map(|field| field.name().as_str()).filter(|name| is_wanted(name)).collect()
     }
@@ -621,10 +552,6 @@ fn meant(field: &Field) -> HashMap<String, String> {
         .filter(|(name, _)| name.starts_with("ARROW:extension:"))
         .map(|(name, what)| (name.clone(), what.clone()))
         .collect()
-}
-
-fn is_answer(schema: &SchemaRef, name: &str) -> bool {
-    schema.field_with_name(name).is_ok_and(|field| field.metadata().contains_key(columns::ANSWER))
 }
 
 fn unknown_column(at: &str, name: &str, known: &[&str]) -> Mistake {
@@ -696,7 +623,8 @@ fn sql_mistake(at: &str, predicate: &str, error: &DataFusionError, known: &[&str
 pub async fn explain(pipeline: &Pipeline, registry: &Registry) -> Result<String> {
     let session = session(None);
     let plan = Plan::new(&session, pipeline, registry, Purpose::Looking).await?;
-    let physical = session.state().create_physical_plan(&plan.answered).await.map_err(from_datafusion)?;
+    let answered = plan.flow.answered(plan.rows)?;
+    let physical = session.state().create_physical_plan(&answered).await.map_err(from_datafusion)?;
     Ok(datafusion::physical_plan::displayable(physical.as_ref()).indent(false).to_string())
 }
 
@@ -711,8 +639,7 @@ pub async fn read(path: &Path, settings: &[String], registry: &Registry) -> Resu
         return Ok(draft.into_pipeline()?);
     }
     let Draft { pipeline, mistakes, has_all_stages, has_sink } = draft;
-    let declares: Vec<Declares> = pipeline.stages.iter().map(|stage| stage.stage.declares()).collect();
-    let mut checker = Checker { pipeline: &pipeline, declares: &declares, list: mistakes };
+    let mut checker = Checker { pipeline: &pipeline, blueprint: pipeline.blueprint(), list: mistakes };
     let session = session(None);
     match source::open(&session, &pipeline.source, None).await {
         Ok((source, files)) if checker.files(&files) => {

@@ -9,6 +9,7 @@ use serde_json::{Map, Value};
 
 use crate::canary::CanaryRows;
 use crate::format::{self, Version};
+use crate::settings::ModelRecord;
 use crate::source::SourceSummary;
 use crate::storage::Folder;
 
@@ -221,6 +222,11 @@ pub struct RunRecord {
 }
 
 impl RunRecord {
+    /// The settings of a model; `None` if it was not called, or they stand in another way than they do now.
+    pub(crate) fn model(&self, name: &str) -> Option<ModelRecord> {
+        ModelRecord::deserialize(self.models.get(name)?).ok()
+    }
+
     /// The records of all runs in a state folder, the first one first. One that cannot be read is left out, with a warning:
     /// it tells of a run, nothing follows from it.
     ///

@@ -13,8 +13,8 @@ use datafusion::physical_plan::execute_stream;
 use datafusion::prelude::SessionContext;
 use futures::{StreamExt, TryStreamExt};
 use promptmill_core::{
-    Acceptance, Error, Extensions, Fingerprint, Journal, Meter, Mistake, ModelSpec, Money, NothingAnswered, Pipeline, ProviderSpec, Quote,
-    Registry, Result, StageContext, Stop, StopReason, columns,
+    AnswerShape, Blueprint, Error, Extensions, Fingerprint, Journal, Meter, Mistake, ModelSpec, Money, NothingAnswered, Pipeline, Place,
+    ProviderSpec, Quote, Registry, Result, RunContext, StageContext, Stop, StopReason, columns,
 };
 use promptmill_llm::{Models, without_query};
 
@@ -108,7 +108,7 @@ pub async fn run(pipeline: Arc<Pipeline>, registry: &Registry, options: RunOptio
     let is_new = nothing_was_asked(&state).await?;
     let journal = Arc::new(RunJournal::open(&state, &run_id, pipeline.state.flush.0).await?);
     let spent_before = journal.spent();
-    let budget = options.budget.or_else(|| plan.budget());
+    let budget = options.budget.or_else(|| plan.blueprint.budget());
     let job = Job {
         pipeline: &pipeline,
         plan: &plan,
@@ -152,8 +152,8 @@ pub async fn run(pipeline: Arc<Pipeline>, registry: &Registry, options: RunOptio
         versions: versions(),
         configuration: without_secrets(pipeline.config().clone()),
         source: plan.source_summary().clone(),
-        models: settings::of_models(&pipeline, &plan.declares, registry, &meter),
-        budget: settings::of_budget(plan.budget(), options.budget, spent_before, summary.cost_usd),
+        models: settings::of_models(&plan.blueprint, registry, &meter)?,
+        budget: settings::of_budget(plan.blueprint.budget(), options.budget, spent_before, summary.cost_usd),
         steps: meter.steps(),
         canaries: canaries.clone(),
         summary: summary.clone(),
@@ -213,7 +213,7 @@ impl Job<'_> {
             Mode::Fresh(salt) => Some(salt.as_str()),
             Mode::Add | Mode::Replay => log.salt(),
         };
-        let question = salted(&identify(plan, pipeline, state, &log, is_new, options.scope != Scope::Journalled).await?, salt);
+        let question = salted(&identify(&plan.blueprint, state, &log, is_new, options.scope != Scope::Journalled).await?, salt);
         let owner = Owner::claim(state, &results, !log.results().is_empty()).await.map_err(|error| error.of(pipeline))?;
         let shape = match mode {
             // Nothing of what is there stays.
@@ -225,7 +225,7 @@ impl Job<'_> {
             owner,
             log,
             with_dead_letters: !options.retry_dead_letters,
-            layout: Layout::new(shape, &plan.output)?,
+            layout: Layout::new(shape, &texts(&plan.blueprint))?,
             run_id: run_id.to_owned(),
             format: pipeline.sink.format,
             name: pipeline.name.clone(),
@@ -234,21 +234,23 @@ impl Job<'_> {
             question: Fingerprint::of([question.as_bytes()]),
         };
         let mut sink = Sink::open(state, opening).await?;
-        let acceptance: Vec<Arc<dyn Acceptance>> = plan.declares.iter().filter_map(|declares| declares.acceptance.clone()).collect();
-        let extensions = Extensions::default();
-        extensions.insert(Models::default().with_prices(prices));
-        let context = StageContext {
-            pipeline: Arc::clone(pipeline),
-            run_id: run_id.into(),
+        let services = Extensions::default();
+        services.insert(Models::default().with_prices(prices));
+        let lent = RunContext {
+            id: run_id.into(),
             question: question.as_str().into(),
             answered: if matches!(mode, Mode::Fresh(_)) { Arc::new(NothingAnswered) } else { sink.settled() },
             journal,
             asks: options.scope != Scope::Journalled,
-            acceptance: acceptance.into(),
             budget,
+            shared: Extensions::default(),
+        };
+        let context = StageContext {
+            place: Place::alone(),
+            run: Arc::new(lent),
             meter: Arc::clone(meter),
             stop: stop.clone(),
-            extensions: Arc::new(extensions),
+            services: Arc::new(services),
         };
         let flowed = flow(plan, context, options, &mut sink, timeline, meter, pipeline.sink.commit_every.0).await;
         let flowed = match flowed {
@@ -292,15 +294,16 @@ async fn flow(
 ) -> Result<()> {
     let stop = context.stop.clone();
     let session = session(Some(context));
-    let mut rows = plan.answered.clone();
+    let mut rows = plan.rows.clone();
     if let Some(limit) = options.limit {
-        rows = limited(&rows, &plan.rows, limit)?;
+        let first = Some(usize::try_from(limit).unwrap_or(usize::MAX));
+        rows = LogicalPlanBuilder::from(rows).limit(0, first).and_then(LogicalPlanBuilder::build).map_err(from_datafusion)?;
         // With one partition the first rows are the first rows each time.
         session.state_ref().write().config_mut().options_mut().execution.target_partitions = 1;
     }
     plan.files.register(&session);
     let state = session.state();
-    let physical = state.create_physical_plan(&rows).await.map_err(from_datafusion)?;
+    let physical = state.create_physical_plan(&plan.flow.answered(rows)?).await.map_err(from_datafusion)?;
     let mut stream = execute_stream(physical, state.task_ctx()).map_err(from_datafusion)?;
     let result = drain(&mut stream, sink, timeline, meter, commit_every).await;
     if let Err(error) = &result {
@@ -346,23 +349,13 @@ async fn drain(
     }
 }
 
-/// The same plan over the first rows only.
-fn limited(plan: &LogicalPlan, rows: &LogicalPlan, limit: u64) -> Result<LogicalPlan> {
-    use datafusion::common::tree_node::{Transformed, TreeNode};
-    let limit = usize::try_from(limit).unwrap_or(usize::MAX);
-    let first =
-        LogicalPlanBuilder::from(rows.clone()).limit(0, Some(limit)).and_then(LogicalPlanBuilder::build).map_err(from_datafusion)?;
-    let replaced = plan
-        .clone()
-        .transform_down(|node| {
-            Ok(if node == *rows {
-                Transformed::new(first.clone(), true, datafusion::common::tree_node::TreeNodeRecursion::Stop)
-            } else {
-                Transformed::no(node)
-            })
-        })
-        .map_err(from_datafusion)?;
-    Ok(replaced.data)
+/// The columns of the answer that are free texts, in which hardly any value occurs twice.
+fn texts(blueprint: &Blueprint) -> Vec<&str> {
+    match blueprint.question().map(|question| &question.pack.shape) {
+        Some(AnswerShape::Text(name)) => vec![name],
+        Some(AnswerShape::Fields(fields)) => fields.iter().filter(|field| field.is_text()).map(|field| field.name.as_str()).collect(),
+        None => Vec::new(),
+    }
 }
 
 /// Counts the source's rows and those that pass the filters, and checks their keys: before anything is asked.
@@ -383,7 +376,7 @@ pub(crate) async fn count_rows(session: &SessionContext, plan: &Plan, pipeline: 
     })
     .await?;
     // Without a filter everything passes, and no file is opened only to be counted; nor where the footers have said it.
-    let has_filter = plan.declares.iter().any(|declares| declares.predicate.is_some());
+    let has_filter = plan.blueprint.filters().next().is_some();
     let total = match plan.files.summary.rows {
         _ if !has_filter => passed,
         Some(rows) => rows,

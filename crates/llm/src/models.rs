@@ -5,7 +5,7 @@ use std::fmt;
 use std::sync::{Arc, Mutex, Once, PoisonError};
 
 use promptmill_core::pipeline::Structured;
-use promptmill_core::{Error, ModelSpec, Money, Pipeline, Price, ProviderSpec, Quote, Result, Usage};
+use promptmill_core::{AskedModel, Error, ModelSpec, Money, Price, ProviderSpec, Quote, Result, Usage};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use serde_json::{Map, Value};
@@ -119,12 +119,13 @@ impl Models {
         self.seeds.lock().unwrap_or_else(PoisonError::into_inner).random()
     }
 
-    /// The model that a stage calls `name`. The first to open a lane sets its bounds.
+    /// The model that a stage asks. The first to open a lane sets its bounds.
     ///
     /// # Errors
     /// If its key is not in the environment, or the provider's settings cannot be used.
-    pub fn open(&self, pipeline: &Pipeline, name: &str, bounds: Bounds) -> Result<Model> {
+    pub fn open(&self, asked: &AskedModel, bounds: Bounds) -> Result<Model> {
         let settings = Settings { bounds, rpm: None, tpm: None, shared: false, seed: self.seed(), without: Without::default() };
+        let name = asked.name.as_str();
         if name == builtin::EXTRACTIVE {
             // Its answers take the longer the busier this process is with everything else, which fewer of them would not mend.
             let settings = Settings { without: Without { knee: true, ..settings.without }, ..settings };
@@ -143,9 +144,9 @@ impl Models {
                 gate: self.gate(String::new(), String::new(), name.to_owned(), || Arc::new(Gate::new(Lane::new(settings)))),
             });
         }
-        let unknown = |what: &str, name: &str| Error::failed(format!("{what} `{name}` is not declared"));
-        let spec = pipeline.models.get(name).ok_or_else(|| unknown("model", name))?;
-        let provider = pipeline.providers.get(&spec.provider).ok_or_else(|| unknown("provider", &spec.provider))?;
+        let undeclared = |what: &str, name: &str| Error::failed(format!("{what} `{name}` is not declared"));
+        let spec = asked.spec.as_ref().ok_or_else(|| undeclared("model", name))?;
+        let provider = asked.provider.as_ref().ok_or_else(|| undeclared("provider", &spec.provider))?;
         let own = self.own.get(&spec.provider);
         let key_name = provider.api_key_env.clone().unwrap_or_default();
         let settings = Settings { rpm: provider.rpm, tpm: provider.tpm, shared: provider.shared, ..settings };

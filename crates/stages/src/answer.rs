@@ -37,6 +37,22 @@ impl Default for AnswerSetting {
 }
 
 impl AnswerSetting {
+    /// The setting that asks for this shape.
+    pub(crate) fn of(shape: &AnswerShape) -> Self {
+        match shape {
+            AnswerShape::Text(name) => Self::Name(name.clone()),
+            AnswerShape::Fields(fields) => Self::Fields(written(fields)),
+        }
+    }
+
+    /// As it stands in a pipeline file.
+    pub(crate) fn to_json(&self) -> Value {
+        match self {
+            Self::Name(name) => Value::from(name.as_str()),
+            Self::Fields(fields) => Value::Object(fields.clone()),
+        }
+    }
+
     /// The shape that this asks for.
     pub(crate) fn shape(&self) -> Result<AnswerShape, Mistake> {
         match self {
@@ -44,6 +60,31 @@ impl AnswerSetting {
             Self::Fields(table) => fields("answer", table, 0).map(AnswerShape::Fields),
         }
     }
+}
+
+fn written(fields: &[AnswerField]) -> Map<String, Value> {
+    let of = |field: &AnswerField| {
+        let mut table = written_kind(&field.kind);
+        if field.nullable {
+            table.insert("nullable".to_owned(), true.into());
+        }
+        table.extend(field.description.iter().map(|text| ("description".to_owned(), Value::from(text.as_str()))));
+        (field.name.clone(), Value::Object(table))
+    };
+    fields.iter().map(of).collect()
+}
+
+fn written_kind(kind: &FieldType) -> Map<String, Value> {
+    let (key, value) = match kind {
+        FieldType::String => ("type", "string".into()),
+        FieldType::Int => ("type", "int".into()),
+        FieldType::Float => ("type", "float".into()),
+        FieldType::Bool => ("type", "bool".into()),
+        FieldType::Enum(values) => ("enum", values.clone().into()),
+        FieldType::List(items) => ("list", Value::Object(written_kind(items))),
+        FieldType::Struct(fields) => ("fields", Value::Object(written(fields))),
+    };
+    Map::from_iter([(key.to_owned(), value)])
 }
 
 fn fields(at: &str, table: &Map<String, Value>, depth: usize) -> Result<Vec<AnswerField>, Mistake> {
@@ -234,7 +275,9 @@ mod tests {
             described(field("mover", mover), "who moves it"),
             or_null(field("signers", list(FieldType::Struct(vec![field("name", FieldType::String)])))),
         ];
-        assert_eq!(shape.expect("a shape"), AnswerShape::Fields(expected));
+        assert_eq!(shape.expect("a shape"), AnswerShape::Fields(expected.clone()));
+        let again = AnswerSetting::of(&AnswerShape::Fields(expected.clone()));
+        assert_eq!(again.shape().expect("what is written is read"), AnswerShape::Fields(expected));
         assert_eq!(read("answer = \"summary\"").expect("a shape"), AnswerShape::Text("summary".into()));
     }
 

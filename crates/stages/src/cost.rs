@@ -7,7 +7,7 @@
 use std::sync::Arc;
 
 use arrow::datatypes::SchemaRef;
-use promptmill_core::{BatchStream, Declares, Mistake, Money, Stage, StageConfig, StageContext};
+use promptmill_core::{BatchStream, Declaration, Mistake, Money, Place, Stage, StageConfig, StageContext};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
@@ -29,7 +29,7 @@ impl StageConfig for Cost {
 }
 
 impl Stage for Cost {
-    fn schema(&self, input: &SchemaRef) -> Result<SchemaRef, Vec<Mistake>> {
+    fn schema(&self, input: &SchemaRef, _place: &Place) -> Result<SchemaRef, Vec<Mistake>> {
         if input.column_with_name("cost_usd").is_none() {
             let mistake = Mistake::new("", "stage `cost` stands in front of `llm`, where nothing has cost anything yet");
             return Err(vec![mistake.hint(Some("move it behind the `llm` stage"))]);
@@ -41,7 +41,8 @@ impl Stage for Cost {
         input
     }
 
-    fn declares(&self) -> Declares {
-        Declares { budget: self.budget_usd.and_then(Money::from_usd), ..Declares::default() }
+    fn declares(&self) -> Vec<Declaration> {
+        let budget = self.budget_usd.and_then(Money::from_usd).map(Declaration::Budget);
+        [Declaration::Inert].into_iter().chain(budget).collect()
     }
 }

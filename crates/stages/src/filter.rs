@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use arrow::datatypes::SchemaRef;
-use promptmill_core::{BatchStream, Declares, Mistake, Stage, StageConfig, StageContext};
+use promptmill_core::{BatchStream, Declaration, Mistake, Place, Predicate, Stage, StageConfig, StageContext};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
@@ -26,7 +26,7 @@ impl StageConfig for Filter {
 }
 
 impl Stage for Filter {
-    fn schema(&self, input: &SchemaRef) -> Result<SchemaRef, Vec<Mistake>> {
+    fn schema(&self, input: &SchemaRef, _place: &Place) -> Result<SchemaRef, Vec<Mistake>> {
         Ok(Arc::clone(input))
     }
 
@@ -34,7 +34,7 @@ impl Stage for Filter {
         input
     }
 
-    fn declares(&self) -> Declares {
-        Declares { predicate: Some(("where", self.predicate.clone())), ..Declares::default() }
+    fn declares(&self) -> Vec<Declaration> {
+        vec![Declaration::Filter(Predicate { setting: "where", sql: self.predicate.clone() }), Declaration::Inert]
     }
 }

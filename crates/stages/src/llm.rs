@@ -30,12 +30,15 @@ use std::time::Duration;
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use futures::StreamExt;
 use promptmill_core::pipeline::Period;
-use promptmill_core::{AnswerShape, BatchStream, Declares, Mistake, Stage, StageConfig, StageContext, columns};
+use promptmill_core::{
+    AnswerShape, AskSpec, BatchStream, Declaration, Mistake, NamedModel, Place, Setting, Stage, StageConfig, StageContext, Variation,
+    columns,
+};
 use schemars::JsonSchema;
 use serde::Deserialize;
+use serde_json::{Value, json};
 
 use self::typed::arrow_type;
-use crate::prompt_pack::PackPlan;
 use crate::setting::Adaptive;
 
 /// Asks a model about the rows, many requests at a time. Answers are matched to rows by id alone; what is
@@ -110,15 +113,15 @@ temperature = 0.2"#;
 }
 
 impl Stage for Llm {
-    fn schema(&self, input: &SchemaRef) -> Result<SchemaRef, Vec<Mistake>> {
-        let plan = pack_plan(input).ok_or_else(|| {
+    fn schema(&self, input: &SchemaRef, place: &Place) -> Result<SchemaRef, Vec<Mistake>> {
+        let question = place.question().ok_or_else(|| {
             vec![Mistake::new("", "stage `llm` has no `prompt-pack` in front of it").hint(Some("add a stage with `use = \"prompt-pack\"`"))]
         })?;
         if input.column_with_name(columns::REASON).is_some() {
             let mistake = Mistake::new("", "a stage in front of `llm` turns rows away already");
             return Err(vec![mistake.hint(Some("put `post-process` behind `llm`; what `llm` should not see is left out by `filter`"))]);
         }
-        let added = added_fields(&plan.shape);
+        let added = added_fields(&question.pack.shape);
         let taken: Vec<Mistake> = added
             .iter()
             .filter(|field| input.column_with_name(field.name()).is_some())
@@ -140,20 +143,35 @@ impl Stage for Llm {
         desk::open(self, input, context).boxed()
     }
 
-    fn declares(&self) -> Declares {
-        let mut models = vec![("model".to_owned(), self.model.clone())];
-        models.extend(self.fallback.iter().enumerate().map(|(index, name)| (format!("fallback.{index}"), name.clone())));
-        let question = serde_json::json!({"temperature": self.temperature});
-        let of_requests = [
-            ("concurrency", self.concurrency.to_json()),
-            ("attempts", self.attempts.into()),
-            ("max_tokens_per_row", self.max_tokens_per_row.into()),
-            ("temperature", self.temperature.into()),
-            ("canary", self.canary.into()),
-            ("timeout_ms", (self.timeout.0.as_millis() as u64).into()),
-        ];
-        let of_requests = of_requests.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
-        Declares { models, question: Some(question), of_requests, ..Declares::default() }
+    fn declares(&self) -> Vec<Declaration> {
+        let named = |setting: String, name: &String| NamedModel { setting, name: name.clone() };
+        let fallback = self.fallback.iter().enumerate().map(|(index, name)| named(format!("fallback.{index}"), name));
+        vec![Declaration::Ask(AskSpec {
+            models: std::iter::once(named("model".to_owned(), &self.model)).chain(fallback).collect(),
+            temperature: self.temperature,
+            concurrency: self.concurrency.bounds(),
+            attempts: self.attempts,
+            max_tokens_per_row: self.max_tokens_per_row,
+            canary: self.canary,
+            timeout: self.timeout.0,
+            pace: &["concurrency", "timeout", "hedge", "canary"],
+        })]
+    }
+
+    fn varied(&self, variation: &Variation<'_>, _written: &Value) -> Vec<Setting> {
+        let set = |name: &str, value: Value| (vec![name.to_owned()], value);
+        match variation {
+            Variation::FirstModel(model) => vec![set("model", json!(model))],
+            // No fallback, or another model's answers would count for this one; nothing asked twice, or the cost would not be its own.
+            Variation::OnlyModel(model) => {
+                vec![set("model", json!(model)), set("fallback", json!([])), set("hedge", json!(0.0)), set("canary", json!(0.0))]
+            }
+            Variation::Question(other) => {
+                let table = json!({"model": other.model, "max_tokens_per_row": other.max_tokens_per_row, "temperature": 0.0});
+                vec![(Vec::new(), table)]
+            }
+            _ => Vec::new(),
+        }
     }
 }
 
@@ -167,23 +185,17 @@ fn of_items(column: &str) -> bool {
     [columns::ITEM, columns::ITEM_ERROR, columns::UNSTORABLE].contains(&column)
 }
 
-/// How to ask, as `prompt-pack` left it in the schema.
-fn pack_plan(input: &SchemaRef) -> Option<PackPlan> {
-    serde_json::from_str(input.metadata().get(columns::PACK)?).ok()
-}
-
 /// The columns that the stage adds.
 fn added_fields(shape: &AnswerShape) -> Vec<Field> {
-    let marked = |field: Field| field.with_metadata([(columns::ANSWER.to_owned(), "true".to_owned())].into());
     let mut fields = Vec::new();
     match shape {
         AnswerShape::Text(name) => {
-            fields.push(marked(Field::new(name, DataType::Utf8, true)));
+            fields.push(Field::new(name, DataType::Utf8, true));
             fields.push(Field::new(flags_column(name), flags_type(), true));
         }
         AnswerShape::Fields(answers) => {
             for answer in answers {
-                fields.push(marked(Field::new(&answer.name, arrow_type(&answer.kind), true)));
+                fields.push(Field::new(&answer.name, arrow_type(&answer.kind), true));
                 if answer.is_text() {
                     fields.push(Field::new(flags_column(&answer.name), flags_type(), true));
                 }

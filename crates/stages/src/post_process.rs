@@ -43,8 +43,8 @@ use arrow::compute::cast;
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use futures::{StreamExt, TryStreamExt};
 use promptmill_core::{
-    About, Acceptance, Accepted, BatchStream, Declares, Effect, Error, Mistake, Rejected, Result, Stage, StageConfig, StageContext, Tally,
-    columns, nearest,
+    About, Acceptance, Accepted, BatchStream, Declaration, Effect, Error, Mistake, Place, Rejected, Result, Stage, StageConfig,
+    StageContext, Tally, columns, nearest,
 };
 use schemars::{JsonSchema, Schema as JsonSchemaValue, SchemaGenerator, json_schema};
 use serde::Deserialize;
@@ -129,11 +129,11 @@ on_reject = "retry""#;
 }
 
 impl Stage for PostProcess {
-    fn schema(&self, input: &SchemaRef) -> Result<SchemaRef, Vec<Mistake>> {
+    fn schema(&self, input: &SchemaRef, place: &Place) -> Result<SchemaRef, Vec<Mistake>> {
         let judge = self.judge();
         let mut mistakes = Vec::new();
         let field = text_field(input, "column", &self.column, &mut mistakes);
-        let is_judged = field.is_some_and(is_judged);
+        let is_judged = field.is_some() && place.is_answered(&self.column);
         if is_judged && field.is_some_and(|field| input.column_with_name(&flags_column(field.name())).is_none()) {
             mistakes.push(Mistake::new("column", format!("column `{}` holds one of a few fixed words, not a text to repair", self.column)));
         }
@@ -160,26 +160,26 @@ impl Stage for PostProcess {
         let judge = self.judge().map_err(|mistakes| mistakes.first().map_or_else(String::new, |mistake| mistake.message.clone()));
         input
             .and_then(move |batch| {
-                let result = match (&judge, batch.schema().field_with_name(&self.column)) {
+                let result = match &judge {
                     // The `llm` stage in front has applied the judgement already.
-                    (_, Ok(field)) if is_judged(field) => Ok(batch),
-                    (Ok(judge), _) => {
+                    _ if context.place.is_answered(&self.column) => Ok(batch),
+                    Ok(judge) => {
                         let mut tally = Tally::default();
                         let processed = self.process(judge, &batch, &mut tally);
                         context.meter.tally(&tally);
                         processed
                     }
-                    (Err(message), _) => Err(Error::failed(message.clone())),
+                    Err(message) => Err(Error::failed(message.clone())),
                 };
                 futures::future::ready(result)
             })
             .boxed()
     }
 
-    fn declares(&self) -> Declares {
-        let acceptance = self.judge().ok().map(|judge| Arc::new(judge) as Arc<dyn Acceptance>);
-        let reads = [Some(&self.column), self.input.as_ref()].into_iter().flatten().cloned().collect();
-        Declares { reads, acceptance, ..Declares::default() }
+    fn declares(&self) -> Vec<Declaration> {
+        let judge = self.judge().ok().map(|judge| Declaration::Judge(Arc::new(judge)));
+        let reads = [Some(&self.column), self.input.as_ref()].into_iter().flatten().cloned().map(Declaration::Reads);
+        reads.chain(judge).collect()
     }
 }
 
@@ -196,11 +196,6 @@ fn text_field<'s>(input: &'s SchemaRef, setting: &str, name: &str, mistakes: &mu
         mistakes.push(Mistake::new(setting, format!("column `{name}` is no text but {}", field.data_type())));
     }
     Some(field)
-}
-
-/// Whether a column holds answers that the `llm` stage has judged by this stage's own acceptance.
-fn is_judged(field: &Field) -> bool {
-    field.metadata().contains_key(columns::ANSWER)
 }
 
 impl PostProcess {
@@ -493,18 +488,18 @@ mod tests {
         let summary = ["Er zijn 150 huizen stuk.", "Er zijn 99 huizen stuk."];
         let batch = RecordBatch::try_from_iter([("body", texts(body)), ("summary", texts(summary))]).expect("a batch");
         let blind = stage(serde_json::json!({"column": "summary", "steps": steps}));
-        let mistakes = blind.schema(&batch.schema()).expect_err("nothing to compare with");
+        let mistakes = blind.schema(&batch.schema(), &Place::alone()).expect_err("nothing to compare with");
         assert_eq!(
             (mistakes[0].at.as_str(), mistakes[0].hint.as_deref()),
             ("steps.0", Some("name the column of that: `input = \"body\"`"))
         );
         let seeing = stage(serde_json::json!({"column": "summary", "input": "body", "steps": steps}));
-        seeing.schema(&batch.schema()).expect("fits");
+        seeing.schema(&batch.schema(), &Place::alone()).expect("fits");
         let out = seeing.process(&seeing.judge().expect("compiles"), &batch, &mut Tally::default()).expect("processes");
         let reasons = out.column_by_name(columns::REASON).expect("reasons").as_string::<i32>();
         assert_eq!(reasons.iter().collect::<Vec<_>>(), [None, Some("unfounded-number")]);
         let request = stage(serde_json::json!({"column": "summary", "input": "body", "steps": [{"use": "reject-swapped"}]}));
-        assert!(request.schema(&batch.schema()).expect_err("no request")[0].message.contains("works behind `llm` only"));
+        assert!(request.schema(&batch.schema(), &Place::alone()).expect_err("no request")[0].message.contains("works behind `llm` only"));
     }
 
     #[test]
@@ -527,14 +522,36 @@ mod tests {
 
     #[test]
     fn fields_of_a_typed_answer_are_texts_or_they_are_not() {
-        let answer =
-            |name: &str| Field::new(name, DataType::Utf8, true).with_metadata([(columns::ANSWER.to_owned(), "true".to_owned())].into());
+        use std::collections::BTreeMap;
+
+        use promptmill_core::{AnswerField, AnswerShape, AskSpec, Blueprint, Bounds, FieldType, PackSpec};
+        let answer = |name: &str| Field::new(name, DataType::Utf8, true);
+        let shape = ["summary", "urgency"].map(|name| AnswerField::new(name, FieldType::String)).to_vec();
+        let pack = PackSpec {
+            system: None,
+            prompt: String::new(),
+            instructions: None,
+            rows: Bounds::default(),
+            shape: AnswerShape::Fields(shape),
+        };
+        let ask = AskSpec {
+            models: Vec::new(),
+            temperature: None,
+            concurrency: Bounds::default(),
+            attempts: 1,
+            max_tokens_per_row: 1,
+            canary: 0.0,
+            timeout: std::time::Duration::from_secs(1),
+            pace: &[],
+        };
+        let declared = vec![vec![Declaration::Pack(pack)], vec![Declaration::Ask(ask)], Vec::new()];
+        let place = Arc::new(Blueprint::new(declared, &BTreeMap::new(), &BTreeMap::new())).place(2);
         let schema = Arc::new(Schema::new(vec![answer("summary"), Field::new("summary_flags", flags_type(), true), answer("urgency")]));
-        let of = |column: &str| stage(serde_json::json!({"column": column, "steps": [{"use": "reject-swapped"}]})).schema(&schema);
+        let of = |column: &str| stage(serde_json::json!({"column": column, "steps": [{"use": "reject-swapped"}]})).schema(&schema, &place);
         assert_eq!(of("summary"), Ok(Arc::clone(&schema)));
         let mistakes = of("urgency").expect_err("no text");
         assert_eq!(mistakes[0].message, "column `urgency` holds one of a few fixed words, not a text to repair");
-        let with_input = stage(serde_json::json!({"column": "summary", "input": "summary", "steps": []})).schema(&schema);
+        let with_input = stage(serde_json::json!({"column": "summary", "input": "summary", "steps": []})).schema(&schema, &place);
         assert_eq!(with_input.expect_err("no use")[0].at, "input");
     }
 }

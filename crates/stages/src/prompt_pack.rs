@@ -1,9 +1,8 @@
 //! `prompt-pack` turns rows into questions.
 //!
 //! It renders what the model is shown of each row, gives the question its fingerprint, and lets go of rows
-//! that are settled already. How to ask goes along as metadata of the schema. The packs themselves are cut
-//! by `llm`, at the moment a slot is free: only there are leftover rows, the size that works and the lane
-//! known.
+//! that are settled already. How to ask it declares. The packs themselves are cut by `llm`, at the moment a slot is
+//! free: only there are leftover rows, the size that works and the lane known.
 
 mod item;
 mod names;
@@ -17,14 +16,21 @@ use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use async_stream::try_stream;
 use futures::{StreamExt, TryStreamExt};
 use minijinja::{Environment, UndefinedBehavior};
-use promptmill_core::{AnswerShape, BatchStream, Declares, Error, Fingerprint, Mistake, Result, Stage, StageConfig, StageContext, columns};
+use promptmill_core::{
+    AnswerShape, BatchStream, Declaration, Error, Fingerprint, Mistake, PackSpec, Place, Result, Setting, Stage, StageConfig, StageContext,
+    Variation, columns,
+};
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
+use serde_json::{Value, json};
 
 use self::item::Template;
 use self::names::Known;
 use crate::answer::AnswerSetting;
 use crate::setting::Adaptive;
+
+/// Rows that share a request, as the setting says it.
+type Rows = Adaptive<15, 1, 40>;
 
 /// Turns rows into questions, several to a request. Each row is shown to the model as one item with a short
 /// id of its own; the answer has to name the ids.
@@ -48,7 +54,7 @@ pub(crate) struct PromptPack {
     /// Rows that share a request. As a table, the number adapts to failures between `min` and `max`; a plain
     /// number is fixed.
     #[serde(default)]
-    rows: Adaptive<15, 1, 40>,
+    rows: Rows,
     /// The answer's column, `answer` if left out; or a table of typed fields, each of which becomes a column. Types are
     /// `string`, `int`, `float`, `bool`, `list<…>`, with `?` where null is an answer, and tables:
     /// `{ enum = ["low", "high"] }`, `{ fields = { name = "string" } }`, `{ list = { fields = { … } } }`,
@@ -56,22 +62,6 @@ pub(crate) struct PromptPack {
     /// see the guide on typed answers.
     #[serde(default)]
     answer: AnswerSetting,
-}
-
-/// How `llm` has to ask: what `prompt-pack` leaves in the schema's metadata.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct PackPlan {
-    /// The system message.
-    pub(crate) system: Option<String>,
-    /// The template over the pack.
-    pub(crate) prompt: String,
-    /// The template of what is said of the items, if it is not the usual one.
-    #[serde(default)]
-    pub(crate) instructions: Option<String>,
-    /// Rows per request: start, min, max.
-    pub(crate) rows: (usize, usize, usize),
-    /// The shape of an answer.
-    pub(crate) shape: AnswerShape,
 }
 
 /// What a prompt template may name.
@@ -89,7 +79,7 @@ answer = "summary""#;
 }
 
 impl Stage for PromptPack {
-    fn schema(&self, input: &SchemaRef) -> Result<SchemaRef, Vec<Mistake>> {
+    fn schema(&self, input: &SchemaRef, _place: &Place) -> Result<SchemaRef, Vec<Mistake>> {
         let mut mistakes = names::check("item", &self.item, Known::Columns(input));
         mistakes.extend(names::check("prompt", &self.prompt, Known::Variables(&PACK_VARIABLES)));
         if let Some(instructions) = &self.instructions {
@@ -99,35 +89,27 @@ impl Stage for PromptPack {
                 mistakes.push(Mistake::new("instructions", "`instructions` says nothing".to_owned()).hint(Some(hint)));
             }
         }
-        let shape = self.answer.shape().map_err(|mistake| mistakes.push(mistake)).ok();
-        let (Some(shape), true) = (shape, mistakes.is_empty()) else { return Err(mistakes) };
-        let plan = PackPlan {
-            system: self.system.clone(),
-            prompt: self.prompt.clone(),
-            instructions: self.instructions.clone(),
-            rows: (self.rows.start, self.rows.min, self.rows.max),
-            shape,
-        };
-        let plan = serde_json::to_string(&plan).map_err(|error| vec![Mistake::new("", error.to_string())])?;
-        let mut metadata = input.metadata().clone();
-        metadata.insert(columns::PACK.to_owned(), plan);
+        mistakes.extend(self.answer.shape().err());
+        if !mistakes.is_empty() {
+            return Err(mistakes);
+        }
         let added = [
             Arc::new(Field::new(columns::ITEM, DataType::Utf8, true)),
             Arc::new(Field::new(columns::ITEM_ERROR, DataType::Utf8, true)),
             Arc::new(Field::new(columns::QUESTION, DataType::FixedSizeBinary(16), false)),
         ];
-        Ok(Arc::new(Schema::new_with_metadata(input.fields().iter().cloned().chain(added).collect::<Vec<_>>(), metadata)))
+        Ok(Arc::new(Schema::new(input.fields().iter().cloned().chain(added).collect::<Vec<_>>())))
     }
 
     fn run(self: Arc<Self>, mut input: BatchStream, context: StageContext) -> BatchStream {
         try_stream! {
-            let questions = Questions { template: Template::new(&self.item)?, asked: Fingerprint::of([context.question.as_bytes()]) };
+            let questions = Questions { template: Template::new(&self.item)?, asked: Fingerprint::of([context.run.question.as_bytes()]) };
             let mut schema: Option<SchemaRef> = None;
             while let Some(batch) = input.try_next().await? {
                 let schema = match &schema {
                     Some(schema) => Arc::clone(schema),
                     None => {
-                        let output = self.schema(&batch.schema()).map_err(|mistakes| Error::failed(mistakes[0].message.clone()))?;
+                        let output = self.schema(&batch.schema(), &context.place).map_err(|mistakes| Error::failed(mistakes[0].message.clone()))?;
                         Arc::clone(schema.insert(output))
                     }
                 };
@@ -140,16 +122,29 @@ impl Stage for PromptPack {
         .boxed()
     }
 
-    fn declares(&self) -> Declares {
-        let reads = names::reads(&self.item);
-        let shape = self.answer.shape().ok().map(|shape| serde_json::json!(shape));
-        let mut question = serde_json::json!({"system": self.system, "prompt": self.prompt, "answer": shape});
-        // A question without them is what it was before they could be said.
-        if let Some(instructions) = &self.instructions {
-            question["instructions"] = instructions.as_str().into();
+    fn declares(&self) -> Vec<Declaration> {
+        let pack = PackSpec {
+            system: self.system.clone(),
+            prompt: self.prompt.clone(),
+            instructions: self.instructions.clone(),
+            rows: self.rows.bounds(),
+            // What is wrong with the setting is found with the schema, and nothing is planned then.
+            shape: self.answer.shape().unwrap_or_else(|_| AnswerShape::Text(String::new())),
+        };
+        names::reads(&self.item).into_iter().map(Declaration::Reads).chain([Declaration::Pack(pack)]).collect()
+    }
+
+    fn varied(&self, variation: &Variation<'_>, written: &Value) -> Vec<Setting> {
+        match variation {
+            Variation::Rows(rows) => vec![(vec!["rows".to_owned()], (*rows).into())],
+            Variation::MostRows(most) => Rows::at_most("rows", written.get("rows"), *most),
+            Variation::Question(other) => {
+                let answer = AnswerSetting::of(other.shape).to_json();
+                let table = json!({"system": other.system, "prompt": other.prompt, "item": other.item, "rows": 1, "answer": answer});
+                vec![(Vec::new(), table)]
+            }
+            _ => Vec::new(),
         }
-        let of_requests = [("rows_per_request".to_owned(), self.rows.to_json())].into_iter().collect();
-        Declares { reads, question: Some(question), of_requests, ..Declares::default() }
     }
 }
 
@@ -182,7 +177,7 @@ impl Questions {
         let mut questions = FixedSizeBinaryBuilder::with_capacity(rows, 16);
         let mut open = Vec::with_capacity(rows);
         // Where nothing is asked, what is settled is answered once more from the journal.
-        let all_open = context.answered.is_empty() || !context.asks;
+        let all_open = context.run.answered.is_empty() || !context.run.asks;
         for row in 0..rows {
             let question = match rendered.of(row) {
                 Ok(item) if !item.trim().is_empty() => {
@@ -198,7 +193,7 @@ impl Questions {
                     Fingerprint::of([self.asked.as_bytes().as_slice(), columns::ITEM_ERROR.as_bytes(), error.as_bytes()])
                 }
             };
-            open.push(all_open || !context.answered.contains(keys.value(row), question)?);
+            open.push(all_open || !context.run.answered.contains(keys.value(row), question)?);
             questions.append_value(question.as_bytes())?;
         }
         let mut arrays = batch.columns().to_vec();

@@ -1,7 +1,9 @@
 //! A number that adapts between bounds, or a fixed one: how `rows` and `concurrency` are written.
 
+use promptmill_core::{Bounds, Setting};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, de};
+use serde_json::Value;
 
 /// A number between `min` and `max` that starts at `start`. Written as a table with any of the three, or as a
 /// plain number that stays as it is. The parameters are the defaults.
@@ -22,9 +24,19 @@ impl<const START: usize, const MIN: usize, const MAX: usize> Default for Adaptiv
 }
 
 impl<const START: usize, const MIN: usize, const MAX: usize> Adaptive<START, MIN, MAX> {
-    /// As the run record shows it.
-    pub(crate) fn to_json(self) -> serde_json::Value {
-        serde_json::json!({"start": self.start, "min": self.min, "max": self.max})
+    /// The bounds that it sets.
+    pub(crate) fn bounds(self) -> Bounds {
+        Bounds { start: self.start, min: self.min, max: self.max }
+    }
+
+    /// The settings that let the number, which was `written` in this way, be at most so much.
+    pub(crate) fn at_most(name: &str, written: Option<&Value>, most: usize) -> Vec<Setting> {
+        let path = |parts: &[&str]| parts.iter().map(|part| (*part).to_owned()).collect();
+        let Some(table) = written.and_then(Value::as_object) else { return vec![(path(&[name]), most.into())] };
+        // A start or a least value above the new bound would contradict it.
+        let too_high = |field: &&str| table.get(*field).and_then(Value::as_u64).is_some_and(|value| value > most as u64);
+        let fields = ["max"].into_iter().chain(["start", "min"].into_iter().filter(too_high));
+        fields.map(|field| (path(&[name, field]), most.into())).collect()
     }
 }
 
@@ -38,7 +50,7 @@ struct Table {
 
 impl<'de, const START: usize, const MIN: usize, const MAX: usize> Deserialize<'de> for Adaptive<START, MIN, MAX> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let value = serde_json::Value::deserialize(deserializer)?;
+        let value = Value::deserialize(deserializer)?;
         if let Some(fixed) = value.as_u64() {
             let fixed = usize::try_from(fixed).ok().filter(|fixed| (1..=4096).contains(fixed));
             let fixed = fixed.ok_or_else(|| de::Error::custom("expected a number from 1 to 4096"))?;

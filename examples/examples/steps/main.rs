@@ -16,7 +16,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use clap::Parser;
-use promptmill_core::Acceptance;
+use promptmill_core::{Acceptance, Declaration};
 use serde_json::Value;
 
 use crate::answers::{generated, real};
@@ -89,7 +89,8 @@ fn judge(settings: &Value) -> Result<Arc<dyn Acceptance>> {
     let registry = promptmill_stages::registry();
     let kind = registry.stage("post-process").ok_or("no such stage")?;
     let stage = kind.build(settings.clone()).map_err(|mistake| mistake.message)?;
-    Ok(stage.declares().acceptance.ok_or("a mistake in the settings")?)
+    let declared = stage.declares();
+    Ok(Arc::clone(declared.iter().find_map(Declaration::judge).ok_or("a mistake in the settings")?))
 }
 
 #[cfg(test)]

@@ -72,12 +72,11 @@ async fn query(session: &SessionContext, pipeline: &Pipeline, record: RunRecord)
         ),
     )
     .await?;
-    let answer_columns: Vec<String> =
-        promptmill_engine::answer_shape(pipeline).map(|shape| shape.columns().into_iter().map(str::to_owned).collect()).unwrap_or_default();
+    let asked = pipeline.blueprint().question().map(|question| question.pack.shape.columns());
     let frame = session.table("results").await.map_err(failed)?;
     let there = |name: &str| frame.schema().has_column_with_unqualified_name(name);
     // Results of an earlier version of the pipeline may have other columns.
-    let answer_columns: Vec<String> = answer_columns.into_iter().filter(|name| there(name)).collect();
+    let answer_columns: Vec<String> = asked.into_iter().flatten().filter(|name| there(name)).map(str::to_owned).collect();
     let flags: Vec<String> = answer_columns.iter().map(|name| format!("{name}_flags")).filter(|name| there(name)).collect();
     let flags = match flags.as_slice() {
         [] => "NULL".to_owned(),

@@ -138,6 +138,22 @@ impl Node {
         Self { tree: Tree::Table(Vec::new()), key: origin.clone(), origin, written: None }
     }
 
+    /// The value as a tree; what TOML does not know, a null, is left out.
+    pub(super) fn of(value: &Value, origin: &Origin) -> Self {
+        let tree = match value {
+            Value::Null => Tree::Table(Vec::new()),
+            Value::Bool(value) => Tree::Bool(*value),
+            Value::Number(number) => Tree::Number(number.clone()),
+            Value::String(text) => Tree::String(text.clone()),
+            Value::Array(items) => Tree::List(items.iter().map(|item| Self::of(item, origin)).collect()),
+            Value::Object(table) => {
+                let given = table.iter().filter(|(_, value)| !value.is_null());
+                Tree::Table(given.map(|(key, value)| (key.clone(), Self::of(value, origin))).collect())
+            }
+        };
+        Self { tree, ..Self::table(origin.clone()) }
+    }
+
     pub(super) fn as_str(&self) -> Option<&str> {
         match &self.tree {
             Tree::String(text) => Some(text),

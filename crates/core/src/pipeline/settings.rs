@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 
+use serde_json::Value;
 use toml::de::DeValue;
 
 use crate::Origin;
@@ -18,6 +19,17 @@ pub(super) fn apply(document: &mut Document, settings: &[String], found: &mut Ve
     for setting in settings {
         if let Err(mistake) = apply_one(&mut document.root, setting, found) {
             found.push(mistake);
+        }
+    }
+}
+
+/// Puts values in place that somebody else than the command line says, each by its path.
+pub(super) fn put(document: &mut Document, settings: &[(Vec<String>, Value)], found: &mut Vec<Found>) {
+    for (path, value) in settings {
+        let origin = Origin::Set(format!("{}={value}", path.join(".")));
+        match descend(&mut document.root, path, 0, &mut Vec::new(), &origin) {
+            Ok(slot) => *slot = Node { key: slot.key.clone(), ..Node::of(value, &origin) },
+            Err(mistake) => found.push(mistake),
         }
     }
 }

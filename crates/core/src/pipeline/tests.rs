@@ -6,7 +6,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::Deserialize;
 
 use super::*;
-use crate::{BatchStream, Declares, StageConfig, StageContext, StageKind};
+use crate::{AskSpec, BatchStream, Declaration, NamedModel, Place, Predicate, StageConfig, StageContext, StageKind};
 
 /// Keeps the rows that meet a condition.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -165,7 +165,7 @@ struct Cost {
 macro_rules! stage {
     ($stage:ty, $name:literal, |$this:ident| $declares:expr) => {
         impl Stage for $stage {
-            fn schema(&self, input: &SchemaRef) -> Result<SchemaRef, Vec<Mistake>> {
+            fn schema(&self, input: &SchemaRef, _: &Place) -> Result<SchemaRef, Vec<Mistake>> {
                 Ok(input.clone())
             }
 
@@ -173,7 +173,7 @@ macro_rules! stage {
                 input
             }
 
-            fn declares(&self) -> Declares {
+            fn declares(&self) -> Vec<Declaration> {
                 let $this = self;
                 $declares
             }
@@ -186,14 +186,23 @@ macro_rules! stage {
     };
 }
 
-stage!(Filter, "filter", |this| Declares { predicate: Some(("where", this.predicate.clone())), ..Declares::default() });
-stage!(PromptPack, "prompt-pack", |_this| Declares::default());
-stage!(PostProcess, "post-process", |_this| Declares::default());
-stage!(Cost, "cost", |_this| Declares::default());
+stage!(Filter, "filter", |this| vec![Declaration::Filter(Predicate { setting: "where", sql: this.predicate.clone() })]);
+stage!(PromptPack, "prompt-pack", |_this| Vec::new());
+stage!(PostProcess, "post-process", |_this| Vec::new());
+stage!(Cost, "cost", |_this| Vec::new());
 stage!(Llm, "llm", |this| {
-    let fallback = this.fallback.iter().enumerate().map(|(index, model)| (format!("fallback.{index}"), model.clone()));
-    let models = std::iter::once(("model".to_owned(), this.model.clone())).chain(fallback).collect();
-    Declares { models, ..Declares::default() }
+    let named = |setting: String, name: &String| NamedModel { setting, name: name.clone() };
+    let fallback = this.fallback.iter().enumerate().map(|(index, model)| named(format!("fallback.{index}"), model));
+    vec![Declaration::Ask(AskSpec {
+        models: std::iter::once(named("model".to_owned(), &this.model)).chain(fallback).collect(),
+        temperature: None,
+        concurrency: crate::Bounds::default(),
+        attempts: 1,
+        max_tokens_per_row: 1,
+        canary: 0.0,
+        timeout: std::time::Duration::from_secs(1),
+        pace: &[],
+    })]
 });
 
 fn registry() -> Registry {

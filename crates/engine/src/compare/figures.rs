@@ -10,8 +10,7 @@ use datafusion::prelude::SessionContext;
 use promptmill_core::{Money, Pipeline, Registry, Result};
 use serde::Serialize;
 
-use super::trial::Trial;
-use crate::items::answer_shape;
+use super::trial::{Trial, answer_columns};
 use crate::key;
 use crate::node::from_datafusion;
 use crate::record::RunRecord;
@@ -98,8 +97,7 @@ pub(super) async fn read(trial: &Trial, registry: &Registry, keys: &[String], er
     let figures = &mut outcome.figures;
     (figures.name, figures.model, figures.rows, figures.error) = (trial.name.clone(), trial.model.clone(), keys.len() as u64, error);
 
-    let columns: Vec<String> =
-        answer_shape(&trial.pipeline).iter().flat_map(|shape| shape.columns().into_iter().map(quoted).collect::<Vec<_>>()).collect();
+    let columns: Vec<String> = answer_columns(&trial.pipeline).iter().map(|name| quoted(name)).collect();
     let query =
         format!("SELECT {key}, {}, {} FROM results", quoted(&format!("{}llm_attempts", trial.pipeline.sink.prefix)), columns.join(", "));
     for batch in collect(&session, &query).await? {

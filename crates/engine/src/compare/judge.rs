@@ -7,11 +7,11 @@ use std::sync::Arc;
 
 use datafusion::arrow::array::{ArrayRef, RecordBatch, StringArray};
 use parquet::arrow::ArrowWriter;
-use promptmill_core::{Error, Money, Pipeline, Result, Stop};
+use promptmill_core::{AnswerField, AnswerShape, Error, FieldType, Money, OtherQuestion, Pipeline, Result, Setting, Stop, Variation};
 use serde::Serialize;
 
 use super::figures::{self, Outcome, spent};
-use super::trial::{Bench, literal, run_all};
+use super::trial::{Bench, run_all};
 use crate::stats::wilson;
 use crate::storage::Folder;
 
@@ -51,7 +51,6 @@ that was asked for. Neither length nor the order in which they stand counts. If 
 /// Judges every pair of candidates.
 pub(super) async fn judge(
     bench: &Bench<'_>,
-    base: &Pipeline,
     model: &str,
     outcomes: &[Outcome],
     items: &BTreeMap<String, String>,
@@ -80,7 +79,7 @@ pub(super) async fn judge(
         write(bench.folder, &name, &rows).await?;
         let path = format!("{}/{name}", bench.folder);
         let bench = Bench { sample: &path, ..*bench };
-        let trial = bench.trial("judge".to_owned(), model, &stages(base, model), &names).await?;
+        let trial = bench.trial("judge".to_owned(), model, question(bench.pipeline, model), &names)?;
         let trials = [trial];
         judgement.error = run_all(&trials, bench.registry, budget, stop).await?.pop().flatten();
         let outcome = figures::read(&trials[0], bench.registry, &keys, None).await?;
@@ -125,21 +124,21 @@ fn counted<'k>(
     Judged { a, b, wins, losses, ties, interval: wilson(wins, wins + losses) }
 }
 
-/// The stages of the judge's pipeline, as settings: one pair a request, so that no pair stands in another's light.
-fn stages(base: &Pipeline, model: &str) -> Vec<String> {
-    let question = base.stages.iter().find_map(|stage| stage.stage.declares().question.filter(|question| question.get("answer").is_some()));
-    let part = |name: &str| question.as_ref().and_then(|question| question.get(name)?.as_str()).unwrap_or_default().to_owned();
-    let system = format!("{SYSTEM}\n\nThe task was:\n{}\n{}", part("system"), part("prompt"));
-    let item = "{{ item }}\n\nAnswer A:\n{{ a }}\n\nAnswer B:\n{{ b }}";
-    vec![
-        "source.key=pair".to_owned(),
-        format!(
-            "stages=[{{ use = \"prompt-pack\", system = {}, prompt = \"Which answer is better?\", item = {}, rows = 1, answer = {{ better = {{ enum = [\"A\", \"B\", \"equal\"] }} }} }}, {{ use = \"llm\", model = {}, max_tokens_per_row = 100, temperature = 0.0 }}]",
-            literal(&system),
-            literal(item),
-            literal(model)
-        ),
-    ]
+/// The judge's question, as settings: one pair a request, so that no pair stands in another's light.
+fn question(base: &Pipeline, model: &str) -> Vec<Setting> {
+    let pack = base.blueprint().question().map(|question| &question.pack);
+    let task = [pack.and_then(|pack| pack.system.as_deref()), pack.map(|pack| pack.prompt.as_str())].map(Option::unwrap_or_default);
+    let better = AnswerField::new("better", FieldType::Enum(["A", "B", "equal"].map(str::to_owned).to_vec()));
+    let other = OtherQuestion {
+        system: &format!("{SYSTEM}\n\nThe task was:\n{}", task.join("\n")),
+        prompt: "Which answer is better?",
+        item: "{{ item }}\n\nAnswer A:\n{{ a }}\n\nAnswer B:\n{{ b }}",
+        shape: &AnswerShape::Fields(vec![better]),
+        model,
+        max_tokens_per_row: 100,
+    };
+    let key = (["source", "key"].map(str::to_owned).to_vec(), "pair".into());
+    [key].into_iter().chain(base.varied(&Variation::Question(&other))).collect()
 }
 
 async fn write(folder: &Folder, name: &str, rows: &[[String; 4]]) -> Result<()> {

@@ -35,11 +35,10 @@ pub(super) async fn draw(
     }
     let stratum = stratify.map_or_else(|| "''".to_owned(), |column| format!("coalesce(CAST({} AS VARCHAR), '')", quoted(column)));
     let predicates: Vec<String> = pipeline
-        .stages
-        .iter()
-        .filter_map(|stage| stage.stage.declares().predicate)
+        .blueprint()
+        .filters()
         // On lines of their own, so that a comment at a predicate's end stays there.
-        .map(|(_, predicate)| format!("(\n{predicate}\n)"))
+        .map(|(_, predicate)| format!("(\n{}\n)", predicate.sql))
         .collect();
     let filter = if predicates.is_empty() { String::new() } else { format!(" WHERE {}", predicates.join(" AND ")) };
     let query = format!("SELECT {} AS key, {stratum} AS stratum FROM source{filter}", key::sql(&pipeline.source.key));

@@ -1,23 +1,19 @@
 //! One candidate of a comparison: the pipeline with a few settings changed, over the sample, with a sink and a state of its
 //! own. What it has been answered stays in its journal, so that the same trial costs nothing the second time.
 
-use std::path::Path;
 use std::sync::Arc;
 
 use futures::future::join_all;
 use parquet::arrow::ArrowWriter;
 use parquet::file::properties::WriterProperties;
 use promptmill_core::pipeline::Key;
-use promptmill_core::{Error, Meter, Money, Pipeline, Registry, Result, Stop};
+use promptmill_core::{Error, Meter, Money, Pipeline, Registry, Result, Setting, Stop};
+use serde_json::{Value, json};
 
 use super::figures::spent;
-use crate::items::answer_shape;
 use crate::meaning::writer_options;
 use crate::storage::Folder;
-use crate::{RunOptions, Status, key, plan, run};
-
-/// Settings that decide how fast a trial goes, and not what it is answered.
-const PACE: [&str; 4] = ["concurrency", "timeout", "hedge", "canary"];
+use crate::{RunOptions, Status, key, run};
 
 /// Rounds in which money that some trials left over goes to those that ran out of theirs.
 const ROUNDS: usize = 8;
@@ -39,10 +35,8 @@ pub(super) struct Trial {
 /// Where the trials of a comparison live, and what they are made from.
 #[derive(Debug)]
 pub(super) struct Bench<'b> {
-    /// The pipeline file.
-    pub(super) file: &'b Path,
-    /// What `--set` changed in it.
-    pub(super) settings: &'b [String],
+    /// The pipeline.
+    pub(super) pipeline: &'b Pipeline,
     /// The folder of this comparison.
     pub(super) folder: &'b Folder,
     /// The sampled rows.
@@ -53,30 +47,29 @@ pub(super) struct Bench<'b> {
 
 impl Bench<'_> {
     /// The pipeline with these settings, over the sample. `salt` sets trials with the same settings apart.
-    pub(super) async fn trial(&self, name: String, model: &str, changed: &[String], salt: &str) -> Result<Trial> {
-        let mut settings: Vec<String> = self.settings.iter().chain(changed).cloned().collect();
-        let base = plan::read(self.file, &settings, self.registry).await?;
+    pub(super) fn trial(&self, name: String, model: &str, changed: Vec<Setting>, salt: &str) -> Result<Trial> {
+        let base = self.pipeline.with(&changed, self.registry)?;
         let folder = format!("{}/{}-{}", self.folder, slug(&name), identity(&base, model, salt));
-        let columns: Vec<String> = base
-            .source
-            .key
-            .columns()
-            .iter()
-            .cloned()
-            .chain(answer_shape(&base).iter().flat_map(|shape| shape.columns().into_iter().map(str::to_owned).collect::<Vec<_>>()))
-            .map(|name| literal(&name))
-            .collect();
-        settings.extend([
+        let columns = base.source.key.columns().iter().cloned().chain(answer_columns(&base));
+        let set = |path: &[&str], value: Value| (path.iter().map(|part| (*part).to_owned()).collect(), value);
+        let moved = [
             // A Parquet file, whatever the source is.
-            format!("source={{ path = {}, key = {} }}", literal(self.sample), serde_json::json!(base.source.key)),
-            format!("sink.path={}", literal(&format!("{folder}/results"))),
-            format!("state.path={}", literal(&format!("{folder}/state"))),
-            "sink.partition_by=[]".to_owned(),
-            format!("sink.columns=[{}]", columns.join(", ")),
-        ]);
-        let pipeline = plan::read(self.file, &settings, self.registry).await?;
-        Ok(Trial { name, model: model.to_owned(), pipeline: Arc::new(pipeline) })
+            set(&["source"], json!({"path": self.sample, "key": base.source.key})),
+            set(&["sink", "path"], format!("{folder}/results").into()),
+            set(&["state", "path"], format!("{folder}/state").into()),
+            set(&["sink", "partition_by"], json!([])),
+            set(&["sink", "columns"], columns.collect()),
+        ];
+        let settings: Vec<Setting> = changed.into_iter().chain(moved).collect();
+        let pipeline = Arc::new(self.pipeline.with(&settings, self.registry)?);
+        Ok(Trial { name, model: model.to_owned(), pipeline })
     }
+}
+
+/// The columns of the answers that a pipeline asks for.
+pub(super) fn answer_columns(pipeline: &Pipeline) -> Vec<String> {
+    let shape = pipeline.blueprint().question().map(|question| &question.pack.shape);
+    shape.into_iter().flat_map(|shape| shape.columns()).map(str::to_owned).collect()
 }
 
 /// Runs all trials at the same time, within one budget; returns what went wrong with each, if anything did.
@@ -136,25 +129,22 @@ async fn one(trial: &Trial, registry: &Registry, budget: Option<Money>, stop: &S
 
 /// What decides the answers of a trial, as eight digits: the stages without their pace and the budget, and the model.
 fn identity(pipeline: &Pipeline, model: &str, salt: &str) -> String {
-    let mut parts = vec![serde_json::json!([model, salt, pipeline.models.get(model)])];
-    for stage in pipeline.stages.iter().filter(|stage| stage.stage.declares().budget.is_none()) {
+    let (blueprint, spec) = (pipeline.blueprint(), pipeline.models.get(model));
+    let mut parts = vec![json!([model, salt, spec])];
+    for (index, stage) in pipeline.stages.iter().enumerate().filter(|(index, _)| !blueprint.sets_budget(*index)) {
         let mut config = stage.config.clone();
+        let pace = blueprint.question().filter(|question| question.asked_at == index).map_or(&[][..], |question| question.ask.pace);
         if let Some(config) = config.as_object_mut() {
-            PACE.iter().for_each(|name| _ = config.shift_remove(*name));
+            pace.iter().for_each(|name| _ = config.shift_remove(*name));
         }
-        parts.push(serde_json::json!([stage.kind, config]));
+        parts.push(json!([stage.kind, config]));
     }
-    blake3::hash(serde_json::Value::Array(parts).to_string().as_bytes()).to_hex()[..8].to_owned()
+    blake3::hash(Value::Array(parts).to_string().as_bytes()).to_hex()[..8].to_owned()
 }
 
 /// A name as a folder.
 fn slug(name: &str) -> String {
     name.chars().map(|next| if next.is_ascii_alphanumeric() { next } else { '-' }).take(40).collect()
-}
-
-/// A text as `--set` takes it, whatever is in it.
-pub(super) fn literal(text: &str) -> String {
-    serde_json::Value::from(text.replace("${", "$${")).to_string()
 }
 
 /// The rows of the sample as a Parquet file beside the trials: the same for all of them, also when the source moves on.

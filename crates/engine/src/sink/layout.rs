@@ -10,7 +10,7 @@ use datafusion::arrow::util::display::{ArrayFormatter, FormatOptions};
 use parquet::arrow::ArrowWriter;
 use parquet::file::properties::WriterProperties;
 use parquet::schema::types::ColumnPath;
-use promptmill_core::{Error, Result, columns, meaning};
+use promptmill_core::{Error, Result, meaning};
 
 use crate::commit::writer_properties;
 use crate::meaning::writer_options;
@@ -41,19 +41,15 @@ pub(crate) struct Layout {
 }
 
 impl Layout {
-    /// The layout of results of this shape. `output` is what comes out behind the last stage.
-    pub(crate) fn new(shape: Shape, output: &SchemaRef) -> Result<Self> {
+    /// The layout of results of this shape, of which these columns are free texts.
+    pub(crate) fn new(shape: Shape, texts: &[&str]) -> Result<Self> {
         // Hardly any value occurs twice in these: a dictionary of them would be a second copy, searched for each row,
         // and some 70 kB a column before the first one.
         let ours = ["input_tokens", "output_tokens", "cost_usd"].map(|name| format!("{}{name}", shape.prefix));
         let mut unique: Vec<&str> = ours.iter().map(String::as_str).collect();
         // Of several columns one may have few values.
         unique.extend(shape.key.columns().iter().filter(|_| !shape.key.is_composite()).map(String::as_str));
-        // Free texts are the answers that can be repaired; those of a fixed set are not.
-        let is_text = |field: &Field| {
-            field.metadata().contains_key(columns::ANSWER) && output.column_with_name(&format!("{}_flags", field.name())).is_some()
-        };
-        unique.extend(output.fields().iter().filter(|field| is_text(field)).map(|field| field.name().as_str()));
+        unique.extend(texts);
         let properties = unique
             .into_iter()
             .fold(writer_properties(), |properties, column| properties.set_column_dictionary_enabled(ColumnPath::from(column), false));

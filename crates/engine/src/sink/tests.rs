@@ -62,7 +62,7 @@ async fn opened(state: &Folder, results: &Folder, mode: Mode) -> Result<Sink> {
 }
 
 async fn opened_as(format: SinkFormat, state: &Folder, results: &Folder, mode: Mode) -> Result<Sink> {
-    let layout = Layout::new(Shape::new(&Key::of(["id"]), &["place".to_owned()], &schema()), &schema())?;
+    let layout = Layout::new(Shape::new(&Key::of(["id"]), &["place".to_owned()], &schema()), &[])?;
     let log = CommitLog::open(state).await?;
     let opening = Opening {
         results: results.clone(),

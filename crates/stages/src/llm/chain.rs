@@ -27,7 +27,7 @@ impl Desk {
             is_gone: standing.is_gone(),
             is_passed_over: self.is_passed_over(model, now),
             is_another_left: self.successor(row, now).is_some(),
-            has_worked: self.has_worked || !self.context.answered.is_empty(),
+            has_worked: self.has_worked || !self.context.run.answered.is_empty(),
             has_answered: standing.answers > 0,
             left: if is_suspected { self.left(model) } else { Left::Fresh },
         }

@@ -11,7 +11,7 @@ use std::time::Duration;
 use arrow::array::RecordBatch;
 use futures::stream::{self, BoxStream};
 use futures::{StreamExt, TryStreamExt};
-use promptmill_core::{BatchStream, Error, Fingerprint, Result, StageContext, StopReason, Trouble};
+use promptmill_core::{Acceptance, BatchStream, Error, Fingerprint, Result, StageContext, StopReason, Trouble};
 use promptmill_llm::cost_bound::{BUDGET_HINT, not_under_budget};
 use promptmill_llm::lane::Bounds;
 use promptmill_llm::lane::rows::{PackResult, Rows};
@@ -70,6 +70,8 @@ pub(super) struct Desk {
     pub(super) stage: Arc<Llm>,
     pub(super) context: StageContext,
     pub(super) models: Vec<Arc<Model>>,
+    /// The judgements of the stages behind.
+    pub(super) judges: Arc<[Arc<dyn Acceptance>]>,
     /// One of each per model of the chain.
     pub(super) queues: Vec<Queue>,
     pub(super) sizes: Vec<Rows>,
@@ -119,14 +121,12 @@ pub(super) struct Landing {
 
 impl Desk {
     fn open(stage: Arc<Llm>, context: StageContext) -> Result<Self> {
-        let shared = context.extensions.get_or_init(Models::default);
+        let services = context.services.get_or_init(Models::default);
+        let question = context.place.question().ok_or_else(|| Error::failed("no question is asked in this pipeline"))?;
         let bounds = Bounds { start: stage.concurrency.start, min: stage.concurrency.min, max: stage.concurrency.max };
-        let models = std::iter::once(&stage.model)
-            .chain(&stage.fallback)
-            .map(|name| shared.open(&context.pipeline, name, bounds).map(Arc::new))
-            .collect::<Result<Vec<_>>>()?;
+        let models = question.models.iter().map(|asked| services.open(asked, bounds).map(Arc::new)).collect::<Result<Vec<_>>>()?;
         // Whoever comes this way without a check: a budget that cannot be kept is none.
-        if context.budget.is_some() && context.asks {
+        if context.run.budget.is_some() && context.run.asks {
             let unkept = |model: &Arc<Model>| {
                 Some((Arc::clone(&model.name), not_under_budget(model.price.as_ref(), &model.extra_body, model.context)?))
             };
@@ -134,15 +134,17 @@ impl Desk {
                 return Err(Error::failed(format!("model `{name}` cannot be asked under a budget: {why}")).hint(BUDGET_HINT));
             }
         }
-        let (spent, experience) = (context.journal.spent(), context.journal.experience());
+        let run = &context.run;
+        let (spent, experience) = (run.journal.spent(), run.journal.experience());
         Ok(Self {
             queues: models.iter().map(|_| Queue::default()).collect(),
             standings: models.iter().map(|_| Standing::default()).collect(),
             sizes: Vec::new(),
-            budget: context.extensions.get_or_init(|| Budget::new(context.budget, spent).with_experience(experience)),
-            counter: context.extensions.get_or_init(Counter::default),
+            budget: run.shared.get_or_init(|| Budget::new(run.budget, spent).with_experience(experience)),
+            counter: run.shared.get_or_init(Counter::default),
+            judges: Arc::clone(&question.judges),
             models,
-            dice: StdRng::seed_from_u64(shared.seed()),
+            dice: StdRng::seed_from_u64(services.seed()),
             stage,
             context,
             in_flight: JoinSet::new(),
@@ -295,7 +297,7 @@ impl Desk {
         if !asked.is_page {
             return Some(*class);
         }
-        let has_worked = self.has_worked || !self.context.answered.is_empty();
+        let has_worked = self.has_worked || !self.context.run.answered.is_empty();
         let standing = &mut self.standings[model];
         if let Some(row) = rows.first() {
             standing.met_page(row.question, Instant::now());
@@ -349,7 +351,7 @@ impl Desk {
             Class::ModelMissing => false,
             Class::Forbidden => {
                 let in_flight = self.flying.values().filter(|flying| flying.model == model).count();
-                self.standings[model].forbidden(alone, self.has_worked || !self.context.answered.is_empty(), in_flight)
+                self.standings[model].forbidden(alone, self.has_worked || !self.context.run.answered.is_empty(), in_flight)
             }
             class => class.is_fatal(),
         };
@@ -429,12 +431,12 @@ impl Desk {
 
     /// Rows were given up. Where nothing usable has come back from the start, the run stops before it spends more.
     fn give_up(&mut self, model: usize, fault: &Fault, rows: usize) {
-        if fault.reason == TEMPLATE || !self.context.asks {
+        if fault.reason == TEMPLATE || !self.context.run.asks {
             return;
         }
         self.given_up += rows;
         let (first, later) = HOPELESS;
-        let most = if self.context.answered.is_empty() { first } else { later };
+        let most = if self.context.run.answered.is_empty() { first } else { later };
         if self.has_worked || self.given_up < most {
             return;
         }
@@ -470,7 +472,7 @@ impl Desk {
     }
 
     fn fatal_hint(&self, model: usize, class: Class) -> Option<String> {
-        let provider = self.context.pipeline.providers.get(&*self.models[model].provider_name)?;
+        let provider = self.context.place.question()?.models.get(model)?.provider.as_ref()?;
         Some(match (class, &provider.api_key_env) {
             (Class::Auth, Some(variable)) => format!("check the key in `{variable}`"),
             (Class::Auth, None) => "name the variable that holds the key with `api_key_env`".to_owned(),

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use arrow::array::{Array, AsArray, RecordBatch};
 use arrow::datatypes::SchemaRef;
-use promptmill_core::{Acceptance, AnswerShape, Error, Fingerprint, Past, Result, Stage, columns};
+use promptmill_core::{AnswerShape, Bounds, Error, Fingerprint, PackSpec, Past, Place, Result, Stage, columns};
 use promptmill_llm::lane::rows::Rows;
 use promptmill_llm::{Class, Language};
 
@@ -15,8 +15,7 @@ use super::judging::{Rules, judge_again};
 use super::packer::Prompt;
 use super::retry::Tried;
 use super::row::{Answer, Bill, Fault, Rejections, Row};
-use super::{Llm, of_items, pack_plan};
-use crate::prompt_pack::PackPlan;
+use super::{Llm, of_items};
 
 /// Rows taken in beyond those that could leave at once, so that a slot never waits for the source.
 const ROWS_AHEAD: usize = 1024;
@@ -25,7 +24,7 @@ pub(super) const TEMPLATE: &str = "template";
 /// Weight of an item in the mean length of items.
 const ITEM_WEIGHT: f64 = 0.01;
 
-/// How to ask, as `prompt-pack` left it.
+/// How to ask, and who judges what is answered.
 #[derive(Debug)]
 pub(super) struct Asking {
     pub(super) system: Option<Arc<str>>,
@@ -33,18 +32,16 @@ pub(super) struct Asking {
     pub(super) instructions: Option<Prompt>,
     pub(super) shape: Arc<AnswerShape>,
     pub(super) language: Language,
-    pub(super) rows: (usize, usize, usize),
+    pub(super) rows: Bounds,
     pub(super) output: SchemaRef,
 }
 
 impl Asking {
-    pub(super) fn new(stage: &Llm, input: &SchemaRef, acceptance: &[Arc<dyn Acceptance>]) -> Result<Self> {
-        let output = stage.schema(input).map_err(|mistakes| Error::failed(mistakes[0].message.clone()))?;
-        let PackPlan { system, prompt, instructions, rows, shape } =
-            pack_plan(input).ok_or_else(|| Error::failed("the rows have passed no `prompt-pack`"))?;
-        let columns = shape.columns();
-        let judging = acceptance.iter().filter(|stage| columns.contains(&stage.column()));
-        let language = judging.filter_map(|stage| stage.language()).next().map_or_else(Language::default, Language::of);
+    pub(super) fn new(stage: &Llm, input: &SchemaRef, place: &Place) -> Result<Self> {
+        let output = stage.schema(input, place).map_err(|mistakes| Error::failed(mistakes[0].message.clone()))?;
+        let question = place.question().ok_or_else(|| Error::failed("the rows have passed no `prompt-pack`"))?;
+        let PackSpec { system, prompt, instructions, rows, shape } = question.pack.clone();
+        let language = question.judges.iter().find_map(|stage| stage.language()).map_or_else(Language::default, Language::of);
         Ok(Self {
             system: system.map(Into::into),
             prompt: Prompt::new("prompt", prompt)?,
@@ -73,8 +70,8 @@ impl Desk {
     /// Takes in a batch of questions; those that the journal can answer leave at once.
     pub(super) async fn arrive(&mut self, batch: &RecordBatch) -> Result<()> {
         if self.asking.is_none() {
-            self.asking = Some(Asking::new(&self.stage, &batch.schema(), &self.context.acceptance)?);
-            let (start, min, max) = self.asking()?.rows;
+            self.asking = Some(Asking::new(&self.stage, &batch.schema(), &self.context.place)?);
+            let Bounds { start, min, max } = self.asking()?.rows;
             self.sizes = self.models.iter().map(|_| Rows::new(start, min, max)).collect();
         }
         let text = |name| {
@@ -99,7 +96,7 @@ impl Desk {
             .collect::<Option<_>>()
             .ok_or_else(|| Error::failed("a question is not 16 bytes long"))?;
         let rows: Vec<(&str, Fingerprint)> = questions.iter().enumerate().map(|(index, question)| (keys.value(index), *question)).collect();
-        let pasts = self.context.journal.past(&rows).await?;
+        let pasts = self.context.run.journal.past(&rows).await?;
         for (index, (question, past)) in questions.into_iter().zip(pasts).enumerate() {
             let item: Arc<str> = items.value(index).into();
             let mut row = Row {
@@ -135,7 +132,7 @@ impl Desk {
                     self.context.meter.add(|meter| &meter.from_journal, 1);
                     self.finish(row, model, Ok(answer));
                 }
-                None if self.context.asks => self.wait(row),
+                None if self.context.run.asks => self.wait(row),
                 None => self.give_up_settled(row, &past)?,
             }
         }
@@ -160,7 +157,7 @@ impl Desk {
             self.held.remove(&row);
             return Ok(());
         };
-        if self.context.answered.contains(&row.key, row.question)? {
+        if self.context.run.answered.contains(&row.key, row.question)? {
             let last = past.iter().rev().find_map(|past| self.models.iter().position(|model| *model.name == *past.attempt.begun.model));
             self.context.meter.reject(&fault.reason);
             self.finish(row, last.unwrap_or(0), Err(fault));
@@ -178,8 +175,7 @@ impl Desk {
             Prompt::Template(..) => None,
         };
         let instructions: Vec<&str> = asking.system.as_deref().into_iter().chain(prompt).collect();
-        let rules =
-            Rules { shape: &asking.shape, acceptance: &self.context.acceptance, instructions: &instructions, meter: &self.context.meter };
+        let rules = Rules { shape: &asking.shape, acceptance: &self.judges, instructions: &instructions, meter: &self.context.meter };
         let mut found = None;
         for Past { attempt, position, is_own, is_same_question } in past {
             if *is_own {

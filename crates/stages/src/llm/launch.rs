@@ -230,8 +230,8 @@ impl Desk {
     ) {
         let number = self.counter.0.fetch_add(1, Relaxed);
         let begun = Begun {
-            attempt_id: format!("{}-{number:08}", self.context.run_id),
-            run_id: self.context.run_id.to_string(),
+            attempt_id: format!("{}-{number:08}", self.context.run.id),
+            run_id: self.context.run.id.to_string(),
             model: self.models[model].name.to_string(),
             provider: self.models[model].provider_name.to_string(),
             keys: pack.iter().map(|row| row.key.to_string()).collect(),
@@ -259,10 +259,10 @@ impl Desk {
             reservation,
             pass,
             progress: Arc::clone(&progress),
-            journal: Arc::clone(&self.context.journal),
-            acceptance: Arc::clone(&self.context.acceptance),
+            journal: Arc::clone(&self.context.run.journal),
+            acceptance: Arc::clone(&self.judges),
             is_canary: canary.is_some(),
-            is_walled: self.standings[model].is_walled(self.has_worked || !self.context.answered.is_empty()),
+            is_walled: self.standings[model].is_walled(self.has_worked || !self.context.run.answered.is_empty()),
         };
         // A canary that is late holds up its own row alone.
         let hedged = canary.is_some();

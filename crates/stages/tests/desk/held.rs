@@ -7,12 +7,12 @@ use std::time::Duration;
 use arrow::array::{ArrayRef, RecordBatch, StringArray};
 use async_trait::async_trait;
 use futures::{StreamExt, TryStreamExt, stream};
-use promptmill_core::{Extensions, Meter, NothingAnswered, StageContext, Stop, columns};
+use promptmill_core::{Extensions, NothingAnswered, RunContext, Stop, columns};
 use promptmill_llm::{CallError, Finish, Models, Provider, RateLimits, Request, Response};
 use tokio::time::sleep;
 
 use crate::ledger::Ledger;
-use crate::scenario::pipeline_of;
+use crate::scenario::{pipeline_of, through};
 
 const BATCH: usize = 1_000;
 
@@ -51,20 +51,18 @@ fn taken_in(rows: usize, bytes: usize, is_same: bool) -> (usize, usize) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().expect("a runtime");
     runtime.block_on(async {
         let ledger = Arc::new(Ledger::new(None));
-        let extensions = Extensions::default();
-        extensions.insert(Models::default().with_seed(1).with_provider("simulated", Arc::new(Slow)));
-        let context = StageContext {
-            pipeline: Arc::new(pipeline_of(table("rows = 5"), table("concurrency = 4\nhedge = 0.0\ntimeout = \"2h\""))),
-            run_id: "run".into(),
+        let services = Extensions::default();
+        services.insert(Models::default().with_seed(1).with_provider("simulated", Arc::new(Slow)));
+        let pipeline = pipeline_of(table("rows = 5"), table("concurrency = 4\nhedge = 0.0\ntimeout = \"2h\""));
+        let stop = Stop::default();
+        let context = RunContext {
+            id: "run".into(),
             question: "question".into(),
             answered: Arc::new(NothingAnswered),
             journal: Arc::clone(&ledger) as _,
             asks: true,
-            acceptance: Arc::new([]),
             budget: None,
-            meter: Arc::new(Meter::default()),
-            stop: Stop::default(),
-            extensions: Arc::new(extensions),
+            shared: Extensions::default(),
         };
         let pulled = Arc::new(AtomicUsize::new(0));
         let counted = Arc::clone(&pulled);
@@ -77,17 +75,15 @@ fn taken_in(rows: usize, bytes: usize, is_same: bool) -> (usize, usize) {
             let columns: [(&str, ArrayRef); 2] = [(columns::KEY, Arc::new(keys)), ("text", Arc::new(texts))];
             Ok(RecordBatch::try_from_iter(columns).expect("a batch"))
         };
-        let mut flow = stream::iter((0..rows).step_by(BATCH)).map(batch).boxed();
-        for spec in &context.pipeline.stages {
-            flow = Arc::clone(&spec.stage).run(flow, context.clone());
-        }
+        let rows_in = stream::iter((0..rows).step_by(BATCH)).map(batch).boxed();
+        let flow = through(&pipeline, Vec::new(), rows_in, context, services, stop.clone());
         let run = tokio::spawn(async move { flow.try_fold(0, |rows, batch| async move { Ok(rows + batch.num_rows()) }).await });
         sleep(Duration::from_secs(1_800)).await;
         let before = pulled.load(Relaxed);
         if is_same {
             assert_eq!(run.await.expect("no panic").expect("runs"), rows, "every row is handed out");
         } else {
-            context.stop.request(promptmill_core::StopReason::Interrupted(2));
+            stop.request(promptmill_core::StopReason::Interrupted(2));
             run.await.expect("no panic").expect("runs");
         }
         (before, ledger.close().packs.len())

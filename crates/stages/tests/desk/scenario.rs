@@ -10,8 +10,8 @@ use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, StringArray};
 use arrow::datatypes::Decimal128Type;
 use futures::{StreamExt, TryStreamExt, stream};
 use promptmill_core::{
-    About, Acceptance, Accepted, Extensions, Meter, Money, NothingAnswered, Pipeline, Rejected, StageContext, Stop, StopReason, Tally,
-    columns,
+    About, Acceptance, Accepted, BatchStream, Blueprint, Declaration, Extensions, Meter, Money, NothingAnswered, Pipeline, Rejected,
+    RunContext, StageContext, Stop, StopReason, Tally, columns,
 };
 use promptmill_llm::Models;
 use rand::rngs::StdRng;
@@ -247,27 +247,21 @@ impl Scenario {
         let budget = self.budget.and_then(Money::from_usd);
         let ledger = Arc::new(Ledger::new(budget));
         let stop = Stop::default();
-        let extensions = Extensions::default();
-        extensions.insert(
+        let services = Extensions::default();
+        services.insert(
             Models::default().with_seed(seed).with_provider("simulated", Arc::clone(&service) as _).with_provider("second", second),
         );
-        let context = StageContext {
-            pipeline: Arc::new(self.pipeline(changes)),
-            run_id: "run".into(),
+        let run = RunContext {
+            id: "run".into(),
             question: "question".into(),
             answered: Arc::new(NothingAnswered),
             journal: Arc::clone(&ledger) as _,
             asks: true,
-            acceptance: Arc::new([Arc::new(Proper) as _]),
             budget,
-            meter: Arc::new(Meter::default()),
-            stop: stop.clone(),
-            extensions: Arc::new(extensions),
+            shared: Extensions::default(),
         };
-        let mut flow = stream::iter(batches(&rows)).map(Ok).boxed();
-        for spec in &context.pipeline.stages {
-            flow = Arc::clone(&spec.stage).run(flow, context.clone());
-        }
+        let judged = vec![Declaration::Judge(Arc::new(Proper))];
+        let mut flow = through(&self.pipeline(changes), judged, stream::iter(batches(&rows)).map(Ok).boxed(), run, services, stop.clone());
         let mut out = Handed::default();
         while let Some(batch) = flow.try_next().await.unwrap_or_else(|error| panic!("{}: {error}", self.name)) {
             out.take(&batch, &rows);
@@ -350,6 +344,25 @@ impl Scenario {
 }
 
 /// A pipeline with these settings of `prompt-pack` and `llm`.
+/// The rows on their way through the stages of a pipeline, behind which somebody declares this.
+pub(crate) fn through(
+    pipeline: &Pipeline,
+    behind: Vec<Declaration>,
+    rows: BatchStream,
+    run: RunContext,
+    services: Extensions,
+    stop: Stop,
+) -> BatchStream {
+    let declared = pipeline.stages.iter().map(|spec| spec.stage.declares()).chain([behind]).collect();
+    let blueprint = Arc::new(Blueprint::new(declared, &pipeline.models, &pipeline.providers));
+    let (run, services, meter) = (Arc::new(run), Arc::new(services), Arc::new(Meter::default()));
+    let place = |index| {
+        let (run, services, meter) = (Arc::clone(&run), Arc::clone(&services), Arc::clone(&meter));
+        StageContext { place: blueprint.place(index), run, meter, stop: stop.clone(), services }
+    };
+    pipeline.stages.iter().enumerate().fold(rows, |rows, (index, spec)| Arc::clone(&spec.stage).run(rows, place(index)))
+}
+
 pub(crate) fn pipeline_of(more_of_pack: Table, more_of_llm: Table) -> Pipeline {
     let mut pack: Table = toml::from_str("use = \"prompt-pack\"\nitem = \"{{ text }}\"\nprompt = \"Say it again.\"").expect("TOML");
     pack.extend(more_of_pack);
