@@ -49,6 +49,10 @@ pub mod columns {
 }
 
 /// One step of a pipeline. The config struct, as written in TOML, is the stage.
+///
+/// A stage in front of the question may change, add and drop rows. One behind it passes every row on, once: behind the stage
+/// that makes questions it keeps the columns that those pass on, behind the stage that asks the answers and what they cost. It may
+/// add columns, and turn a row away with a reason in [`columns::REASON`].
 pub trait Stage: Debug + Send + Sync + 'static {
     /// The schema this stage emits for `input`, where it stands. Plan time: pure, finds every mistake.
     ///

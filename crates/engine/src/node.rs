@@ -4,6 +4,8 @@
 //! A stage is opaque to the optimiser, so nothing is pushed through it; what SQL can do stands in front of
 //! it. What a run lends to its stages travels beside the plan, in the session's extensions, and never in it.
 
+mod kept;
+
 use std::fmt;
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
@@ -26,12 +28,16 @@ use datafusion::physical_planner::{DefaultPhysicalPlanner, ExtensionPlanner, Phy
 use futures::{StreamExt, TryStreamExt};
 use promptmill_core::{Error, Place, Stage, StageContext};
 
+pub(crate) use self::kept::Kept;
+
 /// A stage in a plan.
 #[derive(Clone, Debug)]
 struct Placed {
     name: String,
     stage: Arc<dyn Stage>,
     place: Place,
+    /// What it must pass on as it is.
+    kept: Option<Kept>,
 }
 
 /// A stage that rows can be sent through.
@@ -43,8 +49,8 @@ pub(crate) struct StageNode {
 
 impl StageNode {
     /// A stage at its place, out of which rows come with this schema.
-    pub(crate) fn new(name: &str, stage: Arc<dyn Stage>, place: Place, output: SchemaRef) -> Self {
-        Self { placed: Arc::new(Placed { name: name.to_owned(), stage, place }), output }
+    pub(crate) fn new(name: &str, stage: Arc<dyn Stage>, place: Place, output: SchemaRef, kept: Option<Kept>) -> Self {
+        Self { placed: Arc::new(Placed { name: name.to_owned(), stage, place, kept }), output }
     }
 
     /// A plan that sends these rows through the stage.
@@ -209,10 +215,14 @@ impl ExecutionPlan for StageExec {
         let Some(lent) = context.session_config().get_extension::<StageContext>() else {
             return internal_err!("stage `{}` is executed outside a run", self.placed.name);
         };
-        let Placed { stage, place, .. } = &*self.placed;
+        let Placed { name, stage, place, kept } = &*self.placed;
         let input = self.input.execute(partition, context)?.map_err(from_datafusion).boxed();
-        let output = Arc::clone(stage).run(input, lent.at(place)).map_err(to_datafusion);
-        Ok(Box::pin(RecordBatchStreamAdapter::new(self.schema(), output)))
+        let run = |input| Arc::clone(stage).run(input, lent.at(place));
+        let output = match kept {
+            Some(kept) => kept.clone().watch(name, Arc::clone(&lent.meter), input, run),
+            None => run(input),
+        };
+        Ok(Box::pin(RecordBatchStreamAdapter::new(self.schema(), output.map_err(to_datafusion))))
     }
 }
 

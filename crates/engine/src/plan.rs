@@ -34,7 +34,7 @@ use crate::commit::CommitLog;
 use crate::files::weight::BATCH_ROWS;
 use crate::instants::Instants;
 use crate::key::{self, RowKey, can_be_key};
-use crate::node::{StageQueryPlanner, from_datafusion};
+use crate::node::{Kept, StageQueryPlanner, from_datafusion};
 use crate::run::state_folder;
 use crate::shape::{Found, Shape};
 use crate::sink::{storable, storable_as_partition};
@@ -346,7 +346,8 @@ impl Checker<'_> {
             if !self.blueprint.is_run(index) {
                 continue;
             }
-            flow.through(stage, self.blueprint.place(index), Arc::clone(&output));
+            let kept = Kept::of(self.blueprint.question(), index, &emitted);
+            flow.through(stage, self.blueprint.place(index), Arc::clone(&output), kept);
             emitted = output;
             // What only the question needed has done its work once the question is made.
             let later: BTreeSet<&str> = self.blueprint.reads(index + 1).collect();
@@ -422,13 +423,17 @@ impl Checker<'_> {
     /// The schema that a stage emits for this one.
     fn through(&mut self, index: usize, input: &SchemaRef) -> Option<SchemaRef> {
         let place = self.blueprint.place(index);
-        match self.pipeline.stages[index].stage.schema(input, &place) {
-            Ok(output) => Some(output),
-            Err(mistakes) => {
-                mistakes.into_iter().for_each(|mistake| self.stage_wrong(index, mistake));
-                None
-            }
-        }
+        let output = self.pipeline.stages[index].stage.schema(input, &place);
+        let lost = |output: &SchemaRef| Kept::of(place.question(), index, input)?.lost(input, output);
+        let mistakes = match output {
+            Ok(output) => match lost(&output) {
+                None => return Some(output),
+                Some(mistake) => vec![mistake],
+            },
+            Err(mistakes) => mistakes,
+        };
+        mistakes.into_iter().for_each(|mistake| self.stage_wrong(index, mistake));
+        None
     }
 
     /// The schema of the results: the sink's choice of what comes out behind the last stage.

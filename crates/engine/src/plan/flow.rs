@@ -8,7 +8,7 @@ use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder};
 use promptmill_core::pipeline::StageSpec;
 use promptmill_core::{Place, Result};
 
-use crate::node::{StageNode, from_datafusion};
+use crate::node::{Kept, StageNode, from_datafusion};
 
 /// The steps, in their order.
 #[derive(Debug, Default)]
@@ -27,10 +27,10 @@ enum Step {
 }
 
 impl Flow {
-    /// Rows go through a stage, out of which they come with this schema.
-    pub(super) fn through(&mut self, spec: &StageSpec, place: Place, output: SchemaRef) {
+    /// Rows go through a stage, out of which they come with this schema; `kept` is what it must pass on as it is.
+    pub(super) fn through(&mut self, spec: &StageSpec, place: Place, output: SchemaRef, kept: Option<Kept>) {
         let stage = Arc::clone(&spec.stage);
-        self.steps.push(Step::Stage(StageNode::new(&spec.name, stage, place, output)));
+        self.steps.push(Step::Stage(StageNode::new(&spec.name, stage, place, output, kept)));
     }
 
     /// Only these columns go on.
