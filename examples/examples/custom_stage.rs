@@ -10,8 +10,8 @@ use datafusion::arrow::array::{AsArray, RecordBatch, StringArray};
 use datafusion::arrow::compute::cast;
 use datafusion::arrow::datatypes::{DataType, SchemaRef};
 use futures::{StreamExt, TryStreamExt};
-use promptmill_core::{BatchStream, Declaration, Meter, Mistake, Place, Result, Stage, StageConfig, StageContext, StageKind, Stop};
-use promptmill_engine::{RunOptions, read, run};
+use promptmill_core::{BatchStream, Declaration, Mistake, Place, Result, Stage, StageConfig, StageContext, StageKind};
+use promptmill_engine::{Engine, RunOptions};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
@@ -74,8 +74,9 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     std::fs::write(&path, with_redact)?;
 
     let settings = [format!("sink.path={}/motions", folder.path().display())];
-    let pipeline = Arc::new(read(&path, &settings, &registry).await?);
-    let ended = run(pipeline, &registry, RunOptions::default(), Arc::new(Meter::default()), Stop::default()).await?;
+    let engine = Engine::new(registry);
+    let pipeline = Arc::new(engine.read(&path, &settings).await?);
+    let ended = engine.run(pipeline, RunOptions::default()).wait().await?;
     println!("{:?}: {} answered through a stage of our own", ended.summary.status, ended.summary.rows.answered);
     Ok(())
 }

@@ -14,8 +14,8 @@ use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 
 use clap::{Parser, Subcommand};
-use promptmill_core::{Meter, Pipeline, Stop};
-use promptmill_engine::RunOptions;
+use promptmill_core::Pipeline;
+use promptmill_engine::{Engine, RunOptions};
 use promptmill_sim::motions::{Options, write_parquet};
 use promptmill_sim::{SimConfig, Simulator};
 use serde::{Deserialize, Serialize};
@@ -196,7 +196,7 @@ fn own_run(pipeline: &Path) -> Result<Measured> {
 async fn run(path: &Path) -> Result<()> {
     let registry = promptmill_stages::registry();
     let pipeline = Arc::new(Pipeline::read(path, &[], &registry)?);
-    let ended = promptmill_engine::run(pipeline, &registry, RunOptions::default(), Arc::new(Meter::default()), Stop::default()).await?;
+    let ended = Engine::new(registry).with_limits_of_this_machine().run(pipeline, RunOptions::default()).wait().await?;
     if let Some(error) = ended.error {
         return Err(error.into());
     }

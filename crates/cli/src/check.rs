@@ -3,7 +3,8 @@
 use std::process::ExitCode;
 
 use clap::Args;
-use promptmill_core::{Registry, Result};
+use promptmill_core::Result;
+use promptmill_engine::Engine;
 
 use crate::{PipelineArgs, output};
 
@@ -17,9 +18,9 @@ pub(crate) struct Check {
 }
 
 impl Check {
-    pub(crate) async fn execute(&self, registry: &Registry) -> Result<ExitCode> {
-        let pipeline = self.pipeline.read(registry).await?;
-        let plan = promptmill_engine::check(&pipeline, registry).await?;
+    pub(crate) async fn execute(&self, engine: &Engine) -> Result<ExitCode> {
+        let pipeline = self.pipeline.read(engine).await?;
+        let plan = engine.check(&pipeline).await?;
         for (name, spec) in &pipeline.models {
             let Some(leaving) = promptmill_llm::leaving(spec, pipeline.providers.get(&spec.provider)) else { continue };
             let (is, choose) = if leaving.is_past { ("was", "choose another one") } else { ("is", "choose another one before") };

@@ -8,9 +8,9 @@ use std::process::ExitCode;
 
 use clap::Args;
 use promptmill_core::pipeline::with_value;
-use promptmill_core::{Error, Money, Registry, Result, Stop, StopReason};
-use promptmill_engine::Folder;
-use promptmill_engine::compare::{CompareOptions, Comparison, OUT_OF_BUDGET, compare, to_write};
+use promptmill_core::{Error, Money, Result, Stop, StopReason};
+use promptmill_engine::compare::{CompareOptions, Comparison, OUT_OF_BUDGET, to_write};
+use promptmill_engine::{Engine, Folder};
 
 use crate::run::{EXIT_BUDGET, EXIT_SIGNAL, OutputFormat, money, stop_on_signals};
 use crate::{PipelineArgs, output};
@@ -55,9 +55,9 @@ pub(crate) struct Compare {
 }
 
 impl Compare {
-    pub(crate) async fn execute(&self, registry: &Registry) -> Result<ExitCode> {
-        // It is read once for each candidate; here it says who may read the files that are made.
-        self.pipeline.read(registry).await?;
+    pub(crate) async fn execute(&self, engine: &Engine) -> Result<ExitCode> {
+        // Here it says who may read the files that are made.
+        self.pipeline.read(engine).await?;
         let options = CompareOptions {
             file: self.pipeline.pipeline.clone(),
             settings: self.pipeline.settings.clone(),
@@ -73,7 +73,7 @@ impl Compare {
         output::error(&format!("asking {candidates} about the same {} rows; Ctrl-C keeps what has been answered", options.sample));
         let stop = Stop::default();
         let signals = tokio::spawn(stop_on_signals(stop.clone()));
-        let comparison = compare(&options, registry, &stop).await;
+        let comparison = engine.compare(&options, &stop).await;
         signals.abort();
         let comparison = comparison?;
         let page = self.write_page(&comparison).await?;
@@ -96,7 +96,7 @@ impl Compare {
                 return Err(Error::failed("nothing was written: a candidate did not come to its end")
                     .hint("see what it says above, and compare again"));
             }
-            self.write(&comparison, registry).await?;
+            self.write(&comparison, engine).await?;
         }
         let by_budget = comparison.candidates.iter().all(|candidate| candidate.error.as_deref().is_none_or(|error| error == OUT_OF_BUDGET));
         if !whole && by_budget {
@@ -132,10 +132,10 @@ impl Compare {
     }
 
     /// Writes what was found into the pipeline file, and nothing else of it.
-    async fn write(&self, comparison: &Comparison, registry: &Registry) -> Result<()> {
+    async fn write(&self, comparison: &Comparison, engine: &Engine) -> Result<()> {
         let path = &self.pipeline.pipeline;
         let failed = |error: std::io::Error| Error::failed(format!("`{}` cannot be written", path.display())).because(error);
-        let pipeline = self.pipeline.read(registry).await?;
+        let pipeline = self.pipeline.read(engine).await?;
         let before = std::fs::read_to_string(path).map_err(failed)?;
         let mut text = before.clone();
         for (setting, value) in to_write(comparison, &pipeline)? {

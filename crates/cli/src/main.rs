@@ -24,15 +24,13 @@ use std::sync::Arc;
 
 use clap::{Args, CommandFactory, Parser, Subcommand};
 use promptmill_core::pipeline::Access;
-use promptmill_core::{Error, Pipeline, Registry, Result};
+use promptmill_core::{Error, Pipeline, Result};
+use promptmill_engine::Engine;
 use rustix::fs::Mode;
 
 // Millions of small texts come and go in several threads; the system's allocator spends a fifth of a run on it.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
-/// Wrong usage or a wrong pipeline.
-const EXIT_INVALID: u8 = 2;
 
 /// Runs a language model over the rows of a data lake.
 #[derive(Debug, Parser)]
@@ -97,8 +95,8 @@ struct PipelineArgs {
 }
 
 impl PipelineArgs {
-    async fn read(&self, registry: &Registry) -> Result<Pipeline> {
-        let pipeline = promptmill_engine::read(&self.pipeline, &self.settings, registry).await?;
+    async fn read(&self, engine: &Engine) -> Result<Pipeline> {
+        let pipeline = engine.read(&self.pipeline, &self.settings).await?;
         // Before any file is made. It holds for the whole process, which has this one pipeline.
         if pipeline.state.access == Access::Owner {
             let usual = rustix::process::umask(Mode::RWXG | Mode::RWXO);
@@ -133,21 +131,21 @@ fn main() -> ExitCode {
 }
 
 async fn dispatch(command: Command) -> Result<ExitCode> {
-    let registry = promptmill_stages::registry();
+    let engine = Engine::new(promptmill_stages::registry()).with_limits_of_this_machine();
     match command {
         Command::Init(init) => init.execute(),
-        Command::Run(run) => run.execute(&registry).await,
-        Command::Check(check) => check.execute(&registry).await,
-        Command::Plan(plan) => plan.execute(&registry).await,
-        Command::Replay(replay) => replay.execute(&registry).await,
-        Command::Sql(sql) => sql.execute(&registry).await,
-        Command::Compare(compare) => compare.execute(&registry).await,
-        Command::Report(report) => report.execute(&registry).await,
-        Command::Stages(stages) => stages.execute(&registry),
+        Command::Run(run) => run.execute(&engine).await,
+        Command::Check(check) => check.execute(&engine).await,
+        Command::Plan(plan) => plan.execute(&engine).await,
+        Command::Replay(replay) => replay.execute(&engine).await,
+        Command::Sql(sql) => sql.execute(&engine).await,
+        Command::Compare(compare) => compare.execute(&engine).await,
+        Command::Report(report) => report.execute(&engine).await,
+        Command::Stages(stages) => stages.execute(engine.registry()),
         Command::Models => output::line(&stages::models()).map(|()| ExitCode::SUCCESS),
         Command::Simulate(simulate) => simulate.execute().await,
         Command::Schema => {
-            let schema = promptmill_core::pipeline::json_schema(&registry);
+            let schema = promptmill_core::pipeline::json_schema(engine.registry());
             let text =
                 serde_json::to_string_pretty(&schema).map_err(|error| Error::failed("the schema cannot be printed").because(error))?;
             output::line(&text).map(|()| ExitCode::SUCCESS)
@@ -157,7 +155,7 @@ async fn dispatch(command: Command) -> Result<ExitCode> {
             clap_complete::generate(shell, &mut Cli::command(), "promptmill", &mut script);
             output::bytes(&script).map(|()| ExitCode::SUCCESS)
         }
-        Command::Reference { folder } => reference::write(&folder, &registry, Cli::command()).map(|()| ExitCode::SUCCESS),
+        Command::Reference { folder } => reference::write(&folder, engine.registry(), Cli::command()).map(|()| ExitCode::SUCCESS),
     }
 }
 
@@ -165,10 +163,7 @@ async fn dispatch(command: Command) -> Result<ExitCode> {
 fn fail(error: &Error) -> ExitCode {
     let color = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
     output::error(&render::error(error, color));
-    match error {
-        Error::Invalid(_) => ExitCode::from(EXIT_INVALID),
-        Error::Failed(_) => ExitCode::FAILURE,
-    }
+    ExitCode::from(error.kind().exit_code())
 }
 
 /// A pipeline behind a pointer, as runs share it.

@@ -3,8 +3,8 @@
 use std::process::ExitCode;
 
 use clap::Args;
-use promptmill_core::{Registry, Result};
-use promptmill_engine::{Estimate, Forecast};
+use promptmill_core::Result;
+use promptmill_engine::{Engine, Estimate, Forecast};
 
 use crate::{PipelineArgs, output, progress, shared};
 
@@ -19,12 +19,12 @@ pub(crate) struct Plan {
 }
 
 impl Plan {
-    pub(crate) async fn execute(&self, registry: &Registry) -> Result<ExitCode> {
-        let pipeline = shared(self.pipeline.read(registry).await?);
-        let forecast = promptmill_engine::forecast(pipeline.clone(), registry).await?;
+    pub(crate) async fn execute(&self, engine: &Engine) -> Result<ExitCode> {
+        let pipeline = shared(self.pipeline.read(engine).await?);
+        let forecast = engine.forecast(pipeline.clone()).await?;
         output::line(&text(&forecast))?;
         if self.explain {
-            output::line(&format!("\n{}", promptmill_engine::explain(&pipeline, registry).await?))?;
+            output::line(&format!("\n{}", engine.explain(&pipeline).await?))?;
         }
         Ok(ExitCode::SUCCESS)
     }

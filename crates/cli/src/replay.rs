@@ -3,8 +3,8 @@
 use std::process::ExitCode;
 
 use clap::Args;
-use promptmill_core::{Registry, Result};
-use promptmill_engine::{RunOptions, Scope};
+use promptmill_core::Result;
+use promptmill_engine::{Engine, RunOptions, Scope};
 
 use crate::PipelineArgs;
 use crate::progress::Progress;
@@ -26,8 +26,8 @@ pub(crate) struct Replay {
 }
 
 impl Replay {
-    pub(crate) async fn execute(&self, registry: &Registry) -> Result<ExitCode> {
+    pub(crate) async fn execute(&self, engine: &Engine) -> Result<ExitCode> {
         let options = RunOptions { scope: Scope::Journalled, ..RunOptions::default() };
-        execute(&self.pipeline, options, self.output, self.progress, registry).await
+        execute(&self.pipeline, options, self.output, self.progress, engine).await
     }
 }

@@ -8,8 +8,8 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Args;
-use promptmill_core::{Error, Registry, Result, nearest};
-use promptmill_engine::{RunRecord, state_folder};
+use promptmill_core::{Error, Result, nearest};
+use promptmill_engine::{Engine, RunRecord, state_folder};
 
 use crate::{PipelineArgs, output, shared};
 
@@ -29,12 +29,12 @@ pub(crate) struct Report {
 }
 
 impl Report {
-    pub(crate) async fn execute(&self, registry: &Registry) -> Result<ExitCode> {
-        let pipeline = shared(self.pipeline.read(registry).await?);
+    pub(crate) async fn execute(&self, engine: &Engine) -> Result<ExitCode> {
+        let pipeline = shared(self.pipeline.read(engine).await?);
         let state = state_folder(&pipeline)?;
         let record = self.choose(RunRecord::all(&state).await?)?;
         let run_id = record.summary.run_id.clone();
-        let page = html::render(&gather::gather(pipeline, registry, record).await?);
+        let page = html::render(&gather::gather(pipeline, engine, record).await?);
         let path = match &self.to {
             Some(path) => {
                 std::fs::write(path, page)

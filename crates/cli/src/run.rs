@@ -4,8 +4,8 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use clap::{Args, ValueEnum};
-use promptmill_core::{Error, Meter, Money, Registry, Result, Stop, StopReason};
-use promptmill_engine::{CanaryRows, Ended, RunOptions, Scope, Status, Summary};
+use promptmill_core::{Error, Money, Result, Stop, StopReason};
+use promptmill_engine::{CanaryRows, Ended, Engine, RunOptions, Scope, Status, Summary};
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::progress::{self, Progress};
@@ -60,7 +60,7 @@ pub(crate) fn money(text: &str) -> Result<Money, String> {
 }
 
 impl Run {
-    pub(crate) async fn execute(&self, registry: &Registry) -> Result<ExitCode> {
+    pub(crate) async fn execute(&self, engine: &Engine) -> Result<ExitCode> {
         let scope = if self.fresh { Scope::Everything } else { Scope::Changed };
         let options = RunOptions {
             limit: self.limit,
@@ -69,7 +69,7 @@ impl Run {
             prune: self.prune,
             scope,
         };
-        execute(&self.pipeline, options, self.output, self.progress, registry).await
+        execute(&self.pipeline, options, self.output, self.progress, engine).await
     }
 }
 
@@ -79,14 +79,15 @@ pub(crate) async fn execute(
     options: RunOptions,
     output: OutputFormat,
     progress: Progress,
-    registry: &Registry,
+    engine: &Engine,
 ) -> Result<ExitCode> {
-    let pipeline = shared(pipeline.read(registry).await?);
-    let (meter, stop) = (Arc::new(Meter::default()), Stop::default());
+    let pipeline = shared(pipeline.read(engine).await?);
+    let scope = options.scope;
+    let run = engine.run(Arc::clone(&pipeline), options);
+    let (meter, stop) = (run.meter(), run.stopper());
     let signals = tokio::spawn(stop_on_signals(stop.clone()));
     let shown = tokio::spawn(progress::show(progress, Arc::clone(&meter)));
-    let scope = options.scope;
-    let ended = promptmill_engine::run(Arc::clone(&pipeline), registry, options, Arc::clone(&meter), stop.clone()).await;
+    let ended = run.wait().await;
     shown.abort();
     let _ = shown.await;
     signals.abort();

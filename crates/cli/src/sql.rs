@@ -9,7 +9,8 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Args;
-use promptmill_core::{Error, Pipeline, Registry, Result};
+use promptmill_core::{Error, Pipeline, Result};
+use promptmill_engine::Engine;
 use rustyline::DefaultEditor;
 use rustyline::error::ReadlineError;
 
@@ -40,13 +41,13 @@ pub(crate) struct Sql {
 /// What queries are over, looked up anew for each: a run may have committed since the last one.
 struct Tables<'p> {
     pipeline: &'p Pipeline,
-    registry: &'p Registry,
+    engine: &'p Engine,
 }
 
 impl Tables<'_> {
     /// Writes the rows of a query.
     async fn answer(&self, query: &str, form: Form, to: impl std::io::Write + Send) -> Result<()> {
-        let rows = promptmill_engine::sql::reading(self.pipeline, self.registry, async |session| Rows::of(session, query).await).await?;
+        let rows = self.engine.reading(self.pipeline, async |session| Rows::of(session, query).await).await?;
         rows.write(form, to).await
     }
 
@@ -93,9 +94,9 @@ impl Mode {
 }
 
 impl Sql {
-    pub(crate) async fn execute(&self, registry: &Registry) -> Result<ExitCode> {
-        let pipeline = self.pipeline.read(registry).await?;
-        let tables = Tables { pipeline: &pipeline, registry };
+    pub(crate) async fn execute(&self, engine: &Engine) -> Result<ExitCode> {
+        let pipeline = self.pipeline.read(engine).await?;
+        let tables = Tables { pipeline: &pipeline, engine };
         if let Some(query) = &self.query {
             self.write(&tables, query).await?;
         } else if std::io::stdin().is_terminal() {

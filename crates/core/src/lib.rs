@@ -30,7 +30,7 @@ pub use blueprint::{
 };
 pub use canary::{Canaries, Likenesses};
 pub use diagnostic::{Diagnostic, Diagnostics, Mistake, Origin, nearest};
-pub use error::{Error, Result};
+pub use error::{Error, ErrorKind, Failure, Result};
 pub use fingerprint::{Fingerprint, RowId};
 pub use journal::{Answered, Attempt, Begun, CostSource, Experience, Journal, NothingAnswered, Past};
 pub use likeness::likeness;

@@ -15,7 +15,7 @@ use tokio::sync::watch;
 
 use crate::blueprint::{Declaration, Place, Setting, Variation};
 use crate::journal::NoJournal;
-use crate::{Answered, Error, Journal, Meter, Mistake, Money, Result};
+use crate::{Answered, Error, ErrorKind, Journal, Meter, Mistake, Money, Result};
 
 /// Record batches as they flow between stages.
 pub type BatchStream = BoxStream<'static, Result<RecordBatch>>;
@@ -169,13 +169,20 @@ impl Debug for Extensions {
 
 /// Why a run sends nothing more although rows are left.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum StopReason {
     /// A signal, by its number.
     Interrupted(i32),
     /// The next request does not fit into what is left of the budget.
     Budget,
+    /// Somebody asked for it.
+    Asked,
+    /// Something in this process failed; the run says what.
+    Failed,
     /// Something that no retry cures: a wrong key, exhausted credit, a model that is not there.
     Fatal {
+        /// What kind of thing it is.
+        kind: ErrorKind,
         /// What happened.
         message: String,
         /// What to do about it.
@@ -227,8 +234,13 @@ impl Stop {
     /// If the stop has a fatal reason.
     pub fn into_result(self) -> Result<()> {
         match self.reason() {
-            Some(StopReason::Fatal { message, hint: Some(hint) }) => Err(Error::failed(message).hint(hint)),
-            Some(StopReason::Fatal { message, hint: None }) => Err(Error::failed(message)),
+            Some(StopReason::Fatal { kind, message, hint }) => {
+                let error = Error::failed(message).of(kind);
+                Err(match hint {
+                    Some(hint) => error.hint(hint),
+                    None => error,
+                })
+            }
             _ => Ok(()),
         }
     }

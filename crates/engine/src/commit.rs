@@ -15,7 +15,7 @@ mod settled;
 mod tests;
 
 use futures::{StreamExt, TryStreamExt};
-use promptmill_core::{Error, Fingerprint, Result};
+use promptmill_core::{Error, ErrorKind, Fingerprint, Result};
 use serde::Serialize;
 
 use crate::format::{self, Format};
@@ -91,9 +91,9 @@ impl CommitLog {
         let (mut is_torn, mut copied) = (false, None);
         while let Some((number, name, commit)) = commits.try_next().await? {
             if number != folded.commit + 1 {
-                return Err(
-                    Error::failed(format!("commit {} is missing in `{folder}`", folded.commit + 1)).hint("restore it from a backup")
-                );
+                return Err(Error::failed(format!("commit {} is missing in `{folder}`", folded.commit + 1))
+                    .of(ErrorKind::State)
+                    .hint("restore it from a backup"));
             }
             match commit {
                 Ok(commit) => folded.apply(Commit { commit: number, ..commit }),
@@ -227,6 +227,7 @@ impl CommitLog {
         let json = to_json(&commit)?;
         if !self.write(&name, json.clone()).await? {
             return Err(Error::failed(format!("another run has written `{}/{name}`", self.state))
+                .of(ErrorKind::Locked)
                 .hint("let one run at a time work on a pipeline; what this one had journalled is kept"));
         }
         self.is_torn = false;
@@ -306,6 +307,7 @@ async fn read_json<T: serde::de::DeserializeOwned>(folder: &Folder, name: &str, 
 
 fn unreadable_commit(folder: &Folder, name: &str, error: serde_json::Error) -> Error {
     Error::failed(format!("commit `{folder}/{name}` cannot be read"))
+        .of(ErrorKind::State)
         .hint("restore it from a backup; the results' files are untouched")
         .because(error)
 }

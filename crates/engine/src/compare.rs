@@ -15,7 +15,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use promptmill_core::{Error, Money, Pipeline, Question, Registry, Result, Stop, Variation};
+use promptmill_core::{Error, Money, Pipeline, Question, Result, Stop, Variation};
 use serde::Serialize;
 
 pub use figures::{Answer, Figures};
@@ -27,7 +27,7 @@ pub use trial::OUT_OF_BUDGET;
 use crate::items::items;
 use crate::plan::{Plan, Purpose};
 use crate::run::state_folder;
-use crate::{plan, sql};
+use crate::{Engine, plan, sql};
 use figures::Outcome;
 use ranking::{agreements, ranked, replaced};
 use trial::{Bench, Trial};
@@ -90,7 +90,8 @@ pub struct Comparison {
 ///
 /// # Errors
 /// If the pipeline or a candidate is wrong, before anything is sent; what befalls one candidate later is among its figures.
-pub async fn compare(options: &CompareOptions, registry: &Registry, stop: &Stop) -> Result<Comparison> {
+pub(crate) async fn compare(options: &CompareOptions, engine: &Engine, stop: &Stop) -> Result<Comparison> {
+    let registry = engine.registry();
     let pipeline = plan::read(&options.file, &options.settings, registry).await?;
     let budget = options.budget.or_else(|| pipeline.blueprint().budget());
     let session = sql::open(&pipeline, registry).await?;
@@ -101,7 +102,7 @@ pub async fn compare(options: &CompareOptions, registry: &Registry, stop: &Stop)
     let id = format!("{}-{}", keys.len(), &blake3::hash(keys.join("\0").as_bytes()).to_hex()[..8]);
     let folder = state_folder(&pipeline)?.folder(&format!("compare/{id}"));
     let sampled = trial::write_sample(&session, &pipeline.source.key, &keys, &folder).await?;
-    let bench = Bench { pipeline: &pipeline, folder: &folder, sample: &sampled, registry };
+    let bench = Bench { pipeline: &pipeline, folder: &folder, sample: &sampled, engine };
     let shape = &asked(&pipeline)?.pack.shape;
 
     let trials = trials(&bench, options)?;
@@ -114,7 +115,7 @@ pub async fn compare(options: &CompareOptions, registry: &Registry, stop: &Stop)
     for pipeline in to_plan {
         Plan::new(&plan::session(None), &pipeline, registry, purpose).await?;
     }
-    let errors = trial::run_all(&trials, registry, budget, stop).await?;
+    let errors = trial::run_all(&trials, engine, budget, stop).await?;
     let mut outcomes = Vec::new();
     for (trial, error) in trials.iter().zip(errors) {
         outcomes.push(figures::read(trial, registry, &keys, error).await?);

@@ -67,7 +67,7 @@ pub struct Forecast {
 ///
 /// # Errors
 /// The pipeline's mistakes, or that its state cannot be read.
-pub async fn forecast(pipeline: Arc<Pipeline>, registry: &Registry) -> Result<Forecast> {
+pub(crate) async fn forecast(pipeline: Arc<Pipeline>, registry: &Registry) -> Result<Forecast> {
     let planning = session(None);
     let plan = Plan::new(&planning, &pipeline, registry, Purpose::Looking).await?;
     let meter = Arc::new(Meter::default());

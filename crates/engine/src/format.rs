@@ -8,7 +8,7 @@
 //! file there; those of before stay, since they have to be read for ever.
 
 use parquet::file::metadata::KeyValue;
-use promptmill_core::{Error, Result};
+use promptmill_core::{Error, ErrorKind, Result};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// A kind of file, and the version of it that is written.
@@ -75,6 +75,7 @@ impl Format {
             "`{file}` was written by a later version of promptmill: its format `{}` is {version}, and this one reads up to {}",
             self.name, self.version
         ))
+        .of(ErrorKind::State)
         .hint("run the version that wrote it")
     }
 }

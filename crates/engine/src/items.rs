@@ -17,7 +17,7 @@ use crate::plan::{Plan, Purpose, session};
 ///
 /// # Errors
 /// The pipeline's mistakes, or that its source cannot be read.
-pub async fn items(pipeline: Arc<Pipeline>, registry: &Registry, keys: &[String]) -> Result<BTreeMap<String, String>> {
+pub(crate) async fn items(pipeline: Arc<Pipeline>, registry: &Registry, keys: &[String]) -> Result<BTreeMap<String, String>> {
     let plan = Plan::new(&session(None), &pipeline, registry, Purpose::Looking).await?;
     let wanted = ident(columns::KEY).in_list(keys.iter().map(|key| lit(key.as_str())).collect(), false);
     let only = LogicalPlanBuilder::from(plan.rows.clone()).filter(wanted).and_then(LogicalPlanBuilder::build).map_err(from_datafusion)?;

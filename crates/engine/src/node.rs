@@ -26,7 +26,7 @@ use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::{DisplayAs, DisplayFormatType, Distribution, ExecutionPlan, Partitioning, PlanProperties};
 use datafusion::physical_planner::{DefaultPhysicalPlanner, ExtensionPlanner, PhysicalPlanner};
 use futures::{StreamExt, TryStreamExt};
-use promptmill_core::{Error, Place, Stage, StageContext};
+use promptmill_core::{Error, ErrorKind, Place, Stage, StageContext};
 
 pub(crate) use self::kept::Kept;
 
@@ -236,13 +236,13 @@ pub(crate) fn from_datafusion(error: DataFusionError) -> Error {
     match error {
         DataFusionError::External(inner) => match inner.downcast::<Error>() {
             Ok(ours) => *ours,
-            Err(foreign) => Error::failed("the query failed").because(foreign),
+            Err(foreign) => Error::failed("the query failed").of(ErrorKind::Query).because(foreign),
         },
         DataFusionError::Context(_, inner) => from_datafusion(*inner),
         DataFusionError::Shared(shared) => match Arc::try_unwrap(shared) {
             Ok(inner) => from_datafusion(inner),
-            Err(shared) => Error::failed(shared.to_string()),
+            Err(shared) => Error::failed(shared.to_string()).of(ErrorKind::Query),
         },
-        other => Error::failed("the query failed").because(other),
+        other => Error::failed("the query failed").of(ErrorKind::Query).because(other),
     }
 }

@@ -5,7 +5,7 @@
 //! written, and its files carry a mark by which they are known.
 
 use object_store::path::Path;
-use promptmill_core::{Error, Mistake, Pipeline, Result};
+use promptmill_core::{Error, ErrorKind, Mistake, Pipeline, Result};
 use serde::{Deserialize, Serialize};
 
 use crate::commit::CommitLog;
@@ -109,7 +109,7 @@ impl From<Error> for Unbound {
 impl From<Unbound> for Error {
     fn from(unbound: Unbound) -> Self {
         match unbound {
-            Unbound::Mistaken(Mistake { message, hint, .. }) => Self::failed(message).hint(hint.unwrap_or_default()),
+            Unbound::Mistaken(Mistake { message, hint, .. }) => Self::failed(message).of(ErrorKind::State).hint(hint.unwrap_or_default()),
             Unbound::Failed(error) => error,
         }
     }
@@ -152,6 +152,7 @@ impl Owner {
                 Ok(Some(Self { v: Version, sink: as_seen_from(state, sink), mark: mark.to_owned(), table: None, reserved: None }))
             }
             _ => Err(Error::failed(format!("`{state}/{FILE}` cannot be read, and the files in `{sink}` do not tell what it said"))
+                .of(ErrorKind::State)
                 .hint("restore it from a backup, or check `sink.path`")
                 .because(error)),
         }

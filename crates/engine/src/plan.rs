@@ -625,7 +625,7 @@ fn sql_mistake(at: &str, predicate: &str, error: &DataFusionError, known: &[&str
 ///
 /// # Errors
 /// The pipeline's mistakes, or that no plan can be made.
-pub async fn explain(pipeline: &Pipeline, registry: &Registry) -> Result<String> {
+pub(crate) async fn explain(pipeline: &Pipeline, registry: &Registry) -> Result<String> {
     let session = session(None);
     let plan = Plan::new(&session, pipeline, registry, Purpose::Looking).await?;
     let answered = plan.flow.answered(plan.rows)?;
@@ -638,7 +638,7 @@ pub async fn explain(pipeline: &Pipeline, registry: &Registry) -> Result<String>
 ///
 /// # Errors
 /// All its mistakes together, or that it cannot be read.
-pub async fn read(path: &Path, settings: &[String], registry: &Registry) -> Result<Pipeline> {
+pub(crate) async fn read(path: &Path, settings: &[String], registry: &Registry) -> Result<Pipeline> {
     let draft = Pipeline::read_draft(path, settings, registry)?;
     if draft.mistakes.is_empty() {
         return Ok(draft.into_pipeline()?);
@@ -666,6 +666,6 @@ pub async fn read(path: &Path, settings: &[String], registry: &Registry) -> Resu
 ///
 /// # Errors
 /// All its mistakes together.
-pub async fn check(pipeline: &Pipeline, registry: &Registry) -> Result<Plan> {
+pub(crate) async fn check(pipeline: &Pipeline, registry: &Registry) -> Result<Plan> {
     Plan::new(&session(None), pipeline, registry, Purpose::Asking { has_budget: false }).await
 }

@@ -13,11 +13,12 @@ use datafusion::physical_plan::execute_stream;
 use datafusion::prelude::SessionContext;
 use futures::{StreamExt, TryStreamExt};
 use promptmill_core::{
-    AnswerShape, Blueprint, Error, Extensions, Fingerprint, Journal, Meter, Mistake, ModelSpec, Money, NothingAnswered, Pipeline, Place,
-    ProviderSpec, Quote, Registry, Result, RunContext, StageContext, Stop, StopReason, columns,
+    AnswerShape, Blueprint, Error, Extensions, Fingerprint, Journal, Meter, Mistake, Money, NothingAnswered, Pipeline, Place, Result,
+    RunContext, StageContext, Stop, StopReason, columns,
 };
-use promptmill_llm::{Models, without_query};
+use promptmill_llm::without_query;
 
+use crate::Engine;
 use crate::canary::CanaryRows;
 use crate::commit::{CommitLog, key_hash};
 use crate::fresh::Unfinished;
@@ -85,7 +86,8 @@ pub struct Ended {
 ///
 /// # Errors
 /// If the pipeline is wrong or the run could not begin; nothing has been sent then.
-pub async fn run(pipeline: Arc<Pipeline>, registry: &Registry, options: RunOptions, meter: Arc<Meter>, stop: Stop) -> Result<Ended> {
+pub(crate) async fn run(engine: &Engine, pipeline: Arc<Pipeline>, options: RunOptions, meter: Arc<Meter>, stop: Stop) -> Result<Ended> {
+    let registry = engine.registry();
     let (started, started_at) = (Instant::now(), now());
     let run_id = new_run_id();
     let planning = session(None);
@@ -118,7 +120,7 @@ pub async fn run(pipeline: Arc<Pipeline>, registry: &Registry, options: RunOptio
         budget,
         rows,
         is_new,
-        prices: registry.price,
+        services: engine.services(),
     };
     let mut timeline = Timeline::new();
     let worked = job.work(results, keys, Arc::clone(&journal), &meter, &stop, &mut timeline).await;
@@ -179,7 +181,8 @@ struct Job<'r> {
     rows: u64,
     /// Whether nothing has been asked here before.
     is_new: bool,
-    prices: fn(&ModelSpec, Option<&ProviderSpec>) -> Option<Quote>,
+    /// What outlives the run.
+    services: &'r Arc<Extensions>,
 }
 
 /// What came of it.
@@ -199,7 +202,7 @@ impl Job<'_> {
         stop: &Stop,
         timeline: &mut Timeline,
     ) -> Result<Worked> {
-        let Self { pipeline, plan, options, state, run_id, budget, rows, is_new, prices } = *self;
+        let Self { pipeline, plan, options, state, run_id, budget, rows, is_new, services } = *self;
         let log = CommitLog::open(state).await?;
         Unfinished::remove_unreadable(state).await?;
         let unfinished = Unfinished::find(state, &log).await?;
@@ -234,8 +237,6 @@ impl Job<'_> {
             question: Fingerprint::of([question.as_bytes()]),
         };
         let mut sink = Sink::open(state, opening).await?;
-        let services = Extensions::default();
-        services.insert(Models::default().with_prices(prices));
         let lent = RunContext {
             id: run_id.into(),
             question: question.as_str().into(),
@@ -250,7 +251,7 @@ impl Job<'_> {
             run: Arc::new(lent),
             meter: Arc::clone(meter),
             stop: stop.clone(),
-            services: Arc::new(services),
+            services: Arc::clone(services),
         };
         let flowed = flow(plan, context, options, &mut sink, timeline, meter, pipeline.sink.commit_every.0).await;
         let flowed = match flowed {
@@ -306,9 +307,9 @@ async fn flow(
     let physical = state.create_physical_plan(&plan.flow.answered(rows)?).await.map_err(from_datafusion)?;
     let mut stream = execute_stream(physical, state.task_ctx()).map_err(from_datafusion)?;
     let result = drain(&mut stream, sink, timeline, meter, commit_every).await;
-    if let Err(error) = &result {
+    if result.is_err() {
         // Nothing more is sent, but what is in flight has been paid for: it still reaches the journal.
-        stop.request(StopReason::Fatal { message: error.to_string(), hint: None });
+        stop.request(StopReason::Failed);
         while stream.next().await.is_some() {}
     }
     result

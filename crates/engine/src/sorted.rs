@@ -14,7 +14,7 @@ use std::collections::binary_heap::PeekMut;
 use std::io;
 use std::ops::ControlFlow;
 
-use promptmill_core::{Error, Result};
+use promptmill_core::{Error, ErrorKind, Result};
 use tokio::runtime::{Handle, RuntimeFlavor};
 
 use file::{Cursor, SortedFile};
@@ -343,12 +343,14 @@ fn blocking<T>(work: impl FnOnce() -> T) -> T {
 fn not_written(error: io::Error) -> Error {
     let folder = std::env::temp_dir();
     Error::failed(format!("a temporary file in `{}` cannot be written", folder.display()))
+        .of(ErrorKind::Storage)
         .hint("free some space there, 50 bytes for each row of the source, or name another folder with the variable `TMPDIR`")
         .because(error)
 }
 
 fn not_read(error: io::Error) -> Error {
     Error::failed(format!("a temporary file in `{}` cannot be read", std::env::temp_dir().display()))
+        .of(ErrorKind::Storage)
         .hint("check the disk, or name another folder with the variable `TMPDIR`, and run again")
         .because(error)
 }

@@ -38,7 +38,7 @@ use crate::storage::Folder;
 ///
 /// # Errors
 /// If the pipeline is wrong or its state cannot be read.
-pub async fn open(pipeline: &Pipeline, registry: &Registry) -> Result<SessionContext> {
+pub(crate) async fn open(pipeline: &Pipeline, registry: &Registry) -> Result<SessionContext> {
     reading(pipeline, registry, async |session| Ok(session.clone())).await
 }
 
@@ -47,7 +47,7 @@ pub async fn open(pipeline: &Pipeline, registry: &Registry) -> Result<SessionCon
 ///
 /// # Errors
 /// If the pipeline is wrong, its state cannot be read, or what `read` says.
-pub async fn reading<T>(pipeline: &Pipeline, registry: &Registry, read: impl AsyncFnMut(&SessionContext) -> Result<T>) -> Result<T> {
+pub(crate) async fn reading<T>(pipeline: &Pipeline, registry: &Registry, read: impl AsyncFnMut(&SessionContext) -> Result<T>) -> Result<T> {
     reading_planned(pipeline, registry, None, read).await
 }
 

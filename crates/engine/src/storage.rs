@@ -26,7 +26,7 @@ use futures::{StreamExt, TryStreamExt};
 use object_store::path::Path;
 use object_store::{ObjectMeta, ObjectStore, ObjectStoreExt, PutMode, PutOptions, PutPayload, UpdateVersion};
 use parquet::arrow::async_reader::AsyncFileReader;
-use promptmill_core::{Error, Result};
+use promptmill_core::{Error, ErrorKind, Result};
 
 pub(crate) use clouds::is_known as is_known_cloud;
 use durable::Durable;
@@ -422,9 +422,15 @@ impl Folder {
     pub(crate) fn failed(&self, action: Action, name: &str, error: object_store::Error) -> Error {
         let place = if name.is_empty() { self.shown.clone() } else { format!("{}/{name}", self.shown) };
         let message = format!("`{place}` cannot be {}", action.done());
+        let failed = Error::failed(message).of(match &error {
+            object_store::Error::Unauthenticated { .. } | object_store::Error::PermissionDenied { .. } if self.local.is_none() => {
+                ErrorKind::Credentials
+            }
+            _ => ErrorKind::Storage,
+        });
         match self.bucket() {
-            Some(bucket) => Error::failed(message).hint(s3::hint(bucket, action, &error)).because(error),
-            None => Error::failed(message).because(error),
+            Some(bucket) => failed.hint(s3::hint(bucket, action, &error)).because(error),
+            None => failed.because(error),
         }
     }
 

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::fmt;
-use std::sync::{Arc, Mutex, Once, PoisonError};
+use std::sync::{Arc, Mutex, Once, PoisonError, Weak};
 
 use promptmill_core::pipeline::Structured;
 use promptmill_core::{AskedModel, Error, ModelSpec, Money, Price, ProviderSpec, Quote, Result, Usage};
@@ -39,7 +39,7 @@ pub struct Model {
     called_free: Once,
     /// Bytes per token, learned.
     pub tokens: Tokens,
-    /// Where its requests pass: one lane for everybody in this process who uses the same URL, key and model.
+    /// Where its requests pass: one lane for everybody who uses the same URL, key and model with the same limits.
     pub gate: Arc<Gate>,
 }
 
@@ -69,20 +69,27 @@ impl Model {
 /// The provider's name of what answers in this process; no table of the file has it.
 const BUILTIN: &str = "builtin";
 
-/// The lanes of this process, by base URL, key and model; and providers of one's own.
+/// The lanes of this process; and providers of one's own.
 pub struct Models {
-    gates: Mutex<HashMap<(String, String, String), Arc<Gate>>>,
+    /// Those that somebody has open: what nobody uses any more takes no part in what others share.
+    gates: Mutex<HashMap<LaneKey, Weak<Gate>>>,
+    /// Whether lanes agree with those of other processes of this machine.
+    with_machine: bool,
     own: HashMap<String, Arc<dyn Provider>>,
     prices: Prices,
     seeds: Mutex<StdRng>,
 }
+
+/// What a lane is known by: base URL, key, model; and what the pipeline file says of its limits. Pipelines that
+/// say the same share it.
+type LaneKey = (String, String, String, (usize, usize, usize), Option<u32>, Option<u64>, bool);
 
 /// Who says what a model's tokens cost.
 type Prices = fn(&ModelSpec, Option<&ProviderSpec>) -> Option<Quote>;
 
 impl Default for Models {
     fn default() -> Self {
-        Self { gates: Mutex::default(), own: HashMap::default(), prices: quote, seeds: Mutex::new(rand::make_rng()) }
+        Self { gates: Mutex::default(), with_machine: false, own: HashMap::default(), prices: quote, seeds: Mutex::new(rand::make_rng()) }
     }
 }
 
@@ -107,6 +114,13 @@ impl Models {
         self
     }
 
+    /// Lets lanes agree with those of other processes of this machine, by small files under the user's state folder.
+    #[must_use]
+    pub fn with_limits_of_this_machine(mut self) -> Self {
+        self.with_machine = true;
+        self
+    }
+
     /// Leaves nothing to chance: whoever waits a random time waits the same in every run with this seed.
     #[must_use]
     pub fn with_seed(mut self, seed: u64) -> Self {
@@ -119,7 +133,7 @@ impl Models {
         self.seeds.lock().unwrap_or_else(PoisonError::into_inner).random()
     }
 
-    /// The model that a stage asks. The first to open a lane sets its bounds.
+    /// The model that a stage asks.
     ///
     /// # Errors
     /// If its key is not in the environment, or the provider's settings cannot be used.
@@ -141,19 +155,18 @@ impl Models {
                 has_own_price: false,
                 called_free: Once::new(),
                 tokens: Tokens::default(),
-                gate: self.gate(String::new(), String::new(), name.to_owned(), || Arc::new(Gate::new(Lane::new(settings)))),
+                gate: self.gate("", "", name, settings, || Arc::new(Gate::new(Lane::new(settings)))),
             });
         }
         let undeclared = |what: &str, name: &str| Error::failed(format!("{what} `{name}` is not declared"));
         let spec = asked.spec.as_ref().ok_or_else(|| undeclared("model", name))?;
         let provider = asked.provider.as_ref().ok_or_else(|| undeclared("provider", &spec.provider))?;
         let own = self.own.get(&spec.provider);
-        let key_name = provider.api_key_env.clone().unwrap_or_default();
+        let key = provider.api_key_env.as_ref().and_then(|variable| std::env::var(variable).ok()).unwrap_or_default();
         let settings = Settings { rpm: provider.rpm, tpm: provider.tpm, shared: provider.shared, ..settings };
         let open = || {
             let gate = Arc::new(Gate::new(Lane::new(settings)));
-            if own.is_none() {
-                let key = std::env::var(&key_name).unwrap_or_default();
+            if own.is_none() && self.with_machine {
                 lane::join(&gate, Identity { url: &provider.base_url, key: &key, model: &spec.model });
             }
             gate
@@ -175,12 +188,42 @@ impl Models {
             price,
             called_free: Once::new(),
             tokens: Tokens::default(),
-            gate: self.gate(provider.base_url.clone(), key_name.clone(), spec.model.clone(), open),
+            gate: self.gate(&provider.base_url, &key, &spec.model, settings, open),
         })
     }
 
-    fn gate(&self, url: String, key: String, model: String, open: impl FnOnce() -> Arc<Gate>) -> Arc<Gate> {
+    /// The lane that is open under this key, or a new one.
+    fn gate(&self, url: &str, key: &str, model: &str, settings: Settings, open: impl FnOnce() -> Arc<Gate>) -> Arc<Gate> {
+        let Settings { bounds: Bounds { start, min, max }, rpm, tpm, shared, .. } = settings;
+        let key = (url.to_owned(), key.to_owned(), model.to_owned(), (start, min, max), rpm, tpm, shared);
         let mut gates = self.gates.lock().unwrap_or_else(PoisonError::into_inner);
-        Arc::clone(gates.entry((url, key, model)).or_insert_with(open))
+        gates.retain(|_, gate| gate.strong_count() > 0);
+        if let Some(gate) = gates.get(&key).and_then(Weak::upgrade) {
+            return gate;
+        }
+        let gate = open();
+        gates.insert(key, Arc::downgrade(&gate));
+        gate
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn asked(concurrency: usize, models: &Models) -> Arc<Gate> {
+        let named = AskedModel { name: builtin::EXTRACTIVE.to_owned(), spec: None, provider: None };
+        models.open(&named, Bounds { start: 1, min: 1, max: concurrency }).expect("opens").gate
+    }
+
+    #[test]
+    fn pipelines_that_say_the_same_share_a_lane_for_as_long_as_one_has_it_open() {
+        let models = Models::default();
+        let (one, other, narrow) = (asked(8, &models), asked(8, &models), asked(2, &models));
+        assert!(Arc::ptr_eq(&one, &other));
+        assert!(!Arc::ptr_eq(&one, &narrow), "other bounds are another lane: both take effect");
+        let gone = Arc::downgrade(&one);
+        drop((one, other));
+        assert!(gone.upgrade().is_none(), "nobody keeps what nobody uses");
     }
 }

@@ -7,7 +7,7 @@ use std::env;
 use std::sync::Arc;
 
 use promptmill_core::pipeline::MaxTokensField;
-use promptmill_core::{Error, ProviderSpec, Result, nearest};
+use promptmill_core::{Error, ErrorKind, ProviderSpec, Result, nearest};
 
 use crate::Provider;
 
@@ -57,7 +57,9 @@ fn read_key(name: &str, spec: &ProviderSpec) -> Result<Option<String>> {
             Err(Error::failed(format!("the key of provider `{name}` is not readable: `{variable}` is not valid UTF-8")))
         }
     }
-    .map_err(|error| error.hint(format!("export {variable}=…, or leave out `api_key_env` if the server takes no key")))
+    .map_err(|error| {
+        error.of(ErrorKind::Credentials).hint(format!("export {variable}=…, or leave out `api_key_env` if the server takes no key"))
+    })
 }
 
 #[cfg(test)]

@@ -4,8 +4,8 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 
-use promptmill_core::{Meter, Pipeline, Stop};
-use promptmill_engine::{RunOptions, RunRecord};
+use promptmill_core::Pipeline;
+use promptmill_engine::{Engine, RunOptions, RunRecord};
 use serde::{Deserialize, Serialize};
 
 use crate::Result;
@@ -50,9 +50,8 @@ pub(crate) fn ended(command: &mut Command) -> Result<String> {
 pub(crate) async fn run(path: &Path) -> Result<()> {
     let registry = promptmill_stages::registry();
     let pipeline = Arc::new(Pipeline::read(path, &[], &registry)?);
-    let ended =
-        promptmill_engine::run(Arc::clone(&pipeline), &registry, RunOptions::default(), Arc::new(Meter::default()), Stop::default())
-            .await?;
+    let engine = Engine::new(registry).with_limits_of_this_machine();
+    let ended = engine.run(Arc::clone(&pipeline), RunOptions::default()).wait().await?;
     if let Some(error) = ended.error {
         return Err(error.into());
     }

@@ -13,7 +13,7 @@ use arrow::datatypes::DataType;
 use arrow::util::pretty::pretty_format_batches;
 use clap::Args;
 use datafusion::prelude::SessionContext;
-use promptmill_core::Pipeline;
+use promptmill_engine::Engine;
 use promptmill_sim::motions::{Options, write_parquet};
 use promptmill_sim::{LedgerSnapshot, SimConfig};
 
@@ -64,8 +64,8 @@ impl Faults {
         let (record, took) = own_run(&file)?;
         let ledger = provider.books().await?.ledger;
 
-        let registry = promptmill_stages::registry();
-        let session = promptmill_engine::sql::open(&Pipeline::read(&file, &[], &registry)?, &registry).await?;
+        let engine = Engine::new(promptmill_stages::registry());
+        let session = engine.sql(&engine.read(&file, &[]).await?).await?;
         let (wrong, swapped) = foreign(&session, &ledger).await?;
         let doubled = session.sql(DOUBLED).await?.count().await?;
         let (summary, rows) = (&record.summary, &record.summary.rows);

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use arrow::array::{Array, RecordBatch};
 use arrow::util::display::{ArrayFormatter, FormatOptions};
 use datafusion::prelude::SessionContext;
-use promptmill_core::{Error, Pipeline, Registry, Result};
-use promptmill_engine::RunRecord;
+use promptmill_core::{Error, Pipeline, Result};
+use promptmill_engine::{Engine, RunRecord};
 
 /// Answers that are shown.
 const ANSWERS: usize = 12;
@@ -37,12 +37,12 @@ pub(crate) struct Gathered {
 pub(crate) type Rows = Vec<Vec<Option<String>>>;
 
 /// Gathers everything.
-pub(crate) async fn gather(pipeline: Arc<Pipeline>, registry: &Registry, record: RunRecord) -> Result<Gathered> {
+pub(crate) async fn gather(pipeline: Arc<Pipeline>, engine: &Engine, record: RunRecord) -> Result<Gathered> {
     let read = async |session: &SessionContext| query(session, &pipeline, record.clone()).await;
-    let gathered = promptmill_engine::sql::reading(&pipeline, registry, read).await?;
+    let gathered = engine.reading(&pipeline, read).await?;
     let shown = gathered.answers.iter().map(|row| &row[0]).chain(gathered.examples.iter().map(|row| &row[1]));
     let keys: Vec<String> = shown.filter_map(Clone::clone).collect();
-    let items = if keys.is_empty() { BTreeMap::new() } else { promptmill_engine::items(pipeline, registry, &keys).await? };
+    let items = if keys.is_empty() { BTreeMap::new() } else { engine.items(pipeline, &keys).await? };
     Ok(Gathered { items, ..gathered })
 }
 

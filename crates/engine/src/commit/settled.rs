@@ -6,7 +6,7 @@ use datafusion::arrow::array::{ArrayRef, AsArray, FixedSizeBinaryBuilder, Record
 use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use futures::{StreamExt, TryStreamExt};
 use parquet::arrow::async_reader::ParquetRecordBatchStreamBuilder;
-use promptmill_core::{Answered, Error, Fingerprint, Result};
+use promptmill_core::{Answered, Error, ErrorKind, Fingerprint, Result};
 
 use super::file::{parquet_file_with, writer_properties};
 use super::{CommitLog, READ_AT_ONCE};
@@ -108,7 +108,7 @@ impl CommitLog {
 type Unreadable = Box<dyn std::error::Error + Send + Sync>;
 
 fn unreadable(index: &str, error: impl Into<Unreadable>) -> Error {
-    Error::failed(format!("index `{index}` cannot be read")).hint("restore it from a backup").because(error)
+    Error::failed(format!("index `{index}` cannot be read")).of(ErrorKind::State).hint("restore it from a backup").because(error)
 }
 
 /// Key, question and outcome of each row of an index.

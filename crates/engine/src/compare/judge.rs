@@ -81,9 +81,9 @@ pub(super) async fn judge(
         let bench = Bench { sample: &path, ..*bench };
         let trial = bench.trial("judge".to_owned(), model, question(bench.pipeline, model), &names)?;
         let trials = [trial];
-        judgement.error = run_all(&trials, bench.registry, budget, stop).await?.pop().flatten();
-        let outcome = figures::read(&trials[0], bench.registry, &keys, None).await?;
-        judgement.cost_usd = spent(&trials[0].pipeline, bench.registry).await?.usd();
+        judgement.error = run_all(&trials, bench.engine, budget, stop).await?.pop().flatten();
+        let outcome = figures::read(&trials[0], bench.engine.registry(), &keys, None).await?;
+        judgement.cost_usd = spent(&trials[0].pipeline, bench.engine.registry()).await?.usd();
         verdicts.extend(outcome.answers.into_iter().filter_map(|(key, answer)| Some((key, answer.values.into_iter().next()?))));
     }
     for (a, b) in couples(outcomes.len()) {

@@ -1,19 +1,20 @@
 //! One candidate of a comparison: the pipeline with a few settings changed, over the sample, with a sink and a state of its
 //! own. What it has been answered stays in its journal, so that the same trial costs nothing the second time.
 
+use std::pin::pin;
 use std::sync::Arc;
 
 use futures::future::join_all;
 use parquet::arrow::ArrowWriter;
 use parquet::file::properties::WriterProperties;
 use promptmill_core::pipeline::Key;
-use promptmill_core::{Error, Meter, Money, Pipeline, Registry, Result, Setting, Stop};
+use promptmill_core::{Error, Money, Pipeline, Result, Setting, Stop};
 use serde_json::{Value, json};
 
 use super::figures::spent;
 use crate::meaning::writer_options;
 use crate::storage::Folder;
-use crate::{RunOptions, Status, key, run};
+use crate::{Engine, RunOptions, Status, key};
 
 /// Rounds in which money that some trials left over goes to those that ran out of theirs.
 const ROUNDS: usize = 8;
@@ -41,14 +42,14 @@ pub(super) struct Bench<'b> {
     pub(super) folder: &'b Folder,
     /// The sampled rows.
     pub(super) sample: &'b str,
-    /// What the pipeline may name.
-    pub(super) registry: &'b Registry,
+    /// What runs them.
+    pub(super) engine: &'b Engine,
 }
 
 impl Bench<'_> {
     /// The pipeline with these settings, over the sample. `salt` sets trials with the same settings apart.
     pub(super) fn trial(&self, name: String, model: &str, changed: Vec<Setting>, salt: &str) -> Result<Trial> {
-        let base = self.pipeline.with(&changed, self.registry)?;
+        let base = self.pipeline.with(&changed, self.engine.registry())?;
         let folder = format!("{}/{}-{}", self.folder, slug(&name), identity(&base, model, salt));
         let columns = base.source.key.columns().iter().cloned().chain(answer_columns(&base));
         let set = |path: &[&str], value: Value| (path.iter().map(|part| (*part).to_owned()).collect(), value);
@@ -61,7 +62,7 @@ impl Bench<'_> {
             set(&["sink", "columns"], columns.collect()),
         ];
         let settings: Vec<Setting> = changed.into_iter().chain(moved).collect();
-        let pipeline = Arc::new(self.pipeline.with(&settings, self.registry)?);
+        let pipeline = Arc::new(self.pipeline.with(&settings, self.engine.registry())?);
         Ok(Trial { name, model: model.to_owned(), pipeline })
     }
 }
@@ -76,17 +77,17 @@ pub(super) fn answer_columns(pipeline: &Pipeline) -> Vec<String> {
 ///
 /// Each trial has its share of what is left as its own cap, so that the sum cannot be exceeded whatever is in flight.
 /// When one ends below its cap, the others run again with what it left.
-pub(super) async fn run_all(trials: &[Trial], registry: &Registry, budget: Option<Money>, stop: &Stop) -> Result<Vec<Option<String>>> {
+pub(super) async fn run_all(trials: &[Trial], engine: &Engine, budget: Option<Money>, stop: &Stop) -> Result<Vec<Option<String>>> {
     let mut open: Vec<usize> = (0..trials.len()).collect();
     let mut errors = vec![None; trials.len()];
     for _ in 0..ROUNDS {
         let mut gone = Vec::new();
         for trial in trials {
-            gone.push(spent(&trial.pipeline, registry).await?);
+            gone.push(spent(&trial.pipeline, engine.registry()).await?);
         }
         let total: Money = gone.iter().copied().sum();
         let share = budget.map(|budget| Money::from_nano((budget.nano() - total.nano()).max(0) / open.len().max(1) as i64));
-        let runs = open.iter().map(|index| one(&trials[*index], registry, share.map(|share| gone[*index].saturating_add(share)), stop));
+        let runs = open.iter().map(|index| one(&trials[*index], engine, share.map(|share| gone[*index].saturating_add(share)), stop));
         let mut still_open = Vec::new();
         let mut more = Money::ZERO;
         for (index, ended) in open.iter().zip(join_all(runs).await) {
@@ -96,7 +97,7 @@ pub(super) async fn run_all(trials: &[Trial], registry: &Registry, budget: Optio
                 still_open.push(*index);
                 errors[*index] = Some(OUT_OF_BUDGET.to_owned());
             }
-            more += spent(&trials[*index].pipeline, registry).await? - gone[*index];
+            more += spent(&trials[*index].pipeline, engine.registry()).await? - gone[*index];
         }
         // With nobody left, nothing spent by anybody and nothing handed back, another round would end like this one.
         let all_open = still_open.len() == open.len();
@@ -109,21 +110,17 @@ pub(super) async fn run_all(trials: &[Trial], registry: &Registry, budget: Optio
 }
 
 /// One run, with a stop of its own: a trial that its budget stops must not stop the others.
-async fn one(trial: &Trial, registry: &Registry, budget: Option<Money>, stop: &Stop) -> Result<(Status, Option<String>)> {
-    let own = Stop::default();
-    let passing_on = {
-        let (stop, own) = (stop.clone(), own.clone());
-        tokio::spawn(async move {
-            stop.requested().await;
-            if let Some(reason) = stop.reason() {
-                own.request(reason);
-            }
-        })
+async fn one(trial: &Trial, engine: &Engine, budget: Option<Money>, stop: &Stop) -> Result<(Status, Option<String>)> {
+    let run = engine.run(Arc::clone(&trial.pipeline), RunOptions { budget, ..RunOptions::default() });
+    let own = run.stopper();
+    let mut ended = pin!(run.wait());
+    let ended = tokio::select! {
+        ended = &mut ended => ended?,
+        () = stop.requested() => {
+            stop.reason().into_iter().for_each(|reason| own.request(reason));
+            ended.await?
+        }
     };
-    let options = RunOptions { budget, ..RunOptions::default() };
-    let ended = run::run(Arc::clone(&trial.pipeline), registry, options, Arc::new(Meter::default()), own).await;
-    passing_on.abort();
-    let ended = ended?;
     Ok((ended.summary.status, ended.error.map(|error| error.to_string())))
 }
 

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use object_store::UpdateVersion;
-use promptmill_core::{Error, Result};
+use promptmill_core::{Error, ErrorKind, Result};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep};
 
@@ -95,6 +95,7 @@ async fn is_free(state: &Folder, bytes: &Bytes, version: &UpdateVersion) -> Resu
 fn taken(state: &Folder, holder: Option<&Holder>) -> Error {
     let who = holder.map_or_else(String::new, |holder| format!(": {holder}"));
     Error::failed(format!("another run works on this pipeline{who}"))
+        .of(ErrorKind::Locked)
         .hint(format!("wait for it to end, or stop it; it can be carried on afterwards (the lock is `{state}/{FILE}`)"))
 }
 
@@ -117,6 +118,7 @@ async fn keep(
             Ok(Some(kept)) => (holder, version) = (next, kept),
             Ok(None) => {
                 let error = Error::failed(format!("another run has taken over the pipeline's state in `{state}`"))
+                    .of(ErrorKind::Locked)
                     .hint("this run had not been heard of for longer than a lease; run again when the other one has ended");
                 let _ = health.watch(Err(error));
                 return None;

@@ -4,7 +4,7 @@ use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{Read, Write};
 use std::path::Path;
 
-use promptmill_core::{Error, Result};
+use promptmill_core::{Error, ErrorKind, Result};
 
 use super::holder::{Holder, State};
 use super::trouble::disk;
@@ -51,7 +51,7 @@ fn taken(mut file: &File) -> Error {
     // Nothing is there yet if it was locked this very moment.
     let holder = file.read_to_string(&mut text).ok().and_then(|_| serde_json::from_str::<Holder>(&text).ok());
     let message = "another run works on this pipeline";
-    let Some(holder) = holder else { return Error::failed(message).hint("wait for it to end") };
+    let Some(holder) = holder else { return Error::failed(message).of(ErrorKind::Locked).hint("wait for it to end") };
     let pid = holder.pid;
     let hint = match holder.state() {
         State::Runs => format!("wait for it to end, or stop it with `kill {pid}`; it can be carried on afterwards"),
@@ -61,7 +61,7 @@ fn taken(mut file: &File) -> Error {
         // Its number may be anybody's here.
         State::Gone | State::Unknown => "wait for it to end, or stop it where it runs; it can be carried on afterwards".to_owned(),
     };
-    Error::failed(format!("{message}: {holder}")).hint(hint)
+    Error::failed(format!("{message}: {holder}")).of(ErrorKind::Locked).hint(hint)
 }
 
 #[cfg(test)]

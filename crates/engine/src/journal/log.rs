@@ -6,7 +6,7 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufReader, ErrorKind, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
-use promptmill_core::{Attempt, Error, Result};
+use promptmill_core::{Attempt, Error, ErrorKind as Kind, Result};
 
 use super::Place;
 use super::folder::Folder;
@@ -155,13 +155,13 @@ fn damage_of(path: &Path, at: usize) -> Error {
 fn decode(path: &Path, at: usize, payload: &[u8]) -> Result<Entry<'static>> {
     frame::decode(payload).map_err(|error| {
         let message = format!("the journal entry at byte {at} of `{}` could not be read", path.display());
-        Error::failed(message).hint("run the version of promptmill that wrote it").because(error)
+        Error::failed(message).of(Kind::State).hint("run the version of promptmill that wrote it").because(error)
     })
 }
 
 fn told(path: &Path, damage: &Damage) -> Error {
     let path = path.display();
-    match damage {
+    let error = match damage {
         Damage::Frame(offset) => {
             Error::failed(format!("the journal `{path}` is damaged at byte {offset}: the entry there does not match its checksum"))
                 .hint(FORSAKE)
@@ -170,5 +170,6 @@ fn told(path: &Path, damage: &Damage) -> Error {
         Damage::Version(line) => {
             Error::failed(format!("`{path}` is a journal of another version: `{line}`")).hint("run the version of promptmill that wrote it")
         }
-    }
+    };
+    error.of(Kind::State)
 }

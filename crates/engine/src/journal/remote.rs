@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt};
-use promptmill_core::{Attempt, Begun, Error, Result};
+use promptmill_core::{Attempt, Begun, Error, ErrorKind, Result};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout_at};
@@ -113,8 +113,9 @@ impl RemoteLog {
         let name = names::log(place.log);
         let Some(object) = self.folder.get(&name).await? else { return Ok(None) };
         let at = usize::try_from(place.at).unwrap_or(usize::MAX);
+        let damaged = || Error::failed(format!("the journal `{}/{name}` is damaged at byte {at}", self.folder)).of(ErrorKind::State);
         let frame = object.get(at..at.saturating_add(place.bytes as usize)).and_then(frame::ended_in);
-        frame.map(Some).ok_or_else(|| Error::failed(format!("the journal `{}/{name}` is damaged at byte {at}", self.folder)))
+        frame.map(Some).ok_or_else(damaged)
     }
 
     /// The segments that this run has sealed.
@@ -161,6 +162,7 @@ async fn recover(folder: &Folder, next: u64) -> Result<()> {
         if logs.len() as u64 != last - first + 1 {
             let missing = logs.windows(2).find(|pair| pair[0] + 1 != pair[1]).map_or(first, |pair| pair[0] + 1);
             return Err(Error::failed(format!("`{folder}/{}` is missing from the journal", names::log(missing)))
+                .of(ErrorKind::State)
                 .hint("restore it from the bucket's versions; to go on without it, move the later ones away"));
         }
         // Whoever sealed while he was taken for dead has removed what he sealed: look again.
@@ -290,6 +292,7 @@ impl Writer {
         let bytes = object.len() as u64;
         if !self.folder.create(&names::log(self.next), object).await? {
             return Err(Error::failed(format!("another run has taken over the journal in `{}`", self.folder))
+                .of(ErrorKind::Locked)
                 .hint("let one run at a time work on a pipeline; what this one had journalled is kept"));
         }
         self.next += 1;

@@ -20,7 +20,7 @@ use parquet::basic::{Compression, ZstdLevel};
 use parquet::errors::ParquetError;
 use parquet::file::metadata::PageIndexPolicy;
 use parquet::file::properties::{EnabledStatistics, WriterProperties};
-use promptmill_core::{Attempt, Begun, CostSource, Error, Fingerprint, Money, Result, Usage};
+use promptmill_core::{Attempt, Begun, CostSource, Error, ErrorKind, Fingerprint, Money, Result, Usage};
 
 use super::LOST;
 use super::trouble;
@@ -355,7 +355,9 @@ fn column<'a, T: Array + 'static>(batch: &'a RecordBatch, name: &'static str) ->
 }
 
 fn lacks(column: &'static str) -> Error {
-    Error::failed(format!("a journal segment has no usable column `{column}`")).hint("run the version of promptmill that wrote it")
+    Error::failed(format!("a journal segment has no usable column `{column}`"))
+        .of(ErrorKind::State)
+        .hint("run the version of promptmill that wrote it")
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ use std::path::Path;
 use std::sync::{Arc, OnceLock};
 
 use parquet::errors::ParquetError;
-use promptmill_core::{Error, Result};
+use promptmill_core::{Error, ErrorKind as Kind, Result};
 
 /// The failure to do something with a file of the journal: `` `path` could not be written: no space left ``.
 pub(super) fn disk(path: &Path, could_not: &str, error: io::Error) -> Error {
@@ -19,7 +19,7 @@ pub(super) fn disk(path: &Path, could_not: &str, error: io::Error) -> Error {
         }
         _ => "check the disk and run again: nothing that was journalled is lost",
     };
-    Error::failed(format!("`{}` could not be {could_not}", path.display())).hint(hint).because(error)
+    Error::failed(format!("`{}` could not be {could_not}", path.display())).of(Kind::Storage).hint(hint).because(error)
 }
 
 /// The same for a segment, where Parquet stands between.
@@ -31,6 +31,7 @@ pub(super) fn segment(shown: &str, could_not: &str, error: ParquetError) -> Erro
                 // The store cannot be reached, or refuses: nothing is wrong with the file.
                 Ok(error) if !matches!(*error, object_store::Error::NotFound { .. }) => {
                     Error::failed(format!("`{shown}` could not be {could_not}"))
+                        .of(Kind::Storage)
                         .hint("check the store and run again: nothing that was journalled is lost")
                         .because(error)
                 }
@@ -43,7 +44,7 @@ pub(super) fn segment(shown: &str, could_not: &str, error: ParquetError) -> Erro
 }
 
 fn damaged_segment(shown: &str, could_not: &str) -> Error {
-    Error::failed(format!("the journal segment `{shown}` could not be {could_not}")).hint(FORSAKE)
+    Error::failed(format!("the journal segment `{shown}` could not be {could_not}")).of(Kind::State).hint(FORSAKE)
 }
 
 /// What to do about a file of the journal that cannot be read.
@@ -73,7 +74,7 @@ impl Health {
 /// An error like this one: one disk fails many callers.
 pub(super) fn repeated(error: &Error) -> Error {
     let Error::Failed(failure) = error else { return Error::failed(error.to_string()) };
-    let mut again = Error::failed(&failure.message);
+    let mut again = Error::failed(&failure.message).of(error.kind());
     if let Some(hint) = &failure.hint {
         again = again.hint(hint);
     }

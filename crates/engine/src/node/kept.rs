@@ -12,7 +12,7 @@ use datafusion::arrow::array::{Array, ArrayRef, AsArray, RecordBatch, StringArra
 use datafusion::arrow::datatypes::Schema;
 use datafusion::common::hash_utils::{RandomState, create_hashes};
 use futures::{StreamExt, stream};
-use promptmill_core::{BatchStream, Error, Meter, Mistake, Question, Result, columns};
+use promptmill_core::{BatchStream, Error, ErrorKind, Meter, Mistake, Question, Result, columns};
 
 use super::from_datafusion;
 
@@ -169,7 +169,7 @@ impl Inside {
 
     fn wrong(&self, what: String) -> Error {
         let (behind, of) = self.kept.words();
-        Error::failed(format!("stage `{}` {what}", self.stage)).hint(format!(
+        Error::failed(format!("stage `{}` {what}", self.stage)).of(ErrorKind::Stage).hint(format!(
             "a stage behind `{behind}` passes on every row once, and {of} as it is; it may turn a row away with a reason in `{}`. \
              Move it in front of `prompt-pack`, or mend it: what has been answered is kept",
             columns::REASON

@@ -12,8 +12,8 @@ use promptmill_core::{Error, Result};
 
 use super::layout::whole;
 use super::stored::{columns_of_each, not_read, rows};
-use super::{Bundle, Mode, OPEN_BYTES, OPEN_FILES, Place, Sink};
-use crate::commit::{Commit, DataFile};
+use super::{Bundle, Files, Mode, OPEN_BYTES, OPEN_FILES, Place, Sink};
+use crate::commit::{Commit, CommitLog, DataFile};
 use crate::shape::same_columns;
 
 impl Sink {
@@ -25,7 +25,7 @@ impl Sink {
             return Ok(());
         }
         let has_same_files = self.table.is_some() || self.log.shape().is_some_and(|before| before.has_files_of(shape));
-        let others = if has_same_files { Vec::new() } else { self.of_other_shape().await? };
+        let others = if has_same_files { Vec::new() } else { of_other_shape(&self.files, &self.log).await? };
         let mut record = self.record();
         if !others.is_empty() {
             tracing::info!(files = others.len(), "writing results anew: their columns or partitions have changed");
@@ -50,16 +50,6 @@ impl Sink {
             };
         }
         self.append(record).await
-    }
-
-    /// The files that have other columns, or lie in other partitions.
-    async fn of_other_shape(&self) -> Result<Vec<DataFile>> {
-        let (layout, files) = (&self.files.layout, self.log.results());
-        let columns = columns_of_each(&self.files.results, files).await?;
-        let is_other = |file: &DataFile, columns: &Schema| {
-            file.partition_by().as_ref() != Some(&layout.shape.partition_by) || !same_columns(columns, &layout.file)
-        };
-        Ok(files.iter().zip(&columns).filter(|(file, columns)| is_other(file, columns)).map(|(file, _)| file.clone()).collect())
     }
 
     /// Writes the rows of a file into the partitions that they are to be in. Returns how many.
@@ -94,4 +84,14 @@ impl Sink {
         }
         Ok(RecordBatch::try_new(Arc::new(Schema::new(fields)), arrays)?)
     }
+}
+
+/// The files of results that have other columns, or lie in other partitions.
+async fn of_other_shape(Files { layout, results, .. }: &Files, log: &CommitLog) -> Result<Vec<DataFile>> {
+    let files = log.results();
+    let columns = columns_of_each(results, files).await?;
+    let is_other = |file: &DataFile, columns: &Schema| {
+        file.partition_by().as_ref() != Some(&layout.shape.partition_by) || !same_columns(columns, &layout.file)
+    };
+    Ok(files.iter().zip(&columns).filter(|(file, columns)| is_other(file, columns)).map(|(file, _)| file.clone()).collect())
 }

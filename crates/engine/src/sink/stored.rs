@@ -17,7 +17,7 @@ use parquet::file::metadata::ParquetMetaData;
 use parquet::file::properties::WriterProperties;
 use parquet::schema::types::SchemaDescriptor;
 use promptmill_core::pipeline::Key;
-use promptmill_core::{Error, Result};
+use promptmill_core::{Error, ErrorKind, Result};
 
 use super::layout::{MERGED_ROW_GROUP_BYTES, not_written, whole};
 use crate::commit::DataFile;
@@ -244,6 +244,7 @@ fn keys_of(batch: &RecordBatch, key: &Key, file: &DataFile) -> Result<StringArra
 
 pub(super) fn not_read(folder: &Folder, file: &DataFile, error: ParquetError) -> Error {
     Error::failed(format!("`{folder}/{}` cannot be read, though a commit names it", file.path))
+        .of(ErrorKind::State)
         .hint("restore it, or answer everything anew with `promptmill run --fresh`")
         .because(error)
 }

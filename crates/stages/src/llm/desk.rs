@@ -11,7 +11,7 @@ use std::time::Duration;
 use arrow::array::RecordBatch;
 use futures::stream::{self, BoxStream};
 use futures::{StreamExt, TryStreamExt};
-use promptmill_core::{Acceptance, BatchStream, Error, Fingerprint, Result, StageContext, StopReason, Trouble};
+use promptmill_core::{Acceptance, BatchStream, Error, ErrorKind, Fingerprint, Result, StageContext, StopReason, Trouble};
 use promptmill_llm::cost_bound::{BUDGET_HINT, not_under_budget};
 use promptmill_llm::lane::Bounds;
 use promptmill_llm::lane::rows::{PackResult, Rows};
@@ -131,7 +131,8 @@ impl Desk {
                 Some((Arc::clone(&model.name), not_under_budget(model.price.as_ref(), &model.extra_body, model.context)?))
             };
             if let Some((name, why)) = models.iter().find_map(unkept) {
-                return Err(Error::failed(format!("model `{name}` cannot be asked under a budget: {why}")).hint(BUDGET_HINT));
+                let error = Error::failed(format!("model `{name}` cannot be asked under a budget: {why}"));
+                return Err(error.of(ErrorKind::Unbounded).hint(BUDGET_HINT));
             }
         }
         let run = &context.run;
@@ -358,7 +359,7 @@ impl Desk {
         let is_over = |standing: &Standing| standing.is_gone() || standing.is_given_up(now);
         if ends || self.standings.iter().all(is_over) {
             let hint = asked.hint.clone().or_else(|| self.fatal_hint(model, class));
-            self.context.stop.request(StopReason::Fatal { message: self.fatal(model, message), hint });
+            self.context.stop.request(StopReason::Fatal { kind: kind_of(class), message: self.fatal(model, message), hint });
         }
     }
 
@@ -372,7 +373,7 @@ impl Desk {
         // What the model said last stays with the row, also when later tries bring nothing.
         let text = fault.text.clone().or_else(|| row.fault.take().and_then(|earlier| earlier.text));
         row.fault = Some(Fault { text, ..fault });
-        if matches!(self.context.stop.reason(), Some(StopReason::Fatal { .. })) && met.class.is_some() {
+        if matches!(self.context.stop.reason(), Some(StopReason::Fatal { .. } | StopReason::Failed)) && met.class.is_some() {
             // The run ends, and no row is to blame for that.
             return self.queues[row.model].push_again(row);
         }
@@ -446,7 +447,7 @@ impl Desk {
             self.models[model].name, self.given_up, fault.reason, fault.detail
         );
         let hint = "see `promptmill sql PIPELINE \"SELECT error, raw_response FROM attempts\"`; what was given up is in `dead_letters`, and `--retry-dead-letters` asks it again";
-        self.context.stop.request(StopReason::Fatal { message, hint: Some(hint.to_owned()) });
+        self.context.stop.request(StopReason::Fatal { kind: ErrorKind::ProviderRefused, message, hint: Some(hint.to_owned()) });
     }
 
     /// Hands the finished rows out.
@@ -489,6 +490,16 @@ impl Desk {
             }
             _ => format!("check what the key may do at `providers.{}.base_url`", self.models[model].provider_name),
         })
+    }
+}
+
+/// What kind of error it is that a failure of this class ends a run with.
+fn kind_of(class: Class) -> ErrorKind {
+    match class {
+        Class::Auth | Class::Forbidden => ErrorKind::Credentials,
+        Class::MoneyGone => ErrorKind::QuotaExhausted,
+        Class::Unreachable | Class::Timeout | Class::Overloaded | Class::NoCapacity | Class::RateLimited => ErrorKind::ProviderUnreachable,
+        _ => ErrorKind::ProviderRefused,
     }
 }
 

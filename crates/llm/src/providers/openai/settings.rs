@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
-use promptmill_core::{Error, ProviderSpec};
+use promptmill_core::{Error, ErrorKind, ProviderSpec};
 use reqwest::header::{ACCEPT_ENCODING, HeaderMap, HeaderName, HeaderValue};
 use reqwest::{Client, ClientBuilder, Url, redirect, retry};
 
@@ -86,8 +86,11 @@ pub(super) fn join(base: &Url, segments: &[&str]) -> Url {
 
 pub(super) fn key_header(name: &str, spec: &ProviderSpec, key: &str) -> Result<HeaderValue, Error> {
     let variable = spec.api_key_env.as_deref().unwrap_or("api_key_env");
-    let wrong =
-        |what: &str| Error::failed(format!("the key of provider `{name}` {what}")).hint(format!("look at the variable `{variable}`"));
+    let wrong = |what: &str| {
+        Error::failed(format!("the key of provider `{name}` {what}"))
+            .of(ErrorKind::Credentials)
+            .hint(format!("look at the variable `{variable}`"))
+    };
     if key.is_empty() {
         return Err(wrong("is empty"));
     }
