@@ -373,7 +373,8 @@ mod tests {
     async fn a_bond_is_written_as_ever_and_one_of_a_later_version_is_refused() {
         let temp = tempfile::tempdir().expect("a folder");
         let (state, sink) = folders(temp.path(), "_promptmill/m", "out");
-        let owner = Owner { v: Version, sink: "../../out".into(), mark: "a3f2".into(), table: Some("promptmill-a3f2".into()) };
+        let owner =
+            Owner { v: Version, sink: "../../out".into(), mark: "a3f2".into(), table: Some("promptmill-a3f2".into()), reserved: None };
         let written = serde_json::to_vec_pretty(&owner).expect("JSON");
         format::golden::check(format::SINK, &written, |bytes| serde_json::from_slice::<Owner>(bytes).is_ok_and(|read| read == owner));
         let claim = serde_json::to_vec_pretty(&Claim { v: Version, mark: "a3f2".into(), state: "out/_promptmill/m".into() }).expect("JSON");
