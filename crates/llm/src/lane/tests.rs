@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::Window;
+use crate::{RateLimits, Window};
 
 fn settings(start: usize, min: usize, max: usize) -> Settings {
     Settings { bounds: Bounds { start, min, max }, rpm: None, tpm: None, shared: false, seed: 1, without: Without::default() }
