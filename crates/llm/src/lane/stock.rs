@@ -6,50 +6,27 @@
 //! that nothing is left. If it is refused, they are right; if one after the other is admitted, they are not, and are no reason
 //! to wait for anything.
 
+mod book;
+mod spending;
+#[cfg(test)]
+mod tests;
+
 use std::collections::VecDeque;
+
+use self::book::{Book, Entry};
 
 /// Responses before anything is made of their numbers.
 const HEARD: u32 = 8;
-/// What may go amiss, as a share of what is sent: requests on their way are counted by one side only.
-const AMISS: f64 = 0.15;
 /// Admitted in a row although nothing was left, before any refusal, by which it is shown that the numbers mean nothing.
 const DISPROVED: u32 = 6;
 /// What has gone amiss, as a share of what is sent, where others draw on the same.
 const DRAWN_ON: f64 = 0.5;
-/// How many times what is sent the numbers may move. In a window they fall by it, and rise by it at the end.
-const MOVES: f64 = 4.0;
 /// How long they mean nothing then, at first; doubled each time.
 const DISTRUST: f64 = 300.0;
-/// Requests a second that try whether anything is admitted although nothing is left, before the first refusal has told.
-const TRIED: f64 = 4.0;
-/// While nothing is left, a request tries this often whether that is so …
-const KNOCK: f64 = 2.0;
-/// … and no more often than in this part of the time for which nothing has been; the second applies while a moment is announced
-/// at which that ends.
-const KNOCKS_APART: (f64, f64) = (4.0, 2.0);
-/// … and as often as in this part of the time in which all of it used to be given back.
-const KNOCKS_OF_ALL: f64 = 0.1;
 /// A window has ended where at once so much of all is left.
 const WHOLE: f64 = 0.75;
-/// What is left is spent over so many seconds at the least, and at the most …
-const SPENT_OVER: (f64, f64) = (0.5, 45.0);
-/// Before a refusal has confirmed the numbers, the last of what is left is spent so gently, in seconds.
-const SOFT_END: f64 = 0.5;
-/// … or so much faster than it is given back, for nothing should be left over.
-const HASTE: f64 = 1.1;
-/// The part of the time in which all is given back, over which what is left is spent. More would be late, much less would
-/// overshoot in a window that gives back what was used one such time ago.
-const SPENT_PART: f64 = 0.75;
-/// Seconds after the expected end of a window until it is tried whether it has.
-const AFTER_THE_END: f64 = 0.05;
 /// How often it is narrowed down how long all lasts.
 const TURNS: usize = 3;
-/// How much faster than evenly what is left of a window is spent, for nothing should be left over at its end.
-const EVENLY: f64 = 1.03;
-/// What is sent of a steady return, besides a part of what is left: so much is left in the end that both come to the return.
-const SHY: f64 = 0.99;
-/// What of a steady return is counted on before a response shows it.
-const STEADY: f64 = 0.97;
 /// Refusals in a row of what should have been given back steadily, after which it is not.
 const MISSED: u32 = 2;
 /// What lasts for less than so many seconds is better paced than counted: by the time a response says what has been given back,
@@ -69,15 +46,11 @@ const DOUBTED_WITHIN: f64 = 10.0;
 #[derive(Clone, Debug, Default)]
 pub(super) struct Stock {
     heard: u32,
-    latest: Option<Entry>,
-    /// The most that had ever been given back, and the same as if headers were written when the request arrives.
-    peak: f64,
-    by_departure: Option<(f64, f64)>,
-    jitter: [f64; 2],
-    /// By how much it has gone amiss of late, in both senses, of how much that was sent, and by how much the numbers changed.
-    amiss: f64,
-    sent: f64,
-    moved: f64,
+    /// As if headers were written when the answer is done, and as if they were when the request arrives; and which is so.
+    books: [Book; 2],
+    is_early: bool,
+    /// Seconds that numbers are old when they arrive, if they were written when the request did.
+    age: f64,
     /// Kept, for what is on its way and counted by one side only: as much as it takes that few are refused.
     reserve: f64,
     /// The most that was ever left.
@@ -102,22 +75,6 @@ pub(super) struct Stock {
     empty_since: Option<f64>,
     last_sent: f64,
     next: f64,
-}
-
-/// What a response said.
-#[derive(Clone, Copy, Debug)]
-struct Entry {
-    at: f64,
-    left: f64,
-    /// All that had been sent and counted by then.
-    sent: f64,
-}
-
-impl Entry {
-    /// What has been given back by then, from an arbitrary moment on.
-    fn given(&self) -> f64 {
-        self.left + self.sent
-    }
 }
 
 /// What a response says, and what is known of its request.
@@ -152,29 +109,28 @@ impl Stock {
     pub(super) fn hear(&mut self, heard: Heard) {
         let Heard { at, left, sent, .. } = heard;
         let left = left.min(1e15);
-        let entry = Entry { at, left, sent: sent - heard.unknown };
         self.heard = self.heard.saturating_add(1);
         self.weight = heard.weight;
         self.full = self.full.max(left);
         self.reset = heard.reset.filter(|reset| *reset > 0.0).map(|reset| at + reset);
-        let last = self.latest.replace(entry);
-        let Some(last) = last else { return };
-        let fade = 0.98;
         // What is on its way may be counted by one side only: that much is no sign of anything.
         let slack = 2.0 * heard.weight + heard.unknown;
-        self.amiss = fade * self.amiss + fallen(&mut self.peak, entry.given(), slack);
-        self.sent = fade * self.sent + (entry.sent - last.sent).abs();
-        self.moved = fade * self.moved + (entry.left - last.left).abs();
-        if self.heard >= HEARD && self.amiss > DRAWN_ON * self.sent && at >= self.distrusted_until {
+        let entries = [Entry { at, left, sent: sent - heard.unknown }, Entry { at: heard.departed, left, sent: heard.sent_by_then }];
+        let [late, early] = [0, 1].map(|sense| self.books[sense].take(entries[sense], slack, self.full));
+        self.age += 0.1 * (at - heard.departed - self.age);
+        let [this, other] = if self.is_early { [1, 0] } else { [0, 1] }.map(|sense| &self.books[sense]);
+        if this.fallen > 1.5 * other.fallen + 0.25 * this.sent {
+            self.is_early = !self.is_early;
+            (self.period, self.jumped) = (None, 0.0);
+            self.history.clear();
+        }
+        let (entry, last) = if self.is_early { (entries[1], early) } else { (entries[0], late) };
+        let Some(last) = last else { return };
+        if self.heard >= HEARD && self.book().amiss > DRAWN_ON * self.book().sent && at >= self.distrusted_until {
             // Others draw on it, or it is nobody's.
             self.distrust(at);
         }
-        self.jitter[0] = fade * self.jitter[0] + (last.given() - entry.given()).max(0.0);
-        if self.by_departure.is_none_or(|(departed, _)| heard.departed >= departed) {
-            let given = left + heard.sent_by_then;
-            let before = self.by_departure.replace((heard.departed, given)).map_or(given, |(_, before)| before);
-            self.jitter[1] = fade * self.jitter[1] + (before - given).max(0.0);
-        }
+        let at = entry.at;
         // Much at once, and not by and by: a window has ended.
         let returned = entry.given() - last.given();
         if returned > 0.5 * heard.weight {
@@ -217,38 +173,30 @@ impl Stock {
 
     /// A request was refused: it has not been sent.
     pub(super) fn unsent(&mut self, weight: f64, departed: f64) {
-        if let Some(latest) = self.latest.as_mut().filter(|latest| departed <= latest.at) {
-            latest.sent -= weight;
-        }
+        self.books.iter_mut().for_each(|book| book.unsent(weight, departed));
         for (at, given) in &mut self.history {
             if departed <= *at {
                 *given -= weight;
             }
         }
-        self.peak -= weight;
-        if let Some((at, given)) = &mut self.by_departure
-            && departed <= *at
-        {
-            *given -= weight;
-        }
+    }
+
+    /// The numbers in the sense that fits.
+    fn book(&self) -> &Book {
+        &self.books[usize::from(self.is_early)]
     }
 
     /// Whether the numbers keep to what is sent.
     pub(super) fn keeps_account(&self, now: f64) -> bool {
         const SILENT: f64 = 60.0;
-        let is_recent = self.is_confirmed || self.latest.is_some_and(|latest| now - latest.at < SILENT);
-        is_recent
-            && self.heard >= HEARD
-            && now >= self.distrusted_until
-            && self.moved > 0.0
-            && self.moved <= MOVES * self.sent
-            && self.amiss <= AMISS * self.sent
-            && (self.is_confirmed || self.jitter[0] <= 1.5 * self.jitter[1] + 0.02 * self.sent)
+        let is_recent = self.is_confirmed || self.book().latest.is_some_and(|latest| now - latest.at < SILENT);
+        is_recent && self.heard >= HEARD && now >= self.distrusted_until && self.book().keeps_account()
     }
 
     /// Whether they do, and are worth waiting for.
     pub(super) fn is_sound(&self, now: f64) -> bool {
-        self.keeps_account(now) && self.slope().is_none_or(|slope| self.full > LASTS * slope)
+        let lasts = LASTS * (1.0 + if self.is_early { self.age } else { 0.0 });
+        self.keeps_account(now) && self.slope().is_none_or(|slope| self.full > lasts * slope)
     }
 
     /// Whether they alone say what may leave: a refusal has confirmed them.
@@ -295,84 +243,6 @@ impl Stock {
         Some(slope)
     }
 
-    /// What is left, and what should have been given back since that was said.
-    fn available(&self, now: f64, sent: f64) -> Option<(f64, f64)> {
-        let latest = self.latest?;
-        let steady = self.steady().map_or(0.0, |slope| STEADY * slope * (now - latest.at));
-        Some((latest.left - (sent - latest.sent), steady))
-    }
-
-    /// Whether a request may leave, and what for; else when to ask again.
-    pub(super) fn ready(&mut self, now: f64, weight: f64, sent: f64) -> Result<Covered, f64> {
-        let Some((left, steady)) = self.available(now, sent).filter(|_| self.is_sound(now)) else { return Ok(Covered::Yes) };
-        let available = (left + steady).min(self.full);
-        let needed = weight.min(self.full) + self.reserve;
-        if available >= needed {
-            self.empty_since = None;
-            let covered = if left >= needed { Covered::Yes } else { Covered::Likely };
-            return if now + 1e-6 >= self.next { Ok(covered) } else { Err(self.next) };
-        }
-        let since = *self.empty_since.get_or_insert(now);
-        let due = if self.is_confirmed {
-            // What is given back steadily is known to come, and when.
-            let expected = self.steady().map_or(0.0, |slope| 1.5 * needed / slope);
-            let expected = if now - since > 3.0 * expected { 0.0 } else { expected };
-            let apart = if self.reset.is_some_and(|reset| reset > now) { KNOCKS_APART.1 } else { KNOCKS_APART.0 };
-            // What was given back before says how long it takes at the most.
-            let soon = self.slope().map_or(f64::INFINITY, |slope| KNOCKS_OF_ALL * self.full / slope);
-            let due = self.last_sent.max(since) + KNOCK.max(((now - since) / apart).min(soon)).max(expected);
-            // Where windows end at equal distances, nobody has to ask before the end of this one.
-            let due = self.window_end(since).map_or(due, |end| if self.last_sent < end { end + AFTER_THE_END } else { due });
-            // Said rightly or not, a moment for which something is announced is worth a try.
-            let announced =
-                self.reset.map(|reset| reset + 0.05).filter(|reset| expected == 0.0 && *reset > self.last_sent + KNOCK && *reset < due);
-            let steady = self.steady().map_or(f64::INFINITY, |slope| now + ((needed - available) / slope).max(0.01));
-            if now >= due || announced.is_some_and(|announced| now >= announced) {
-                return Ok(Covered::No);
-            }
-            due.min(announced.unwrap_or(due)).min(steady)
-        } else {
-            let due = self.last_sent + 1.0 / TRIED.max(self.lately().unwrap_or_default() / weight.max(1.0));
-            if now >= due {
-                return Ok(Covered::No);
-            }
-            due
-        };
-        Err(due.min(now + 0.5).max(now + 1e-3))
-    }
-
-    /// The pace at which what is left is spent: a little faster than it is given back, and faster where much is left.
-    fn spread(&self, now: f64, available: f64) -> f64 {
-        if !self.is_confirmed {
-            return (HASTE * self.lately().unwrap_or(0.0)).max(available / SOFT_END);
-        }
-        let slope = self.slope().unwrap_or(0.0);
-        if let Some(end) = self.window_end(now) {
-            return EVENLY * available / (end - now).max(0.05 * self.period.unwrap_or_default());
-        }
-        SHY * slope + available / self.spent_over()
-    }
-
-    /// Seconds over which what is left is spent: a part of those in which all of it is given back.
-    fn spent_over(&self) -> f64 {
-        (SPENT_PART * self.full / self.slope().unwrap_or(0.0)).clamp(SPENT_OVER.0, SPENT_OVER.1)
-    }
-
-    /// When the present window ends, where several have ended at once and at equal distances.
-    fn window_end(&self, now: f64) -> Option<f64> {
-        let period = self.period?;
-        Some(self.jumped + period * ((now - self.jumped) / period).floor().max(0.0) + period)
-    }
-
-    /// A request leaves.
-    pub(super) fn take(&mut self, now: f64, weight: f64, sent: f64, covered: Covered) {
-        self.last_sent = now;
-        if let Some((left, steady)) = self.available(now, sent).filter(|_| covered != Covered::No && self.is_sound(now)) {
-            let pace = self.spread(now, (left + steady).clamp(weight, self.full.max(weight))).max(weight / KNOCK);
-            self.next = self.next.max(now - 0.02) + weight / pace;
-        }
-    }
-
     /// A request was admitted.
     pub(super) fn admitted(&mut self, now: f64, covered: Covered) {
         self.reserve *= 1.0 - RELEASED;
@@ -399,7 +269,7 @@ impl Stock {
             return false;
         }
         // The refusal itself may say that nothing is left.
-        let says_so = self.latest.is_some_and(|latest| latest.left < weight.min(self.full));
+        let says_so = self.book().latest.is_some_and(|latest| latest.left < weight.min(self.full));
         if covered == Covered::No || says_so {
             self.beyond = 0;
             self.is_confirmed = true;
@@ -430,11 +300,4 @@ impl Stock {
             self.distrust(now);
         }
     }
-}
-
-/// By how much more than this slack what was given back has fallen below the most that it was.
-fn fallen(peak: &mut f64, given: f64, slack: f64) -> f64 {
-    let fallen = (*peak - given - slack).max(0.0);
-    *peak = peak.max(given).min(given + slack);
-    fallen
 }
