@@ -293,6 +293,18 @@ impl Service {
         Fate::Answered { after }
     }
 
+    /// Whether its rates would let a request of so many tokens pass now.
+    pub(crate) fn has_room(&mut self, now: f64, tokens: f64, output: f64) -> bool {
+        // Strangers come by chance, and looking must not change when.
+        if self.config.foreign == 0.0 {
+            self.refill(now);
+        }
+        let (capacities, rates) = (self.capacities(), self.rates());
+        let weights = [1.0, tokens, tokens - output, output];
+        let is_used_up = |which: usize| rates[which] > 0.0 && self.levels[which] < weights[which].min(capacities[which]);
+        self.config.lenient || !(0..KINDS).any(is_used_up)
+    }
+
     fn service_time(&mut self, output: f64) -> f64 {
         let mean = self.config.base + self.config.per_1k * output * self.config.output_factor / 1e3;
         let noise = if self.config.cv > 0.0 {
