@@ -120,6 +120,9 @@ pub struct RunContext {
     pub journal: Arc<dyn Journal>,
     /// Whether models may be asked. If not, the journal's answers are all there is.
     pub asks: bool,
+    /// Whether what earlier runs have asked about a row that is not settled counts towards its attempts. It does not where rows
+    /// that were given up are asked once more.
+    pub counts_earlier: bool,
     /// The most that the pipeline may spend, over all its runs.
     pub budget: Option<Money>,
     /// What the partitions of the run share.
@@ -135,6 +138,7 @@ impl RunContext {
             answered,
             journal: Arc::new(NoJournal),
             asks: true,
+            counts_earlier: true,
             budget: None,
             shared: Extensions::default(),
         }

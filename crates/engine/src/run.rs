@@ -235,6 +235,7 @@ impl Job<'_> {
             target_file_mb: pipeline.sink.target_file_mb,
             mode: mode.clone(),
             question: Fingerprint::of([question.as_bytes()]),
+            journal: Some(Arc::clone(&journal)),
         };
         let mut sink = Sink::open(state, opening).await?;
         let lent = RunContext {
@@ -243,6 +244,7 @@ impl Job<'_> {
             answered: if matches!(mode, Mode::Fresh(_)) { Arc::new(NothingAnswered) } else { sink.settled() },
             journal,
             asks: options.scope != Scope::Journalled,
+            counts_earlier: !options.retry_dead_letters,
             budget,
             shared: Extensions::default(),
         };

@@ -357,6 +357,36 @@ fn a_row_that_the_budget_cannot_pay_does_not_keep_others_from_being_asked() {
 }
 
 #[test]
+fn attempts_count_over_all_runs_until_a_row_is_settled() {
+    let spy = Spy::scripted(|asked, _| match asked.body["model"] == "dear" {
+        true => billed(asked, &json!({"prompt_tokens": 50, "completion_tokens": 5})),
+        false => Reply::says(asked, |text| if text == "bad" { String::new() } else { format!("About {text}") }),
+    });
+    let asked = |model: &str| spy.asked().iter().filter(|asked| asked.body["model"] == model && asked.items()[0].1 == "bad").count();
+    let mut job = Job::new(&spy.url);
+    job.llm = "concurrency = 1\nattempts = 2\nfallback = [\"d\"]".to_owned();
+    job.more =
+        "[models.d]\nprovider = \"p\"\nmodel = \"dear\"\nstructured = \"text\"\nprice = { input = 1000.0, output = 2000.0 }".to_owned();
+    let project = job.project(&["one", "bad", "two"]);
+    for _ in 0..3 {
+        project.run_pipeline(&["--budget-usd", "0.05"]).expect(3);
+        assert_eq!((asked("the-model"), asked("dear")), (2, 0));
+        assert_eq!(project.query("SELECT id FROM results").len(), 2);
+    }
+    project.run_pipeline(&["--budget-usd", "100"]).expect(0);
+    assert_eq!((asked("the-model"), asked("dear")), (2, 1));
+    assert_eq!(project.query("SELECT id FROM results").len(), 3);
+    // Who asks for it has all attempts once more.
+    let spy = Spy::scripted(|asked, _| Reply::says(asked, |text| if text == "bad" { String::new() } else { format!("About {text}") }));
+    let mut job = Job::new(&spy.url);
+    job.llm = "concurrency = 1\nattempts = 2".to_owned();
+    let project = job.project(&["one", "bad"]);
+    project.run_pipeline(&[]).expect(0);
+    project.run_pipeline(&["--retry-dead-letters"]).expect(0);
+    assert_eq!(spy.asked().iter().filter(|asked| asked.items()[0].1 == "bad").count(), 4);
+}
+
+#[test]
 fn a_model_that_is_gone_is_said_to_be() {
     let mut job = Job::new("http://127.0.0.1:1/v1");
     job.more = "[models.old]\nprovider = \"p\"\nmodel = \"gpt-4.1-nano\"".to_owned();

@@ -13,7 +13,7 @@ use super::desk::Desk;
 use super::held::Held;
 use super::judging::{Rules, judge_again};
 use super::packer::Prompt;
-use super::retry::Tried;
+use super::retry::{self, Met, Next, Tried};
 use super::row::{Answer, Bill, Fault, Rejections, Row};
 use super::{Llm, of_items};
 
@@ -132,11 +132,26 @@ impl Desk {
                     self.context.meter.add(|meter| &meter.from_journal, 1);
                     self.finish(row, model, Ok(answer));
                 }
-                None if self.context.run.asks => self.wait(row),
+                None if self.context.run.asks => self.ask_or_give_up(row),
                 None => self.give_up_settled(row, &past)?,
             }
         }
         Ok(())
+    }
+
+    /// A row that every model has had its chance with in earlier runs is given up as it would have been then; any other is asked.
+    fn ask_or_give_up(&mut self, mut row: Row) {
+        let is_used_up = row.spent.len() == self.models.len() && !self.asking_now.contains_key(&row.question);
+        match row.fault.take() {
+            Some(fault) if is_used_up => {
+                let model = row.spent.last().copied().unwrap_or_default();
+                self.finish(row, model, Err(fault));
+            }
+            fault => {
+                row.fault = fault;
+                self.wait(row);
+            }
+        }
     }
 
     /// A row that has to be asked waits for its turn; or for another row, if that asks the very same.
@@ -145,7 +160,7 @@ impl Desk {
             Entry::Occupied(mut others) => others.get_mut().push(row),
             Entry::Vacant(first) => {
                 first.insert(Vec::new());
-                self.queues[0].push_back(row);
+                self.queues[row.model].push_last(row);
             }
         }
     }
@@ -167,7 +182,8 @@ impl Desk {
         Ok(())
     }
 
-    /// Charges a row for what was asked about it earlier, and finds an answer that is acceptable now.
+    /// Charges a row for what was asked about it earlier, and finds an answer that is acceptable now. If there is none, its turn
+    /// is with the model that it would be with if it had been asked in this run: what was answered and turned away counts.
     fn recall(&self, row: &mut Row, past: &[Past]) -> Option<(usize, Answer)> {
         let asking = self.asking.as_ref()?;
         let prompt = match &asking.prompt {
@@ -177,6 +193,7 @@ impl Desk {
         let instructions: Vec<&str> = asking.system.as_deref().into_iter().chain(prompt).collect();
         let rules = Rules { shape: &asking.shape, acceptance: &self.judges, instructions: &instructions, meter: &self.context.meter };
         let mut found = None;
+        let mut tried = vec![Tried::NOTHING; self.models.len()];
         for Past { attempt, position, is_own, is_same_question } in past {
             if *is_own {
                 let is_limit = [Class::RateLimited.name(), Class::NoCapacity.name()].contains(&attempt.status.as_str());
@@ -188,10 +205,21 @@ impl Desk {
                 Some(Ok(answer)) => found = Some((model, answer)),
                 Some(Err(fault)) => {
                     row.rejections.note(&fault);
+                    if *is_own && self.context.run.counts_earlier && !row.spent.contains(&model) {
+                        let met = Met { retry: fault.retry, ..Met::answer(attempt.begun.keys.len()) };
+                        let (after, next) = retry::failed(tried[model], met, self.stage.attempts);
+                        tried[model] = after;
+                        if matches!(next, Next::OtherModel | Next::Dead) {
+                            row.spent.push(model);
+                        }
+                    }
                     row.fault = Some(fault);
                 }
                 None => {}
             }
+        }
+        if let Some(model) = (0..self.models.len()).find(|model| !row.spent.contains(model)) {
+            (row.model, row.tried) = (model, tried[model]);
         }
         found
     }

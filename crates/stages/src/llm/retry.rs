@@ -274,7 +274,7 @@ fn is_excused(met: Met, others: Others) -> bool {
 }
 
 /// A failure that counts.
-fn failed(mut row: Tried, met: Met, attempts: u32) -> (Tried, Next) {
+pub(super) fn failed(mut row: Tried, met: Met, attempts: u32) -> (Tried, Next) {
     row.tries += 1;
     if !met.retry {
         return (row, Next::Dead);

@@ -61,6 +61,7 @@ fn taken_in(rows: usize, bytes: usize, is_same: bool) -> (usize, usize) {
             answered: Arc::new(NothingAnswered),
             journal: Arc::clone(&ledger) as _,
             asks: true,
+            counts_earlier: true,
             budget: None,
             shared: Extensions::default(),
         };

@@ -257,6 +257,7 @@ impl Scenario {
             answered: Arc::new(NothingAnswered),
             journal: Arc::clone(&ledger) as _,
             asks: true,
+            counts_earlier: true,
             budget,
             shared: Extensions::default(),
         };
