@@ -9,6 +9,7 @@
 //! Its OPTIMIZE is taken over into the records ([`others`]).
 
 mod columns;
+mod kept;
 mod log;
 mod others;
 
@@ -23,6 +24,7 @@ use promptmill_core::{Error, Result};
 
 use self::columns::{check_partitions, columns, protocol, reshaped, with_those_of};
 pub(crate) use self::columns::{storable, storable_as_partition};
+use self::kept::check_kept;
 pub(crate) use self::log::log_store;
 use self::log::{add, failed, seen, transact};
 use self::others::Rearranged;
@@ -63,7 +65,9 @@ impl Table {
         let store = log_store(folder)?;
         let columns = columns(layout)?;
         let state = if store.is_delta_table_location().await.map_err(|error| failed(folder, error))? {
-            DeltaTableState::try_new(store.as_ref(), None).await.map_err(|error| failed(folder, error))?
+            let state = DeltaTableState::try_new(store.as_ref(), None).await.map_err(|error| failed(folder, error))?;
+            check_kept(folder, &state)?;
+            state
         } else {
             check_partitions(folder, layout, log.results())?;
             let columns = with_those_of(folder, &columns, log.results()).await?;
