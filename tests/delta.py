@@ -1,6 +1,6 @@
 """What a reader of a Delta table sees, as JSON: its rows, its columns, and every version that it has had.
 
-    python delta.py TABLE KEY [delete KEYVALUE | double KEYVALUE | restore VERSION | optimize | order | vacuum]...
+    python delta.py TABLE KEY [delete KEYVALUE | double KEYVALUE | restore VERSION | optimize | order | vacuum | set NAME=VALUE]...
 
 The deeds come first. Of a version whose files VACUUM has taken away there is nothing to see: null.
 """
@@ -29,6 +29,8 @@ for deed in deeds:
         table.optimize.z_order([key])
     elif deed == "vacuum":
         table.vacuum(retention_hours=0, enforce_retention_duration=False, dry_run=False)
+    elif deed == "set":
+        table.alter.set_table_properties(dict([next(deeds).split("=")]))
     else:
         sys.exit(f"no deed: {deed}")
 seen = {

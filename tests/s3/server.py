@@ -7,7 +7,7 @@ Prints one line when it listens. Faults are set by `PUT /_faults` with a JSON bo
     {"share": 0.1, "kinds": ["slow-down", "500", "reset"], "methods": ["PUT", "GET"], "seed": 7}
 
 and taken back by an empty one. `delay_ms` makes every request slower; `expired` refuses all of them as S3 does when
-credentials have expired; a `conflict` is what S3 says of two writes at once; `denied` names methods that are refused for want of a permission; `once` is a method and a part
+credentials have expired; `unconditional` passes over the conditions of requests, as some stores do; a `conflict` is what S3 says of two writes at once; `denied` names methods that are refused for want of a permission; `once` is a method and a part
 of a path: the first request like that is refused. `GET /_requests` says how many
 requests of each method came.
 
@@ -60,6 +60,9 @@ class Faulty:
             if self.since == self.faults.get("at"):
                 self.struck = f"request {self.since}: {method} {path}"
             kind = self.kind(method, path)
+        if self.faults.get("unconditional"):
+            for condition in ("HTTP_IF_MATCH", "HTTP_IF_NONE_MATCH"):
+                environ.pop(condition, None)
         if self.faults.get("delay_ms"):
             time.sleep(self.faults["delay_ms"] / 1000)
         if kind is None:

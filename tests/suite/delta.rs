@@ -377,6 +377,52 @@ fn what_others_do_to_the_table_is_seen_before_anything_is_sent() {
 }
 
 #[test]
+fn what_a_table_asks_of_its_writers_is_kept_or_refused_before_anything_is_sent() {
+    if !has_reader() {
+        return;
+    }
+    let project = project(SimConfig::instant());
+    project.run_pipeline(&["--limit", "20"]).expect(0);
+    let sent = project.simulator().ledger().requests;
+    let refused = |name: &str| {
+        read(&project, &["set", &format!("{name}=true")]);
+        let ran = project.run_pipeline(&["--limit", "40"]).expect(1);
+        assert!(ran.stderr.contains(name) && ran.stderr.contains("hint: take the property"), "{}", ran.stderr);
+    };
+    refused("delta.appendOnly");
+    assert_eq!(project.simulator().ledger().requests, sent);
+    read(&project, &["set", "delta.appendOnly=false"]);
+    project.run_pipeline(&["--limit", "40"]).expect(0);
+    assert_eq!(count(&assert_agrees(&project, &[])), 40);
+    refused("delta.enableChangeDataFeed");
+}
+
+#[test]
+fn data_files_of_a_table_that_are_gone_are_written_again_from_the_journal() {
+    if !has_reader() {
+        return;
+    }
+    let project = project(SimConfig::instant());
+    project.run_pipeline(&["--limit", "60"]).expect(0);
+    let sent = project.simulator().ledger().requests;
+    let data = || {
+        let files = project.files().into_iter();
+        files
+            .filter(|name| name.starts_with("out/motions/") && name.ends_with(".parquet") && !name.contains("_delta_log"))
+            .collect::<Vec<_>>()
+    };
+    let before = rows_by_sql(&project, &[]);
+    std::fs::remove_file(project.path(&data()[0])).expect("removed");
+    let ran = project.run_pipeline(&["--limit", "60"]).expect(0);
+    assert!(ran.stderr.contains("were not there any more"), "{}", ran.stderr);
+    assert_eq!(rows(&read(&project, &[])["rows"], "cost_usd"), before);
+    assert_eq!((rows_by_sql(&project, &[]), project.simulator().ledger().requests), (before, sent));
+    data().iter().for_each(|file| std::fs::remove_file(project.path(file)).expect("removed"));
+    let ran = project.run_pipeline(&["--limit", "60"]).expect(1);
+    assert!(ran.stderr.contains("none is there") && ran.stderr.contains("hint: "), "{}", ran.stderr);
+}
+
+#[test]
 fn a_table_in_a_bucket_survives_a_kill() {
     if !has_reader() {
         return;

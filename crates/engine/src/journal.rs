@@ -82,7 +82,7 @@ impl Place {
 #[derive(Debug)]
 enum Log {
     Local(LocalLog),
-    Remote(Box<RemoteLog>, Mutex<Option<Box<Lease>>>),
+    Remote(Box<RemoteLog>, tokio::sync::Mutex<Option<Box<Lease>>>),
 }
 
 /// The journal of the one run that works on a state folder.
@@ -124,7 +124,7 @@ impl RunJournal {
                         return Err(error);
                     }
                 };
-                Log::Remote(Box::new(log), Mutex::new(Some(Box::new(lease))))
+                Log::Remote(Box::new(log), tokio::sync::Mutex::new(Some(Box::new(lease))))
             }
         };
         let names = folder.list().await?;
@@ -144,12 +144,24 @@ impl RunJournal {
             Log::Local(log) => log.close().await,
             Log::Remote(log, lease) => {
                 let outcome = log.close().await;
-                let lease = lease.lock().unwrap_or_else(PoisonError::into_inner).take();
+                let lease = lease.lock().await.take();
                 if let Some(lease) = lease {
                     lease.release().await;
                 }
                 outcome
             }
+        }
+    }
+
+    /// An error if another run has taken over the state, so that nothing more may be written. On a disk that cannot be while
+    /// this run lives.
+    pub(crate) async fn check_held(&self) -> Result<()> {
+        match &self.log {
+            Log::Local(_) => Ok(()),
+            Log::Remote(_, lease) => match &*lease.lock().await {
+                Some(lease) => lease.check().await,
+                None => Ok(()),
+            },
         }
     }
 

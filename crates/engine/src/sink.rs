@@ -31,6 +31,7 @@ use promptmill_core::pipeline::SinkFormat;
 use promptmill_core::{Error, Fingerprint, Result, columns};
 
 use crate::commit::{Commit, CommitLog, DataFile, RowChange, Settled, key_digest};
+use crate::journal::RunJournal;
 use crate::owner::{Owner, shown};
 use crate::plan::names::named;
 use crate::sorted::Sorted;
@@ -105,12 +106,15 @@ pub(crate) struct Opening {
     pub(crate) target_file_mb: u32,
     pub(crate) mode: Mode,
     pub(crate) question: Fingerprint,
+    /// Who holds the state's lock.
+    pub(crate) journal: Option<Arc<RunJournal>>,
 }
 
 impl Sink {
     /// Opens the sink behind a commit log, sweeps what no commit names, and mends what lacks rows.
     pub(crate) async fn open(state: &Folder, opening: Opening) -> Result<Self> {
-        let Opening { results, owner, mut log, with_dead_letters, layout, run_id, format, name, target_file_mb, mode, question } = opening;
+        let Opening { results, owner, mut log, with_dead_letters, layout, run_id, format, name, target_file_mb, mode, question, journal } =
+            opening;
         // A file with a lower number has been named by a commit.
         let unnamed = log.next_file();
         if state.local().is_none() {
@@ -121,6 +125,7 @@ impl Sink {
             // Each run that writes begins behind all numbers that were given out, so that no other state has the same.
             next: log.next_file().max(owner.reserved().unwrap_or(0)),
             state: state.clone(),
+            journal,
             target_bytes: (target_file_mb as usize) << 20,
             dead: state.folder("dead_letters"),
             index: state.folder("index"),
@@ -149,7 +154,7 @@ impl Sink {
             sink.open_table(state, name).await?;
         }
         if was_table {
-            sink.mend(&missing, with_dead_letters).await?;
+            sink.mend(&missing.of_table(&sink.log), with_dead_letters).await?;
         }
         sink.reshape().await?;
         Ok(sink)
@@ -285,7 +290,9 @@ impl Sink {
         self.files.index.delete_all(removed.index).await?;
         // Older versions of a table still name them; its owner's VACUUM takes them away.
         if self.table.is_none() {
-            self.files.results.delete_all(removed.results).await?;
+            // One that is named anew stays.
+            let stays = |path: &&str| record.added.iter().any(|file| file.path == **path);
+            self.files.results.delete_all(removed.results.iter().copied().filter(|path| !stays(path))).await?;
         }
         if self.is_claimed && !self.log.results().is_empty() {
             Owner::release(&self.files.results).await?;

@@ -146,11 +146,30 @@ fn an_unchanged_lock_in_a_bucket_runs_out_whoever_seems_to_hold_it() {
         let ran = Ran::from(heir.wait_with_output().expect("ends")).expect(0);
         assert_eq!(ran.json()["rows"]["remaining"], 0);
     }
-    // It wakes, and can write nothing more.
+    // It wakes, and can write nothing more, nor show what nobody has committed.
+    let results = || bucket.list().into_iter().filter(|name| name.starts_with("suspended/results/")).collect::<Vec<_>>();
+    let before = results();
     signal(&sleeper, Signal::CONT);
     let ran = Ran::from(sleeper.wait_with_output().expect("ends")).expect(1);
     assert!(ran.stderr.contains("another run has "), "{}", ran.stderr);
+    assert_eq!(results(), before);
     for project in [&reused_by, &torn, &suspended] {
         assert_answered(project);
     }
+}
+
+#[test]
+fn a_store_that_passes_over_conditions_is_refused_before_anything_is_sent() {
+    let Some(bucket) = Bucket::start() else { return };
+    let spy = slow_spy();
+    let job = Job::new(&spy.url);
+    let mut project = job.project(&BODIES);
+    project.write("pipeline.toml", &job.toml().replace("\"out/results\"", "\"s3://lake/results\""));
+    project.environment = bucket.environment();
+    bucket.faults(&json!({"unconditional": true}));
+    let ran = project.run_pipeline(&[]).expect(1);
+    assert!(ran.stderr.contains("does not keep the condition `If-") && ran.stderr.contains("hint: "), "{}", ran.stderr);
+    assert_eq!(spy.asked().len(), 0);
+    bucket.heal();
+    project.run_pipeline(&[]).expect(0);
 }

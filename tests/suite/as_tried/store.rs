@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use parquet::arrow::ArrowWriter;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+use parquet::file::properties::WriterProperties;
 
 use super::{Job, write_rows};
 use crate::bucket::Bucket;
@@ -372,6 +374,40 @@ fn results_of_a_later_state_and_results_older_than_the_state_are_never_removed()
         project.run_pipeline(&[]).expect(0);
         assert_eq!((ids(), spy.asked().len()), (later, asked));
     }
+}
+
+#[test]
+fn files_of_results_that_another_tool_has_written_anew_keep_their_rows() {
+    let spy = spy();
+    let project = Job::new(&spy.url).project(&BODIES[..3]);
+    project.run_pipeline(&[]).expect(0);
+    let file = files(&project.path("out/results")).into_iter().next().expect("a file");
+    let batches: Vec<_> = ParquetRecordBatchReaderBuilder::try_new(std::fs::File::open(&file).expect("opens"))
+        .expect("a file")
+        .build()
+        .expect("a reader")
+        .map(|batch| batch.expect("rows"))
+        .collect();
+    let rewrite = |rows: usize| {
+        let to = std::fs::File::create(&file).expect("a file");
+        let properties = WriterProperties::builder().set_created_by("another tool".to_owned()).build();
+        let mut writer = ArrowWriter::try_new(to, batches[0].schema(), Some(properties)).expect("a writer");
+        writer.write(&batches[0].slice(0, rows)).expect("written");
+        writer.close().expect("closed");
+    };
+    // Most rows have left the source: there is nothing to make them of again.
+    write_rows(&project, "rows.parquet", &BODIES[..1]);
+    let (before, asked) = (project.query("SELECT id, summary FROM results ORDER BY id"), spy.asked().len());
+    rewrite(3);
+    for said in [true, false] {
+        let ran = project.run_pipeline(&[]).expect(0);
+        assert_eq!(ran.stderr.contains("written anew"), said, "{}", ran.stderr);
+        assert_eq!(project.query("SELECT id, summary FROM results ORDER BY id"), before);
+    }
+    rewrite(2);
+    let ran = project.run_pipeline(&[]).expect(1);
+    assert!(ran.stderr.contains("holds 2 rows where 3 were written") && ran.stderr.contains("hint: "), "{}", ran.stderr);
+    assert_eq!((bare(&project.path("out/results")).len(), spy.asked().len()), (2, asked));
 }
 
 #[test]

@@ -9,6 +9,7 @@ use super::bundle::internal;
 use super::layout::{Layout, column, folders, partition_texts, unnameable};
 use super::stored::{Alike, Leaves};
 use crate::commit::{DataFile, Settlement, index_file, writer_properties};
+use crate::journal::RunJournal;
 use crate::owner::{Owner, hidden};
 use crate::storage::Folder;
 
@@ -37,6 +38,8 @@ pub(super) enum Place {
 
 /// Where files go and what they are called.
 pub(crate) struct Files {
+    /// Who holds the state's lock; nobody where a test writes without one.
+    pub(super) journal: Option<Arc<RunJournal>>,
     /// The state's folder.
     pub(super) state: Folder,
     pub(super) results: Folder,
@@ -62,8 +65,12 @@ pub(super) struct Merged {
 }
 
 impl Files {
-    /// The name of the next file. Its number is reserved in the state first, so that a file of a later state is known as one.
+    /// The name of the next file, if this run still may write any. Its number is reserved in the state first, so that a file
+    /// of a later state is known as one.
     async fn name(&mut self) -> Result<String> {
+        if let Some(journal) = &self.journal {
+            journal.check_held().await?;
+        }
         let number = self.next;
         if self.owner.reserved().is_none_or(|end| number >= end) {
             self.owner.reserve(&self.state, number + NUMBERS_AT_ONCE).await?;

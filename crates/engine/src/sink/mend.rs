@@ -5,7 +5,7 @@
 //! name. Only then the files are read.
 
 use std::cmp::Ordering;
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
 use futures::TryStreamExt;
@@ -21,10 +21,28 @@ use crate::sorted::Sorted;
 const NAMED_KEYS: usize = 5;
 
 impl Sink {
+    /// Takes the files of results as they are that another tool has written anew, with all their rows.
+    async fn take_rewritten(&mut self, rewritten: &BTreeMap<String, u64>) -> Result<()> {
+        let old = self.log.results().iter().filter_map(|file| Some((file, *rewritten.get(&file.path)?)));
+        let added: Vec<DataFile> = old.map(|(file, bytes)| DataFile { bytes, ..file.clone() }).collect();
+        let Some(file) = added.first() else { return Ok(()) };
+        tracing::warn!(
+            "`{}` holds files that something else has written anew, such as `{}`: they have as many rows as before and stay as they are",
+            self.files.results,
+            file.path
+        );
+        let removed = added.iter().map(|file| file.path.clone()).collect();
+        let record = Commit { removed, added, ..self.plain_record() };
+        self.record_and_remove(record, RowChange::default()).await
+    }
+
     /// Unsettles the rows that are in no file, and forgets the files that are not there.
     pub(super) async fn mend(&mut self, missing: &Missing, with_dead_letters: bool) -> Result<()> {
         // A new generation needs nothing of what was there.
-        let is_whole = *missing == Missing::default() && self.settled.keys_known() <= self.log.rows();
+        if !matches!(self.mode, Mode::Fresh(_)) {
+            self.take_rewritten(&missing.rewritten).await?;
+        }
+        let is_whole = missing.results.is_empty() && missing.dead_letters.is_empty() && self.settled.keys_known() <= self.log.rows();
         if is_whole || matches!(self.mode, Mode::Fresh(_)) {
             return Ok(());
         }

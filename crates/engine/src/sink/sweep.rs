@@ -7,6 +7,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use parquet::arrow::async_reader::AsyncFileReader;
+use parquet::file::metadata::RowGroupMetaData;
 use promptmill_core::{Error, Result};
 
 use super::files::{Files, Kind};
@@ -19,8 +21,21 @@ use crate::storage::Folder;
 pub(super) struct Missing {
     pub(super) results: BTreeSet<String>,
     pub(super) dead_letters: BTreeSet<String>,
+    /// Files of results that are there with as many rows as were written, and of another length, by that length: another tool
+    /// has written them anew.
+    pub(super) rewritten: BTreeMap<String, u64>,
     /// Whether no file of results is there at all.
     pub(super) is_all_gone: bool,
+}
+
+impl Missing {
+    /// The same once it is known what others have done to a table: what they have replaced is not missed.
+    pub(super) fn of_table(self, log: &CommitLog) -> Self {
+        let named = || log.results().iter().map(|file| &file.path);
+        let results: BTreeSet<String> = named().filter(|path| self.results.contains(*path)).cloned().collect();
+        let is_all_gone = !results.is_empty() && named().all(|path| results.contains(path));
+        Self { results, is_all_gone, ..self }
+    }
 }
 
 impl Files {
@@ -41,10 +56,21 @@ impl Files {
                 let orphans = sizes.keys().map(String::as_str).filter(|name| !live.contains(name));
                 orphans.filter_map(|name| Some((self.owner.number(name)?, name)))
             };
-            // Files of a Delta table may have names that are escaped in another way, and its log tells what is missing.
-            let is_listed = kind == Kind::DeadLetters || kind == Kind::Results && !self.owner.has_table();
-            let gone = if is_listed { gone(files, &sizes) } else { BTreeSet::new() };
-            if kind == Kind::Results && !self.owner.has_table() {
+            let is_table = kind == Kind::Results && self.owner.has_table();
+            // Files that others have written for a Delta table may have names that are escaped in another way.
+            let known = files.iter().filter(|file| !is_table || self.owner.number(&file.path).is_some());
+            let mut gone = if kind == Kind::Index { BTreeSet::new() } else { gone(known, &sizes) };
+            if kind == Kind::Results && !is_table {
+                for (file, bytes) in
+                    files.iter().filter_map(|file| Some((file, *sizes.get(&file.path).filter(|bytes| **bytes != file.bytes)?)))
+                {
+                    if is_as_before(folder, file, bytes).await? {
+                        gone.remove(&file.path);
+                        missing.rewritten.insert(file.path.clone(), bytes);
+                    }
+                }
+            }
+            if kind == Kind::Results && !is_table {
                 let seen = || orphans().filter(|(_, name)| !is_hidden(name));
                 self.refuse_later(folder, seen().filter(|(number, _)| self.owner.reserved().is_some_and(|end| *number >= end)))?;
                 if !gone.is_empty() {
@@ -104,8 +130,23 @@ impl Files {
 }
 
 /// Those of these files that are not there. One that is not as long as it was written is as good as gone.
-fn gone(files: &[DataFile], sizes: &BTreeMap<String, u64>) -> BTreeSet<String> {
-    files.iter().filter(|file| sizes.get(&file.path) != Some(&file.bytes)).map(|file| file.path.clone()).collect()
+fn gone<'f>(files: impl Iterator<Item = &'f DataFile>, sizes: &BTreeMap<String, u64>) -> BTreeSet<String> {
+    files.filter(|file| sizes.get(&file.path) != Some(&file.bytes)).map(|file| file.path.clone()).collect()
+}
+
+/// Whether a file that is not as long as it was written has as many rows; an error if it has others. One that cannot be read at
+/// all was cut off.
+async fn is_as_before(folder: &Folder, file: &DataFile, bytes: u64) -> Result<bool> {
+    let Ok(footer) = folder.file(&file.path, Some(bytes)).get_metadata(None).await else { return Ok(false) };
+    let rows: i64 = footer.row_groups().iter().map(RowGroupMetaData::num_rows).sum();
+    if u64::try_from(rows) == Ok(file.rows) {
+        return Ok(true);
+    }
+    let path = &file.path;
+    Err(Error::failed(format!("`{folder}/{path}` holds {rows} rows where {} were written: nothing is changed", file.rows)).hint(format!(
+        "put the file back that was there; or move it out of `{folder}`: then what is missing is written anew from the journal, as far \
+         as its rows are still in the source"
+    )))
 }
 
 /// An error if there are files that commits have replaced, while some that they name are not there.

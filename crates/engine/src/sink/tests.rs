@@ -76,6 +76,7 @@ async fn opened_as(format: SinkFormat, state: &Folder, results: &Folder, mode: M
         target_file_mb: 128,
         mode,
         question: Fingerprint::of([b"all".as_slice()]),
+        journal: None,
     };
     Sink::open(state, opening).await
 }
