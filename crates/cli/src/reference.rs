@@ -75,7 +75,7 @@ fn stage_pages(registry: &Registry) -> String {
         let _ = write!(text, "\n## {name}\n\n```text\n{}```\n", stages::reference(registry, name).unwrap_or_default());
     }
     text.push_str("\n# Steps of post-process\n");
-    for step in promptmill_stages::steps() {
+    for step in &registry.steps {
         let _ = write!(text, "\n## {}\n\n```text\n{}```\n", step.name, stages::reference(registry, step.name).unwrap_or_default());
     }
     text

@@ -22,7 +22,7 @@ impl Stages {
         let text = match &self.name {
             None => list(registry),
             Some(name) => reference(registry, name).ok_or_else(|| {
-                let known = registry.stages.iter().map(|kind| kind.name).chain(promptmill_stages::steps().iter().map(|step| step.name));
+                let known = registry.stages.iter().map(|kind| kind.name).chain(registry.steps.iter().map(|step| step.name));
                 let hint = nearest(name, known)
                     .map_or_else(|| "`promptmill stages` lists them".to_owned(), |near| format!("did you mean `{near}`?"));
                 Error::failed(format!("there is no stage or step `{name}`")).hint(hint)
@@ -35,10 +35,10 @@ impl Stages {
 fn list(registry: &Registry) -> String {
     let mut text = String::from("stages\n");
     for kind in &registry.stages {
-        let _ = writeln!(text, "  {:<30} {}", kind.name, first_sentence(&description(&kind.schema().to_value())));
+        let _ = writeln!(text, "  {:<30} {}", kind.name, first_sentence(&description(&kind.schema(registry).to_value())));
     }
     text.push_str("\nsteps of post-process\n");
-    for step in promptmill_stages::steps() {
+    for step in &registry.steps {
         let _ = writeln!(text, "  {:<30} {}", step.name, step.summary);
     }
     text
@@ -47,11 +47,11 @@ fn list(registry: &Registry) -> String {
 /// The reference of a stage or a step, as Markdown that also reads well on a terminal.
 pub(crate) fn reference(registry: &Registry, name: &str) -> Option<String> {
     if let Some(kind) = registry.stage(name) {
-        let schema = kind.schema().to_value();
+        let schema = kind.schema(registry).to_value();
         let example = format!("[[stages]]\nuse = \"{name}\"\n{}", kind.example);
         return Some(page(name, &description(&schema), &schema, &example));
     }
-    let step = promptmill_stages::steps().iter().find(|step| step.name == name)?;
+    let step = registry.step(name)?;
     let separator = if step.example.is_empty() { "" } else { ", " };
     let example = format!("{{ use = \"{name}\"{separator}{} }}", step.example);
     Some(page(name, &description(&(step.schema)().to_value()), &step.table_schema(), &example))

@@ -366,7 +366,7 @@ impl Reader<'_> {
             table.shift_remove("use");
             table.shift_remove("name");
         }
-        let stage = match kind.build(config.clone()) {
+        let stage = match kind.build(config.clone(), self.registry) {
             Ok(stage) => stage,
             Err(mistake) => {
                 self.report(path, mistake);
@@ -386,7 +386,7 @@ impl Reader<'_> {
     }
 
     fn unknown_model(&self, at: &str, model: &str, stage: &str) -> Option<Mistake> {
-        let known = || keys(&self.document, "models").chain(self.registry.builtin_models.iter().copied());
+        let known = || keys(&self.document, "models").chain(self.registry.models.iter().map(|model| model.name));
         if known().any(|known| known == model) {
             return None;
         }

@@ -1,11 +1,11 @@
-//! Stages by name: an explicit list that is handed around. No globals, no link-time magic.
+//! What pipelines may name: explicit lists that are handed around, and that anybody may add to. No globals, no link-time magic.
 
 use std::sync::Arc;
 
 use schemars::{Schema, SchemaGenerator};
 use serde_json::Value;
 
-use crate::{Mistake, ModelSpec, ProviderSpec, Quote, Stage, StageConfig};
+use crate::{BuiltinModel, Mistake, ModelSpec, ProviderKind, ProviderSpec, Quote, Stage, StageConfig, StepKind};
 
 /// A line of the registry: `StageKind::of::<Filter>()`.
 #[derive(Clone, Copy, Debug)]
@@ -14,8 +14,8 @@ pub struct StageKind {
     pub name: &'static str,
     /// The stage's table in TOML, without `use`.
     pub example: &'static str,
-    schema: fn(&mut SchemaGenerator) -> Schema,
-    build: fn(Value) -> Result<Arc<dyn Stage>, Mistake>,
+    schema: fn(&mut SchemaGenerator, &Registry) -> Schema,
+    build: fn(Value, &Registry) -> Result<Arc<dyn Stage>, Mistake>,
 }
 
 impl StageKind {
@@ -24,26 +24,26 @@ impl StageKind {
         Self {
             name: S::NAME,
             example: S::EXAMPLE,
-            schema: S::json_schema,
-            build: |config| {
+            schema: S::schema_among,
+            build: |config, registry| {
                 let stage: S = serde_path_to_error::deserialize(config)
                     .map_err(|error| Mistake::new(dotted(error.path()), error.inner().to_string()))?;
-                Ok(Arc::new(stage))
+                Ok(Arc::new(stage.among(registry)))
             },
         }
     }
 
     /// The JSON Schema of the stage's table, without `use` and `name`. Its description is the reference text.
-    pub fn schema(&self) -> Schema {
-        (self.schema)(&mut crate::pipeline::schema_generator())
+    pub fn schema(&self, registry: &Registry) -> Schema {
+        (self.schema)(&mut crate::pipeline::schema_generator(), registry)
     }
 
-    /// The stage with these settings.
+    /// The stage with these settings, among what the registry lists.
     ///
     /// # Errors
     /// The first setting that cannot be read.
-    pub fn build(&self, config: Value) -> Result<Arc<dyn Stage>, Mistake> {
-        (self.build)(config)
+    pub fn build(&self, config: Value, registry: &Registry) -> Result<Arc<dyn Stage>, Mistake> {
+        (self.build)(config, registry)
     }
 }
 
@@ -66,21 +66,33 @@ pub(crate) fn dotted(path: &serde_path_to_error::Path) -> String {
 pub struct Registry {
     /// The stages, in the order in which a list shows them.
     pub stages: Vec<StageKind>,
+    /// The steps of `post-process`, in the order in which a list shows them.
+    pub steps: Vec<StepKind>,
     /// The kinds of providers.
-    pub provider_kinds: Vec<&'static str>,
-    /// The models that need no provider.
-    pub builtin_models: Vec<&'static str>,
+    pub providers: Vec<ProviderKind>,
+    /// The models that need no table in the pipeline file.
+    pub models: Vec<BuiltinModel>,
     /// What a model's tokens cost at a provider, if that is known.
     pub price: fn(&ModelSpec, Option<&ProviderSpec>) -> Option<Quote>,
 }
 
 impl Default for Registry {
     fn default() -> Self {
-        Self { stages: Vec::new(), provider_kinds: Vec::new(), builtin_models: Vec::new(), price: |_, _| None }
+        Self { stages: Vec::new(), steps: Vec::new(), providers: Vec::new(), models: Vec::new(), price: |_, _| None }
     }
 }
 
 impl Registry {
+    /// The step of this name.
+    pub fn step(&self, name: &str) -> Option<&StepKind> {
+        self.steps.iter().find(|kind| kind.name == name)
+    }
+
+    /// The model of this name that needs no table in the pipeline file.
+    pub fn model(&self, name: &str) -> Option<&BuiltinModel> {
+        self.models.iter().find(|model| model.name == name)
+    }
+
     /// The stage of this name.
     pub fn stage(&self, name: &str) -> Option<&StageKind> {
         self.stages.iter().find(|kind| kind.name == name)

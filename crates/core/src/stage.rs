@@ -8,14 +8,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 use arrow::datatypes::SchemaRef;
 use arrow::record_batch::RecordBatch;
 use futures::stream::BoxStream;
-use schemars::JsonSchema;
+use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use tokio::sync::watch;
 
 use crate::blueprint::{Declaration, Place, Setting, Variation};
 use crate::journal::NoJournal;
-use crate::{Answered, Error, ErrorKind, Journal, Meter, Mistake, Money, Result};
+use crate::{Answered, Error, ErrorKind, Journal, Meter, Mistake, Money, Registry, Result};
 
 /// Record batches as they flow between stages.
 pub type BatchStream = BoxStream<'static, Result<RecordBatch>>;
@@ -82,6 +82,17 @@ pub trait StageConfig: Stage + DeserializeOwned + JsonSchema {
     const NAME: &'static str;
     /// The stage's table in TOML, without `use`: shown in the reference, parsed by a test.
     const EXAMPLE: &'static str;
+
+    /// The JSON Schema of the stage's table, where that depends on what else a registry lists.
+    fn schema_among(generator: &mut SchemaGenerator, _registry: &Registry) -> Schema {
+        Self::json_schema(generator)
+    }
+
+    /// The stage, made acquainted with what else a registry lists.
+    #[must_use]
+    fn among(self, _registry: &Registry) -> Self {
+        self
+    }
 }
 
 /// What a run lends to a stage for one partition.

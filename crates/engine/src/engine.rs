@@ -45,7 +45,7 @@ impl Engine {
     /// An engine for pipelines that name what is in this registry. It writes to where a pipeline says, and nowhere else.
     pub fn new(registry: Registry) -> Self {
         let services = Extensions::default();
-        services.insert(Models::default().with_prices(registry.price));
+        services.insert(Models::new(&registry));
         Self { registry: Arc::new(registry), services: Arc::new(services) }
     }
 
@@ -53,7 +53,7 @@ impl Engine {
     /// through small files under the user's state folder (`$XDG_STATE_HOME`, else `~/.local/state`). What the command line does.
     #[must_use]
     pub fn with_limits_of_this_machine(self) -> Self {
-        self.services.insert(Models::default().with_prices(self.registry.price).with_limits_of_this_machine());
+        self.services.insert(Models::new(&self.registry).with_limits_of_this_machine());
         self
     }
 

@@ -22,7 +22,7 @@ use reqwest::header::HeaderMap;
 use serde_json::Value;
 
 use crate::headers::{read_quota_reset, server_time};
-use crate::{Class, read_rate_limits, read_retry_after};
+use crate::{Class, Dimension, LimitHint, Per, read_rate_limits, read_retry_after};
 
 use self::limits::{read_limit_hint, read_wait};
 use self::told::Told;
@@ -42,41 +42,6 @@ pub struct Refusal {
     pub limit_hint: Option<LimitHint>,
     /// The field of the request that is not taken, where the words tell.
     pub parameter: Option<String>,
-}
-
-/// A limit that a refusal speaks of.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct LimitHint {
-    /// What is limited.
-    pub dimension: Dimension,
-    /// Over how long; nothing for what is in flight at once.
-    pub per: Option<Per>,
-    /// The limit.
-    pub limit: u64,
-    /// How much of it was used.
-    pub used: Option<u64>,
-    /// How much the request asked for.
-    pub requested: Option<u64>,
-}
-
-/// What a limit counts.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Dimension {
-    /// Requests.
-    Requests,
-    /// Tokens.
-    Tokens,
-    /// Requests in flight.
-    Concurrency,
-}
-
-/// Over how long a limit counts.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Per {
-    /// A minute.
-    Minute,
-    /// A day.
-    Day,
 }
 
 /// So much of an error's body is looked at.

@@ -10,53 +10,11 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use reqwest::header::HeaderMap;
 
+use crate::{RateLimits, Window};
+
 use self::waits::parse_reset;
 pub use self::waits::read_retry_after;
 pub(crate) use self::waits::{parse_delay, parse_duration, read_quota_reset, server_time};
-
-/// One limit: how much is allowed a minute, how much is left, and when it is full again.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct Window {
-    /// The most in a minute. Left out where the provider counts over an hour or longer: such a limit says
-    /// nothing about the pace until it is used up.
-    pub limit: Option<u64>,
-    /// What is left, of the minute or of the longer window that is used up.
-    pub remaining: Option<u64>,
-    /// Until it is full again: not until the next request may leave, which is sooner.
-    pub reset: Option<Duration>,
-}
-
-/// The limits of one response.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct RateLimits {
-    /// Requests.
-    pub requests: Window,
-    /// Tokens, input and output together.
-    pub tokens: Window,
-    /// Tokens of prompts alone, where they have a limit of their own (Anthropic).
-    pub input_tokens: Window,
-    /// Tokens of answers alone, where they have a limit of their own (Anthropic).
-    pub output_tokens: Window,
-}
-
-impl Window {
-    /// Nothing announced.
-    pub const NONE: Self = Self { limit: None, remaining: None, reset: None };
-}
-
-impl RateLimits {
-    /// Nothing announced.
-    pub const NONE: Self = Self { requests: Window::NONE, tokens: Window::NONE, input_tokens: Window::NONE, output_tokens: Window::NONE };
-
-    /// How long until the limits that are used up are full again; `None` if none is, or it is not said.
-    pub fn exhausted(&self) -> Option<Duration> {
-        [self.requests, self.tokens, self.input_tokens, self.output_tokens]
-            .into_iter()
-            .filter(|window| window.remaining == Some(0))
-            .filter_map(|window| window.reset)
-            .max()
-    }
-}
 
 /// Reads the limits out of a response's headers: those of OpenAI, Azure, Anthropic, Mistral, Groq, Cerebras
 /// and OpenRouter. `now` is our clock; the response's own `Date` is preferred where a header names a moment.

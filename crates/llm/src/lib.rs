@@ -15,17 +15,18 @@ pub mod lane;
 mod models;
 mod price;
 mod prompt;
-mod provider;
 pub mod providers;
 mod tokens;
 
 pub use answers::{Reply, RowAnswer, read_answers};
 pub use budget::{Budget, NotReserved, Reservation};
-pub use classify::{Dimension, LimitHint, Per, Refusal, classify};
+pub use classify::{Refusal, classify};
 pub use clear::{goes_out_in_clear, without_query};
-pub use headers::{RateLimits, Window, read_rate_limits, read_retry_after};
+pub use headers::{read_rate_limits, read_retry_after};
 pub use models::{Model, Models};
 pub use price::{Leaving, ListedPrice, leaving, listed_prices, quote};
-pub use prompt::{Language, pack_schema, rejections, row_id, user_message};
-pub use provider::{CallError, Charge, Class, Finish, Item, Provider, Request, Response};
+pub use prompt::{pack_schema, rejections, row_id, user_message};
+pub use promptmill_core::{
+    CallError, Charge, Class, Dimension, Finish, Item, Language, LimitHint, Per, Provider, RateLimits, Request, Response, Window,
+};
 pub use tokens::Tokens;

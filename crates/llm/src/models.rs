@@ -5,13 +5,15 @@ use std::fmt;
 use std::sync::{Arc, Mutex, Once, PoisonError, Weak};
 
 use promptmill_core::pipeline::Structured;
-use promptmill_core::{AskedModel, Error, ModelSpec, Money, Price, ProviderSpec, Quote, Result, Usage};
+use promptmill_core::{
+    AskedModel, BuiltinModel, Error, ModelSpec, Money, Opening, Price, ProviderKind, ProviderSpec, Quote, Registry, Result, Usage,
+};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use serde_json::{Map, Value};
 
 use crate::lane::{self, Bounds, Gate, Identity, Lane, Settings, Without};
-use crate::providers::{self, builtin};
+use crate::providers;
 use crate::{Provider, Tokens, quote};
 
 /// A model with everything that is known and learned of it.
@@ -76,6 +78,8 @@ pub struct Models {
     /// Whether lanes agree with those of other processes of this machine.
     with_machine: bool,
     own: HashMap<String, Arc<dyn Provider>>,
+    kinds: Vec<ProviderKind>,
+    builtin: Vec<BuiltinModel>,
     prices: Prices,
     seeds: Mutex<StdRng>,
 }
@@ -89,7 +93,15 @@ type Prices = fn(&ModelSpec, Option<&ProviderSpec>) -> Option<Quote>;
 
 impl Default for Models {
     fn default() -> Self {
-        Self { gates: Mutex::default(), with_machine: false, own: HashMap::default(), prices: quote, seeds: Mutex::new(rand::make_rng()) }
+        Self {
+            gates: Mutex::default(),
+            with_machine: false,
+            own: HashMap::default(),
+            kinds: providers::kinds(),
+            builtin: Vec::new(),
+            prices: quote,
+            seeds: Mutex::new(rand::make_rng()),
+        }
     }
 }
 
@@ -100,17 +112,17 @@ impl fmt::Debug for Models {
 }
 
 impl Models {
+    /// Models of the providers that a registry lists, and those that it says need none; at its prices: who checks a pipeline
+    /// and who runs it ask the same.
+    pub fn new(registry: &Registry) -> Self {
+        let Registry { providers, models, price, .. } = registry;
+        Self { kinds: providers.clone(), builtin: models.clone(), prices: *price, ..Self::default() }
+    }
+
     /// Asks `provider` wherever the pipeline file names the provider `name`.
     #[must_use]
     pub fn with_provider(mut self, name: &str, provider: Arc<dyn Provider>) -> Self {
         self.own.insert(name.to_owned(), provider);
-        self
-    }
-
-    /// Asks `prices` what models cost, and not the shipped list: who checks a pipeline and who runs it ask the same.
-    #[must_use]
-    pub fn with_prices(mut self, prices: fn(&ModelSpec, Option<&ProviderSpec>) -> Option<Quote>) -> Self {
-        self.prices = prices;
         self
     }
 
@@ -140,14 +152,14 @@ impl Models {
     pub fn open(&self, asked: &AskedModel, bounds: Bounds) -> Result<Model> {
         let settings = Settings { bounds, rpm: None, tpm: None, shared: false, seed: self.seed(), without: Without::default() };
         let name = asked.name.as_str();
-        if name == builtin::EXTRACTIVE {
+        if let Some(model) = self.builtin.iter().find(|model| model.name == name) {
             // Its answers take the longer the busier this process is with everything else, which fewer of them would not mend.
             let settings = Settings { without: Without { knee: true, ..settings.without }, ..settings };
             return Ok(Model {
                 name: name.into(),
                 provider_name: BUILTIN.into(),
                 model: name.into(),
-                provider: Arc::new(builtin::Extractive),
+                provider: Arc::clone(&model.provider),
                 structured: Structured::Text,
                 extra_body: Arc::default(),
                 context: None,
@@ -179,7 +191,7 @@ impl Models {
             model: spec.model.as_str().into(),
             provider: match own {
                 Some(own) => Arc::clone(own),
-                None => providers::open(&spec.provider, provider, spec.max_tokens_field)?,
+                None => providers::open(&self.kinds, Opening::new(&spec.provider, provider, spec)?)?,
             },
             structured: spec.structured,
             extra_body: Arc::new(spec.extra_body.clone()),
@@ -212,7 +224,10 @@ mod tests {
     use super::*;
 
     fn asked(concurrency: usize, models: &Models) -> Arc<Gate> {
-        let named = AskedModel { name: builtin::EXTRACTIVE.to_owned(), spec: None, provider: None };
+        let spec: ModelSpec = serde_json::from_value(serde_json::json!({"provider": "p", "model": "m"})).expect("a model");
+        let provider = serde_json::json!({"kind": "openai", "base_url": "http://127.0.0.1:9/v1"});
+        let provider: ProviderSpec = serde_json::from_value(provider).expect("a provider");
+        let named = AskedModel { name: "m".to_owned(), spec: Some(spec), provider: Some(provider) };
         models.open(&named, Bounds { start: 1, min: 1, max: concurrency }).expect("opens").gate
     }
 

@@ -12,7 +12,6 @@ use promptmill_core::AnswerShape;
 use promptmill_core::pipeline::Structured;
 use serde_json::Value;
 
-pub use self::words::Language;
 use self::words::Words;
 use crate::escape::{push_once, push_twice};
 use crate::{Item, Request};
@@ -145,7 +144,7 @@ fn quoted(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use promptmill_core::{AnswerField, FieldType};
+    use promptmill_core::{AnswerField, FieldType, Language};
     use std::sync::Arc;
     use std::time::Duration;
 
@@ -213,14 +212,13 @@ mod tests {
     #[test]
     fn what_is_said_around_a_pack_is_in_the_language_of_its_answers() {
         for (code, language, begins) in [
-            ("en", Language::English, "Every line"),
-            ("nl", Language::Dutch, "Elke regel"),
-            ("de", Language::German, "Jede Zeile"),
-            ("fr", Language::French, "Chaque ligne"),
-            ("es", Language::Spanish, "Cada línea"),
-            ("pl", Language::English, "Every line"),
+            ("en", Language::En, "Every line"),
+            ("nl", Language::Nl, "Elke regel"),
+            ("de", Language::De, "Jede Zeile"),
+            ("fr", Language::Fr, "Chaque ligne"),
+            ("es", Language::Es, "Cada línea"),
+            ("pl", Language::Pl, "Every line"),
         ] {
-            assert_eq!(Language::of(code), language);
             for structured in [Structured::JsonSchema, Structured::Text] {
                 for shape in [AnswerShape::Text("uitleg".into()), AnswerShape::Fields(vec![field("uitleg"), field("thema")])] {
                     let mut asked = Request { language, shape: Arc::new(shape), ..request(&["a", "b"], structured) };
@@ -234,7 +232,7 @@ mod tests {
                         "{code}: {said}"
                     );
                     let is_english = ["Every ", "Answer ", "rejected", " the "].iter().any(|word| said.contains(word));
-                    assert_eq!(is_english, language == Language::English, "{code}: {said}");
+                    assert_eq!(is_english, begins == "Every line", "{code}: {said}");
                 }
             }
         }

@@ -10,9 +10,7 @@ mod setting;
 
 use promptmill_core::{Registry, StageKind};
 
-pub use post_process::{Sees, StepKind, steps};
-
-/// The built-in stages, providers and models.
+/// The built-in stages, steps, providers and models: a registry that others may add theirs to.
 pub fn registry() -> Registry {
     Registry {
         stages: vec![
@@ -22,8 +20,9 @@ pub fn registry() -> Registry {
             StageKind::of::<post_process::PostProcess>(),
             StageKind::of::<cost::Cost>(),
         ],
-        provider_kinds: promptmill_llm::providers::kinds().collect(),
-        builtin_models: vec![promptmill_llm::providers::builtin::EXTRACTIVE],
+        steps: post_process::steps().to_vec(),
+        providers: promptmill_llm::providers::kinds(),
+        models: vec![promptmill_extractive::model()],
         price: promptmill_llm::quote,
     }
 }

@@ -9,7 +9,7 @@ mod cut;
 mod drop_boilerplate;
 mod drop_lines_in_other_scripts;
 mod drop_repeated_sentences;
-mod language;
+mod excerpt;
 mod markdown;
 mod normalize_text;
 mod phrases;
@@ -31,7 +31,6 @@ mod replace_words;
 #[cfg(test)]
 mod samples;
 mod sentences;
-mod step;
 mod steps;
 mod words;
 
@@ -43,19 +42,16 @@ use arrow::compute::cast;
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use futures::{StreamExt, TryStreamExt};
 use promptmill_core::{
-    About, Acceptance, Accepted, BatchStream, Declaration, Effect, Error, Mistake, Place, Rejected, Result, Stage, StageConfig,
-    StageContext, Tally, columns, nearest,
+    About, Acceptance, Accepted, BatchStream, Declaration, Effect, Error, Language, Mistake, Place, Registry, Rejected, Rejection, Result,
+    Sees, Stage, StageConfig, StageContext, Step, StepConfig, StepContext, StepKind, Tally, columns, nearest,
 };
 use schemars::{JsonSchema, Schema as JsonSchemaValue, SchemaGenerator, json_schema};
 use serde::Deserialize;
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 use crate::llm::{flags_column, flags_type};
 
-use language::Language;
-use step::{Rejection, Step, StepConfig, StepContext};
-pub use step::{Sees, StepKind};
-pub use steps::steps;
+pub(crate) use steps::steps;
 
 /// Repairs the answers in a column and turns garbage away, step by step.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -76,6 +72,10 @@ pub(crate) struct PostProcess {
     /// What happens to a rejected answer. A step that rejects may say otherwise for itself.
     #[serde(default)]
     on_reject: OnReject,
+    /// The steps that there are.
+    #[serde(skip)]
+    #[schemars(skip)]
+    known: Vec<StepKind>,
 }
 
 /// What happens to a rejected answer.
@@ -106,8 +106,8 @@ impl JsonSchema for StepSetting {
     }
 
     fn json_schema(_: &mut SchemaGenerator) -> JsonSchemaValue {
-        let one_of: Vec<Value> = steps().iter().map(StepKind::table_schema).collect();
-        json_schema!({ "oneOf": one_of })
+        // Which there are is filled in by the stage.
+        json_schema!({ "type": "object" })
     }
 }
 
@@ -126,6 +126,19 @@ steps = [
   { use = "reject-length", min_chars = 40, max_chars = 1200 },
 ]
 on_reject = "retry""#;
+
+    fn schema_among(generator: &mut SchemaGenerator, registry: &Registry) -> JsonSchemaValue {
+        let mut schema = Self::json_schema(generator);
+        if let Some(Value::Object(steps)) = schema.pointer_mut("/properties/steps") {
+            let one_of: Vec<Value> = registry.steps.iter().map(StepKind::table_schema).collect();
+            steps.insert("items".to_owned(), json!({ "oneOf": one_of }));
+        }
+        schema
+    }
+
+    fn among(self, registry: &Registry) -> Self {
+        Self { known: registry.steps.clone(), ..self }
+    }
 }
 
 impl Stage for PostProcess {
@@ -211,7 +224,7 @@ impl PostProcess {
         let context = StepContext { language };
         let mut compiled = Vec::new();
         for (index, StepSetting(setting)) in self.steps.iter().enumerate() {
-            match Compiled::new(setting.clone(), &context, self.on_reject) {
+            match Compiled::new(&self.known, setting.clone(), &context, self.on_reject) {
                 Ok(step) => compiled.push(step),
                 Err(message) => mistakes.push(Mistake::new(format!("steps.{index}"), message)),
             }
@@ -299,16 +312,16 @@ struct Judge {
 /// A step, and what happens to what it rejects.
 #[derive(Debug)]
 struct Compiled {
-    kind: &'static StepKind,
+    kind: StepKind,
     step: Box<dyn Step>,
     on_reject: OnReject,
 }
 
 impl Compiled {
     /// Makes a step from its table; what the stage says holds where the step says nothing.
-    fn new(mut config: Map<String, Value>, context: &StepContext, of_stage: OnReject) -> Result<Self, String> {
+    fn new(known: &[StepKind], mut config: Map<String, Value>, context: &StepContext, of_stage: OnReject) -> Result<Self, String> {
         let name = config.shift_remove("use");
-        let kind = steps().iter().find(|kind| name.as_ref().and_then(Value::as_str) == Some(kind.name)).ok_or("unknown step")?;
+        let kind = *known.iter().find(|kind| name.as_ref().and_then(Value::as_str) == Some(kind.name)).ok_or("unknown step")?;
         let own = if kind.reasons.is_empty() { None } else { config.shift_remove("on_reject") };
         let on_reject = own.map(serde_json::from_value).transpose().map_err(|error| format!("step `{}`: {error}", kind.name))?;
         let step = (kind.compile)(Value::Object(config), context).map_err(|message| format!("step `{}`: {message}", kind.name))?;
@@ -390,7 +403,8 @@ mod tests {
     use super::*;
 
     fn stage(json: Value) -> PostProcess {
-        serde_json::from_value(json).expect("a config")
+        let stage: PostProcess = serde_json::from_value(json).expect("a config");
+        stage.among(&crate::registry())
     }
 
     fn judge(on_reject: &str) -> Judge {

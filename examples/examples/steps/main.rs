@@ -88,7 +88,7 @@ fn reference_example() -> Result<Value> {
 fn judge(settings: &Value) -> Result<Arc<dyn Acceptance>> {
     let registry = promptmill_stages::registry();
     let kind = registry.stage("post-process").ok_or("no such stage")?;
-    let stage = kind.build(settings.clone()).map_err(|mistake| mistake.message)?;
+    let stage = kind.build(settings.clone(), &registry).map_err(|mistake| mistake.message)?;
     let declared = stage.declares();
     Ok(Arc::clone(declared.iter().find_map(Declaration::judge).ok_or("a mistake in the settings")?))
 }

@@ -49,12 +49,12 @@ pub fn schema_generator() -> SchemaGenerator {
 pub fn json_schema(registry: &Registry) -> Value {
     let mut schema = schema_generator().into_root_schema_for::<PipelineFile>();
     RecursiveTransform(without_null).transform(&mut schema);
-    let stages: Vec<Value> = registry.stages.iter().map(stage_schema).collect();
+    let stages: Vec<Value> = registry.stages.iter().map(|kind| stage_schema(kind, registry)).collect();
     if let Some(Value::Object(stage)) = schema.pointer_mut("/properties/stages") {
         stage.insert("items".to_owned(), json!({"oneOf": stages}));
     }
     if let Some(Value::Object(kind)) = schema.pointer_mut("/properties/providers/additionalProperties/properties/kind") {
-        kind.insert("enum".to_owned(), json!(registry.provider_kinds));
+        kind.insert("enum".to_owned(), json!(registry.providers.iter().map(|kind| kind.name).collect::<Vec<_>>()));
     }
     let mut document = Map::new();
     for key in ["$schema", "title", "description"] {
@@ -66,8 +66,8 @@ pub fn json_schema(registry: &Registry) -> Value {
 }
 
 /// The table of a stage: its own settings, `use` and `name`.
-fn stage_schema(kind: &StageKind) -> Value {
-    let mut schema = kind.schema();
+fn stage_schema(kind: &StageKind, registry: &Registry) -> Value {
+    let mut schema = kind.schema(registry);
     RecursiveTransform(without_null).transform(&mut schema);
     let mut properties = Map::new();
     properties.insert("use".to_owned(), json!({"const": kind.name, "type": "string"}));

@@ -6,7 +6,10 @@ use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::Deserialize;
 
 use super::*;
-use crate::{AskSpec, BatchStream, Declaration, NamedModel, Place, Predicate, StageConfig, StageContext, StageKind};
+use crate::{
+    AskSpec, BatchStream, BuiltinModel, CallError, Declaration, NamedModel, Place, Predicate, Provider, ProviderKind, Request, Response,
+    StageConfig, StageContext, StageKind,
+};
 
 /// Keeps the rows that meet a condition.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -205,6 +208,21 @@ stage!(Llm, "llm", |this| {
     })]
 });
 
+/// Answers nothing.
+#[derive(Debug)]
+struct Nobody;
+
+#[async_trait::async_trait]
+impl Provider for Nobody {
+    async fn complete(&self, _: &Request) -> Result<Response, CallError> {
+        unreachable!("nothing is asked here")
+    }
+
+    fn read(&self, _: &str) -> Result<Response, CallError> {
+        unreachable!("nothing is read here")
+    }
+}
+
 fn registry() -> Registry {
     Registry {
         stages: vec![
@@ -214,8 +232,8 @@ fn registry() -> Registry {
             StageKind::of::<PostProcess>(),
             StageKind::of::<Cost>(),
         ],
-        provider_kinds: vec!["openai", "anthropic"],
-        builtin_models: vec!["builtin/extractive"],
+        providers: ["openai", "anthropic"].map(|name| ProviderKind::new(name, |_| Err(Error::failed("nobody is there")))).into(),
+        models: vec![BuiltinModel { name: "builtin/extractive", provider: Arc::new(Nobody) }],
         ..Registry::default()
     }
 }

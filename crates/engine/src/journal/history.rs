@@ -9,8 +9,7 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use futures::{StreamExt, TryStreamExt};
-use promptmill_core::{Attempt, Error, Experience, Fingerprint, Money, Past, Result};
-use promptmill_llm::Class;
+use promptmill_core::{Attempt, Class, Error, Experience, Fingerprint, Money, Past, Result};
 
 use super::names::Segment;
 use super::segment;

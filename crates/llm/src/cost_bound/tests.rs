@@ -19,7 +19,7 @@ fn request(rows: usize, extra_body: Value) -> Request {
         prompt: "Leg uit.".into(),
         items: (0..rows).map(item).collect(),
         shape: Arc::new(AnswerShape::Text("summary".into())),
-        language: crate::Language::French,
+        language: crate::Language::Fr,
         instructions: rows.is_multiple_of(2).then(|| "Sleutels: r1, r2. ".repeat(rows).into()),
         structured: Structured::Text,
         max_tokens: Some(100),

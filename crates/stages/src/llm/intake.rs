@@ -41,7 +41,7 @@ impl Asking {
         let output = stage.schema(input, place).map_err(|mistakes| Error::failed(mistakes[0].message.clone()))?;
         let question = place.question().ok_or_else(|| Error::failed("the rows have passed no `prompt-pack`"))?;
         let PackSpec { system, prompt, instructions, rows, shape } = question.pack.clone();
-        let language = question.judges.iter().find_map(|stage| stage.language()).map_or_else(Language::default, Language::of);
+        let language = question.judges.iter().find_map(|stage| stage.language()).and_then(|code| code.parse().ok()).unwrap_or_default();
         Ok(Self {
             system: system.map(Into::into),
             prompt: Prompt::new("prompt", prompt)?,

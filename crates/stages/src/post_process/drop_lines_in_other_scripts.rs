@@ -10,7 +10,7 @@ use serde::Deserialize;
 use unicode_script::{Script, UnicodeScript};
 
 use super::cut::{Seam, cut};
-use super::step::excerpt;
+use super::excerpt::excerpt;
 use super::{Rejection, Step, StepConfig, StepContext};
 
 /// Drops every line most of whose letters are of another script than the allowed ones. From a line that is

@@ -6,7 +6,7 @@ use promptmill_core::About;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::step::excerpt;
+use super::excerpt::excerpt;
 use super::{Rejection, Step, StepConfig, StepContext};
 
 /// Takes the marks out and leaves the words: headings, bullets, quotes, rules, code fences and code spans, bold,

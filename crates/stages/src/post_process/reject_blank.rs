@@ -6,7 +6,7 @@ use promptmill_core::About;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::step::excerpt;
+use super::excerpt::excerpt;
 use super::{Rejection, Step, StepConfig, StepContext};
 
 /// Rejects answers that are `blank`: empty, white space and invisible characters, punctuation alone (`-`,

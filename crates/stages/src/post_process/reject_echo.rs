@@ -2,11 +2,11 @@
 
 use std::borrow::Cow;
 
-use promptmill_core::About;
+use promptmill_core::{About, Sees};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::step::{Sees, excerpt};
+use super::excerpt::excerpt;
 use super::words::{HashedSet, hash_of_run, sounds};
 use super::{Rejection, Step, StepConfig, StepContext};
 

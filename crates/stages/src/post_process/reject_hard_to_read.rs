@@ -7,8 +7,8 @@ use promptmill_core::About;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
+use super::excerpt::excerpt;
 use super::sentences::sentences;
-use super::step::excerpt;
 use super::words::words;
 use super::{Language, Rejection, Step, StepConfig, StepContext};
 

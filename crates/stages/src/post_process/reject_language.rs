@@ -15,7 +15,7 @@ use serde::Deserialize;
 use unicode_script::UnicodeScript;
 use whatlang::{Detector, Lang};
 
-use super::step::excerpt;
+use super::excerpt::excerpt;
 use super::words::{Lowered, WordMap, list, words};
 use super::{Language, Rejection, Step, StepConfig, StepContext};
 

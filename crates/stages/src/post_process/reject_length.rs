@@ -6,7 +6,7 @@ use promptmill_core::About;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::step::excerpt;
+use super::excerpt::excerpt;
 use super::{Rejection, Step, StepConfig, StepContext};
 
 /// Rejects answers that are `too-short` or `too-long`. At least one bound is needed.

@@ -8,8 +8,8 @@ use regex::Regex;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
+use super::excerpt::excerpt;
 use super::remove_pattern::compile_pattern;
-use super::step::excerpt;
 use super::{Rejection, Step, StepConfig, StepContext};
 
 /// Rejects answers in which a regular expression finds something, for `pattern`.

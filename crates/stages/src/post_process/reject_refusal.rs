@@ -9,8 +9,8 @@ use regex::RegexSet;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
+use super::excerpt::excerpt;
 use super::sentences::sentences;
-use super::step::excerpt;
 use super::{Rejection, Step, StepConfig, StepContext};
 
 /// Rejects answers in which the model declines to answer (`Het spijt me, maar ik kan niet helpen met dit verzoek.`), says that

@@ -7,7 +7,7 @@ use promptmill_core::About;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::step::excerpt;
+use super::excerpt::excerpt;
 use super::words::{HashedSet, hash_of_run, sounds, words};
 use super::{Rejection, Step, StepConfig, StepContext};
 

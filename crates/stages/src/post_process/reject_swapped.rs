@@ -3,11 +3,11 @@
 
 use std::borrow::Cow;
 
-use promptmill_core::About;
+use promptmill_core::{About, Sees};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::step::{Sees, excerpt};
+use super::excerpt::excerpt;
 use super::words::{HashedMap, Lowered, hash, words};
 use super::{Rejection, Step, StepConfig, StepContext};
 

@@ -4,11 +4,10 @@
 use std::borrow::Cow;
 use std::collections::HashSet;
 
-use promptmill_core::About;
+use promptmill_core::{About, Sees};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::step::Sees;
 use super::words::words;
 use super::{Language, Rejection, Step, StepConfig, StepContext};
 

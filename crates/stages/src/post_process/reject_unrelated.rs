@@ -3,12 +3,12 @@
 
 use std::borrow::Cow;
 
-use promptmill_core::About;
+use promptmill_core::{About, Sees};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
+use super::excerpt::excerpt;
 use super::reject_swapped::Stems;
-use super::step::{Sees, excerpt};
 use super::{Rejection, Step, StepConfig, StepContext};
 
 /// Rejects answers that say nothing of their own row, for `unrelated`.

@@ -1,6 +1,7 @@
 //! The list of steps. A new step is a file beside this one, its `mod` line, and a line here.
 
-use super::StepKind;
+use promptmill_core::StepKind;
+
 use super::drop_boilerplate::DropBoilerplate;
 use super::drop_lines_in_other_scripts::DropLinesInOtherScripts;
 use super::drop_repeated_sentences::DropRepeatedSentences;
@@ -24,7 +25,7 @@ use super::replace_words::ReplaceWords;
 
 /// Every step there is, repairs before checks: a sensible order to use them in, too.
 #[must_use]
-pub fn steps() -> &'static [StepKind] {
+pub(crate) fn steps() -> &'static [StepKind] {
     const STEPS: &[StepKind] = &[
         StepKind::of::<DropBoilerplate>(),
         StepKind::of::<StripMarkdown>(),
@@ -61,7 +62,7 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
-    use crate::post_process::{Language, Step, StepContext};
+    use promptmill_core::{Language, Step, StepContext};
 
     const DUTCH: StepContext = StepContext { language: Some(Language::Nl) };
 

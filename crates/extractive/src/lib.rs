@@ -15,9 +15,13 @@ mod summary;
 mod words;
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use async_trait::async_trait;
-use promptmill_core::{AnswerField, AnswerShape, FieldType, Money, Usage};
+use promptmill_core::{
+    AnswerField, AnswerShape, BuiltinModel, CallError, Charge, Class, FieldType, Finish, Money, Provider, RateLimits, Request, Response,
+    Usage,
+};
 use serde::Serialize;
 use serde::de::IgnoredAny;
 use serde_json::{Map, Value};
@@ -28,7 +32,6 @@ use self::document::Document;
 use self::sentences::cut;
 use self::summary::summarize;
 use self::words::{frequent, occurrences};
-use crate::{CallError, Charge, Class, Finish, Provider, RateLimits, Request, Response};
 
 /// The name of the built-in model.
 pub const EXTRACTIVE: &str = "builtin/extractive";
@@ -55,6 +58,11 @@ const BYTES_PER_TOKEN: usize = 4;
 /// * a number: 0, because it cannot know one.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Extractive;
+
+/// The model as a registry lists it.
+pub fn model() -> BuiltinModel {
+    BuiltinModel { name: EXTRACTIVE, provider: Arc::new(Extractive) }
+}
 
 #[async_trait]
 impl Provider for Extractive {
@@ -176,14 +184,13 @@ fn most_mentioned(document: &Document, values: &[String]) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
     use std::time::Duration;
 
     use promptmill_core::pipeline::Structured;
+    use promptmill_core::{Item, Language};
     use serde_json::json;
 
     use super::*;
-    use crate::Item;
 
     fn request(texts: &[&str], shape: AnswerShape, max_tokens: Option<u32>) -> Request {
         let item = |(index, text): (usize, &&str)| Item::new(format!("r{}", index + 1), *text);
@@ -193,7 +200,7 @@ mod tests {
             prompt: "Leg elke motie uit.".into(),
             items: texts.iter().enumerate().map(item).collect(),
             shape: Arc::new(shape),
-            language: crate::Language::default(),
+            language: Language::default(),
             instructions: None,
             structured: Structured::JsonSchema,
             max_tokens,

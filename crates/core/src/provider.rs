@@ -1,15 +1,15 @@
-//! What a model provider is: a request in, a response or a reason out.
+//! What a model provider is: a request in, a response or a reason out; and how a kind of provider, or a model that needs none,
+//! is listed.
 
-use std::fmt::Debug;
+use std::fmt::{self, Debug};
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use promptmill_core::pipeline::Structured;
-use promptmill_core::{AnswerShape, Money, Usage};
 use serde_json::{Map, Value};
 
-use crate::{Language, LimitHint, RateLimits};
+use crate::pipeline::Structured;
+use crate::{AnswerShape, Error, ErrorKind, Language, LimitHint, ModelSpec, Money, ProviderSpec, RateLimits, Result, Usage};
 
 /// One row of a pack.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -42,7 +42,7 @@ pub struct Request {
     pub items: Vec<Item>,
     /// The shape that the answer about each row has to have.
     pub shape: Arc<AnswerShape>,
-    /// The language in which it is asked for.
+    /// The language in which it is asked for; English where nobody has written the words.
     pub language: Language,
     /// What is said of the items and of the answer's form, where it is not what the language's words say.
     pub instructions: Option<Arc<str>>,
@@ -228,4 +228,85 @@ pub trait Provider: Debug + Send + Sync + 'static {
     /// # Errors
     /// The reason, if it is no usable response.
     fn read(&self, raw: &str) -> Result<Response, CallError>;
+}
+
+/// What a provider is opened with.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct Opening<'o> {
+    /// The provider's name in the pipeline file.
+    pub name: &'o str,
+    /// Its table.
+    pub spec: &'o ProviderSpec,
+    /// The table of the model that is to be asked.
+    pub model: &'o ModelSpec,
+    /// The key, from the variable that the table names.
+    pub key: Option<String>,
+}
+
+impl<'o> Opening<'o> {
+    /// With what is read from the environment.
+    ///
+    /// # Errors
+    /// If the variable that holds the key is not set, or holds none.
+    pub fn new(name: &'o str, spec: &'o ProviderSpec, model: &'o ModelSpec) -> Result<Self> {
+        Ok(Self { name, spec, model, key: read_key(name, spec)? })
+    }
+}
+
+fn read_key(name: &str, spec: &ProviderSpec) -> Result<Option<String>> {
+    let Some(variable) = &spec.api_key_env else { return Ok(None) };
+    match std::env::var(variable) {
+        Ok(key) if !key.trim().is_empty() => Ok(Some(key)),
+        Ok(_) => Err(Error::failed(format!("the key of provider `{name}` is empty: `{variable}` is set to nothing"))),
+        Err(std::env::VarError::NotPresent) => {
+            Err(Error::failed(format!("the key of provider `{name}` is not in the environment: `{variable}` is not set")))
+        }
+        Err(std::env::VarError::NotUnicode(_)) => {
+            Err(Error::failed(format!("the key of provider `{name}` is not readable: `{variable}` is not valid UTF-8")))
+        }
+    }
+    .map_err(|error| {
+        error.of(ErrorKind::Credentials).hint(format!("export {variable}=…, or leave out `api_key_env` if the server takes no key"))
+    })
+}
+
+type Open = dyn Fn(Opening<'_>) -> Result<Arc<dyn Provider>> + Send + Sync;
+
+/// A kind of provider: what `kind` says in a table of `[providers]`.
+#[derive(Clone)]
+pub struct ProviderKind {
+    /// Its name in `kind`.
+    pub name: &'static str,
+    open: Arc<Open>,
+}
+
+impl ProviderKind {
+    /// The kind of this name, of which providers are opened like this. Nothing is sent then.
+    pub fn new(name: &'static str, open: impl Fn(Opening<'_>) -> Result<Arc<dyn Provider>> + Send + Sync + 'static) -> Self {
+        Self { name, open: Arc::new(open) }
+    }
+
+    /// Opens a provider of this kind.
+    ///
+    /// # Errors
+    /// If its settings cannot be used.
+    pub fn open(&self, opening: Opening<'_>) -> Result<Arc<dyn Provider>> {
+        (self.open)(opening)
+    }
+}
+
+impl Debug for ProviderKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ProviderKind").field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
+/// A model that needs no table in the pipeline file: it answers in this process, and sends no bill.
+#[derive(Clone, Debug)]
+pub struct BuiltinModel {
+    /// Its name, such as `builtin/extractive`.
+    pub name: &'static str,
+    /// What answers.
+    pub provider: Arc<dyn Provider>,
 }

@@ -1,17 +1,16 @@
 //! What a post-processing step is: a pure function from an answer to an answer, or to the reason it is
-//! turned away, made from a typed config. Which steps there are is the business of [`steps`](super::steps());
+//! turned away, made from a typed config. Which steps there are is the business of a [`Registry`](crate::Registry);
 //! the order they run in, the flags they leave and what happens to a rejected row belong to the stage.
 
 use std::borrow::Cow;
 use std::fmt::{self, Debug};
 
-use promptmill_core::About;
 use schemars::generate::SchemaSettings;
 use schemars::{JsonSchema, Schema};
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
 
-use super::Language;
+use crate::{About, Language};
 
 /// Why a step turned an answer away.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -40,6 +39,9 @@ pub trait Step: Debug + Send + Sync {
     /// Keeps the text (`Cow::Borrowed`), repairs it (`Cow::Owned`, and then it differs: the step's name
     /// becomes a flag of the row) or turns it away. `about` is for the steps that compare the answer with what
     /// was asked; what is not known of it is no reason to turn an answer away.
+    ///
+    /// # Errors
+    /// Why the answer is turned away.
     fn apply<'t>(&self, text: &'t str, about: &About<'_>) -> Result<Cow<'t, str>, Rejection>;
 }
 
@@ -57,6 +59,9 @@ pub trait StepConfig: DeserializeOwned + JsonSchema {
     const SEES: Sees = Sees::Text;
 
     /// Checks the config and makes the step. The message says which value is wrong and what would be right.
+    ///
+    /// # Errors
+    /// That message.
     fn compile(self, context: &StepContext) -> Result<Box<dyn Step>, String>;
 }
 
@@ -161,14 +166,4 @@ fn schema<T: StepConfig>() -> Schema {
 fn compile<T: StepConfig>(value: Value, context: &StepContext) -> Result<Box<dyn Step>, String> {
     let config: T = serde_json::from_value(value).map_err(|error| error.to_string())?;
     config.compile(context)
-}
-
-/// The start of a text, for a rejection's detail: whole characters, on one line.
-pub(super) fn excerpt(text: &str) -> String {
-    const LONGEST: usize = 60;
-    let mut short: String = text.trim().chars().take(LONGEST).map(|c| if c.is_control() { ' ' } else { c }).collect();
-    if text.trim().chars().nth(LONGEST).is_some() {
-        short.push('…');
-    }
-    short
 }

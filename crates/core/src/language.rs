@@ -1,4 +1,4 @@
-//! The languages that an answer can be expected in. What tells them apart is in `reject_language`.
+//! The languages that an answer can be expected in.
 
 use std::fmt;
 use std::str::FromStr;
@@ -7,12 +7,13 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer};
 
 /// A language by its ISO 639-1 code.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, JsonSchema)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, JsonSchema)]
 #[schemars(rename_all = "lowercase")]
 pub enum Language {
     /// Dutch.
     Nl,
     /// English.
+    #[default]
     En,
     /// German.
     De,
