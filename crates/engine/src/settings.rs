@@ -191,7 +191,7 @@ fn of_model(asked: &AskedModel, question: &Question, registry: &Registry, traffi
             configured: spec.as_ref().and_then(|spec| spec.price.clone()),
             in_force: last.and_then(|last| last.price.as_ref()).map(dollars),
             source: match spec {
-                Some(_) => quote.map(|quote| quote.source.to_string()),
+                Some(_) => quote.map(|quote| quote.source),
                 None => Some("in this process".to_owned()),
             },
             observed: CostSources { stated_by_provider: traffic.costs_by_provider, counted_from_tokens: traffic.costs_by_price },

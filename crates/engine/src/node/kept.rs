@@ -125,14 +125,14 @@ impl Inside {
         for (row, passing) in passing.into_iter().enumerate() {
             let key = keys.value(row);
             let Entry::Occupied(entered) = rows.entry(key.into()) else {
-                return Err(self.wrong(format!("has handed out row `{key}`, which it was not given, or has given back before")));
+                return Err(self.wrong(&format!("has handed out row `{key}`, which it was not given, or has given back before")));
             };
             let entered = entered.remove();
             if entered.hash != passing.hash {
-                return Err(self.wrong(format!("has changed {} about row `{key}`", self.kept.words().1)));
+                return Err(self.wrong(&format!("has changed {} about row `{key}`", self.kept.words().1)));
             }
             if entered.reason.is_some() && entered.reason != passing.reason {
-                return Err(self.wrong(format!("has changed why row `{key}` is a dead letter")));
+                return Err(self.wrong(&format!("has changed why row `{key}` is a dead letter")));
             }
             died += u64::from(entered.reason.is_none() && passing.reason.is_some());
         }
@@ -145,13 +145,13 @@ impl Inside {
         let rows = self.rows();
         match rows.keys().min() {
             None => Ok(()),
-            Some(key) if rows.len() == 1 => Err(self.wrong(format!("has dropped row `{key}`"))),
-            Some(key) => Err(self.wrong(format!("has dropped {} rows, `{key}` among them", rows.len()))),
+            Some(key) if rows.len() == 1 => Err(self.wrong(&format!("has dropped row `{key}`"))),
+            Some(key) => Err(self.wrong(&format!("has dropped {} rows, `{key}` among them", rows.len()))),
         }
     }
 
     fn read<'b>(&self, batch: &'b RecordBatch) -> Result<(&'b StringArray, Vec<Passing>)> {
-        let lacks = |name: &str| self.wrong(format!("has handed out rows without column `{name}`"));
+        let lacks = |name: &str| self.wrong(&format!("has handed out rows without column `{name}`"));
         let texts = |name: &str| batch.column_by_name(name).and_then(|column| column.as_string_opt::<i32>());
         let keys = texts(columns::KEY).filter(|keys| keys.null_count() == 0).ok_or_else(|| lacks(columns::KEY))?;
         let hashes = |columns: &[ArrayRef]| -> Result<Vec<u64>> {
@@ -167,7 +167,7 @@ impl Inside {
         Ok((keys, hash.into_iter().enumerate().map(|(row, hash)| Passing { hash, reason: reason(row) }).collect()))
     }
 
-    fn wrong(&self, what: String) -> Error {
+    fn wrong(&self, what: &str) -> Error {
         let (behind, of) = self.kept.words();
         Error::failed(format!("stage `{}` {what}", self.stage)).of(ErrorKind::Stage).hint(format!(
             "a stage behind `{behind}` passes on every row once, and {of} as it is; it may turn a row away with a reason in `{}`. \

@@ -77,7 +77,7 @@ fn taken_in(rows: usize, bytes: usize, is_same: bool) -> (usize, usize) {
             Ok(RecordBatch::try_from_iter(columns).expect("a batch"))
         };
         let rows_in = stream::iter((0..rows).step_by(BATCH)).map(batch).boxed();
-        let flow = through(&pipeline, Vec::new(), rows_in, context, services, stop.clone());
+        let flow = through(&pipeline, Vec::new(), rows_in, context, services, &stop);
         let run = tokio::spawn(async move { flow.try_fold(0, |rows, batch| async move { Ok(rows + batch.num_rows()) }).await });
         sleep(Duration::from_secs(1_800)).await;
         let before = pulled.load(Relaxed);

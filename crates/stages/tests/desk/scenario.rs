@@ -262,7 +262,7 @@ impl Scenario {
             shared: Extensions::default(),
         };
         let judged = vec![Declaration::Judge(Arc::new(Proper))];
-        let mut flow = through(&self.pipeline(changes), judged, stream::iter(batches(&rows)).map(Ok).boxed(), run, services, stop.clone());
+        let mut flow = through(&self.pipeline(changes), judged, stream::iter(batches(&rows)).map(Ok).boxed(), run, services, &stop);
         let mut out = Handed::default();
         while let Some(batch) = flow.try_next().await.unwrap_or_else(|error| panic!("{}: {error}", self.name)) {
             out.take(&batch, &rows);
@@ -344,7 +344,6 @@ impl Scenario {
     }
 }
 
-/// A pipeline with these settings of `prompt-pack` and `llm`.
 /// The rows on their way through the stages of a pipeline, behind which somebody declares this.
 pub(crate) fn through(
     pipeline: &Pipeline,
@@ -352,7 +351,7 @@ pub(crate) fn through(
     rows: BatchStream,
     run: RunContext,
     services: Extensions,
-    stop: Stop,
+    stop: &Stop,
 ) -> BatchStream {
     let declared = pipeline.stages.iter().map(|spec| spec.stage.declares()).chain([behind]).collect();
     let blueprint = Arc::new(Blueprint::new(declared, &pipeline.models, &pipeline.providers));
@@ -364,6 +363,7 @@ pub(crate) fn through(
     pipeline.stages.iter().enumerate().fold(rows, |rows, (index, spec)| Arc::clone(&spec.stage).run(rows, place(index)))
 }
 
+/// A pipeline with these settings of `prompt-pack` and `llm`.
 pub(crate) fn pipeline_of(more_of_pack: Table, more_of_llm: Table) -> Pipeline {
     let mut pack: Table = toml::from_str("use = \"prompt-pack\"\nitem = \"{{ text }}\"\nprompt = \"Say it again.\"").expect("TOML");
     pack.extend(more_of_pack);
