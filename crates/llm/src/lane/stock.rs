@@ -42,18 +42,27 @@ const RELEASED: f64 = 0.003;
 const DOUBTS: u32 = 4;
 const DOUBTED_WITHIN: f64 = 10.0;
 
+/// Senses of a number: what was left when the answer was done, when the request arrived, or at the response before.
+const LATE: usize = 0;
+const EARLY: usize = 1;
+const BEHIND: usize = 2;
+
 /// The account of one kind of work.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Stock {
     heard: u32,
-    /// As if headers were written when the answer is done, and as if they were when the request arrives; and which is so.
-    books: [Book; 2],
-    is_early: bool,
+    /// The numbers in each sense, and the sense that fits.
+    books: [Book; 3],
+    sense: usize,
+    /// When the last response came, and what had been sent by then.
+    before: Option<(f64, f64)>,
     /// Seconds that numbers are old when they arrive, if they were written when the request did.
     age: f64,
     /// Kept, for what is on its way and counted by one side only: as much as it takes that few are refused.
     reserve: f64,
-    /// The most that was ever left.
+    /// The most that was ever left; what had been used by the first response, in each sense; and both together.
+    most: f64,
+    used: [f64; 3],
     full: f64,
     /// What had been given back at moments of the last time.
     history: VecDeque<(f64, f64)>,
@@ -111,20 +120,29 @@ impl Stock {
         let left = left.min(1e15);
         self.heard = self.heard.saturating_add(1);
         self.weight = heard.weight;
-        self.full = self.full.max(left);
         self.reset = heard.reset.filter(|reset| *reset > 0.0).map(|reset| at + reset);
         // What is on its way may be counted by one side only: that much is no sign of anything.
         let slack = 2.0 * heard.weight + heard.unknown;
-        let entries = [Entry { at, left, sent: sent - heard.unknown }, Entry { at: heard.departed, left, sent: heard.sent_by_then }];
-        let [late, early] = [0, 1].map(|sense| self.books[sense].take(entries[sense], slack, self.full));
+        let counted = sent - heard.unknown;
+        let (before_at, before) = self.before.replace((at, counted)).unwrap_or((at, counted));
+        let entries = [(at, counted), (heard.departed, heard.sent_by_then), (before_at, before)].map(|(at, sent)| Entry { at, left, sent });
+        if self.heard == 1 {
+            // What was used before the first response was there, too, if it is as little as it seems.
+            self.used = [counted, heard.sent_by_then, 0.0].map(|used| if used < 0.1 * left { used } else { 0.0 });
+        }
+        self.most = self.most.max(left);
+        let full = self.used.map(|used| self.most + used);
+        let lasts = [LATE, EARLY, BEHIND].map(|sense| self.books[sense].take(entries[sense], slack, full[sense]));
         self.age += 0.1 * (at - heard.departed - self.age);
-        let [this, other] = if self.is_early { [1, 0] } else { [0, 1] }.map(|sense| &self.books[sense]);
-        if this.fallen > 1.5 * other.fallen + 0.25 * this.sent {
-            self.is_early = !self.is_early;
+        let wrong = |sense: usize| self.books[sense].fallen;
+        let best = [LATE, EARLY, BEHIND].into_iter().min_by(|a, b| wrong(*a).total_cmp(&wrong(*b))).unwrap_or(LATE);
+        if wrong(self.sense) > 1.5 * wrong(best) + 0.25 * self.book().sent {
+            self.sense = best;
             (self.period, self.jumped) = (None, 0.0);
             self.history.clear();
         }
-        let (entry, last) = if self.is_early { (entries[1], early) } else { (entries[0], late) };
+        self.full = full[self.sense];
+        let (entry, last) = (entries[self.sense], lasts[self.sense]);
         let Some(last) = last else { return };
         if self.heard >= HEARD && self.book().amiss > DRAWN_ON * self.book().sent && at >= self.distrusted_until {
             // Others draw on it, or it is nobody's.
@@ -174,6 +192,11 @@ impl Stock {
     /// A request was refused: it has not been sent.
     pub(super) fn unsent(&mut self, weight: f64, departed: f64) {
         self.books.iter_mut().for_each(|book| book.unsent(weight, departed));
+        if let Some((at, sent)) = &mut self.before
+            && departed <= *at
+        {
+            *sent -= weight;
+        }
         for (at, given) in &mut self.history {
             if departed <= *at {
                 *given -= weight;
@@ -183,7 +206,7 @@ impl Stock {
 
     /// The numbers in the sense that fits.
     fn book(&self) -> &Book {
-        &self.books[usize::from(self.is_early)]
+        &self.books[self.sense]
     }
 
     /// Whether the numbers keep to what is sent.
@@ -195,7 +218,7 @@ impl Stock {
 
     /// Whether they do, and are worth waiting for.
     pub(super) fn is_sound(&self, now: f64) -> bool {
-        let lasts = LASTS * (1.0 + if self.is_early { self.age } else { 0.0 });
+        let lasts = LASTS * (1.0 + if self.sense == EARLY { self.age } else { 0.0 });
         self.keeps_account(now) && self.slope().is_none_or(|slope| self.full > lasts * slope)
     }
 

@@ -1,7 +1,7 @@
 //! What responses say is left, beside what was sent: the one less the other is what has been given back.
 //!
-//! Whether a number was written when its request arrived or when its answer was done is not said, so there is a book for each
-//! sense, and that is right in which less comes out wrong: what has been given back never becomes less.
+//! Whether a number was written when its answer was done, when its request arrived, or at the response before is not said, so
+//! there is a book for each sense, and that is right in which least comes out wrong: what has been given back never becomes less.
 //!
 //! How long it takes until what is used up has been given back is measured here, too, whatever the kind of limit: from one
 //! moment until all that had been sent by then has come back.
@@ -10,8 +10,8 @@ use std::collections::VecDeque;
 
 /// What may go amiss, as a share of what is sent: requests on their way are counted by one side only.
 const AMISS: f64 = 0.15;
-/// How many times what is sent the numbers may move. In a window they fall by it, and rise by it at the end.
-const MOVES: f64 = 4.0;
+/// How many times what is sent the numbers may fall.
+const MOVES: f64 = 2.0;
 
 /// The numbers in one sense.
 #[derive(Clone, Debug, Default)]
@@ -25,6 +25,8 @@ pub(super) struct Book {
     pub(super) fallen: f64,
     pub(super) sent: f64,
     moved: f64,
+    /// What may be on its way.
+    slack: f64,
     /// When so much had been sent, and so much was missing: until all of that is given back.
     pub(super) used: VecDeque<(f64, f64, f64)>,
     /// What had been sent by the last of these moments for which that was so.
@@ -46,7 +48,8 @@ impl Book {
         self.amiss = FADE * self.amiss + fallen(&mut self.peak, entry.given(), slack);
         self.fallen = FADE * self.fallen + (last.given() - entry.given()).max(0.0);
         self.sent = FADE * self.sent + (entry.sent - last.sent).abs();
-        self.moved = FADE * self.moved + (entry.left - last.left).abs();
+        self.moved = FADE * self.moved + (last.left - entry.left).max(0.0);
+        self.slack = slack;
         self.measure_return(entry, entry.at - last.at, full);
         Some(last)
     }
@@ -103,7 +106,7 @@ impl Book {
 
     /// Whether the numbers keep to what is sent.
     pub(super) fn keeps_account(&self) -> bool {
-        self.moved > 0.0 && self.moved <= MOVES * self.sent && self.amiss <= AMISS * self.sent
+        self.moved > 0.0 && self.moved <= MOVES * self.sent && self.amiss <= AMISS * self.sent + self.slack
     }
 }
 

@@ -39,11 +39,12 @@ const SHY: f64 = 0.99;
 const STEADY: f64 = 0.97;
 
 impl Stock {
-    /// Whether each request is given back one turn after it was sent: the window slides.
+    /// Whether each request is given back one turn after it was sent, and never much at once: the window slides.
     pub(super) fn is_sliding(&self) -> bool {
         self.book().turn.is_some_and(|turn| SLIDES.contains(&turn))
             && self.book().misfit <= 0.04 * self.full + 3.0 * self.weight
             && self.missed < MISSED
+            && self.period.is_none()
     }
 
     /// When the next is given back, where that is foretold.

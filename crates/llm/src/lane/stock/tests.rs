@@ -130,7 +130,7 @@ fn when_numbers_were_written_shows() {
     for is_early in [false, true] {
         let mut stock = Stock::default();
         run(&mut stock, Kind::Fixed, is_early, 300.0);
-        assert_eq!(stock.is_early, is_early);
+        assert_eq!(stock.sense, if is_early { EARLY } else { LATE });
     }
 }
 
