@@ -60,9 +60,9 @@ pub(super) struct Stock {
     age: f64,
     /// Kept, for what is on its way and counted by one side only: as much as it takes that few are refused.
     reserve: f64,
-    /// The most that was ever left; what had been used by the first response, in each sense; and both together.
+    /// The most that was ever left; what there was before the first response, in each sense; and the most of both.
     most: f64,
-    used: [f64; 3],
+    first: [f64; 3],
     full: f64,
     /// What had been given back at moments of the last time.
     history: VecDeque<(f64, f64)>,
@@ -128,10 +128,10 @@ impl Stock {
         let entries = [(at, counted), (heard.departed, heard.sent_by_then), (before_at, before)].map(|(at, sent)| Entry { at, left, sent });
         if self.heard == 1 {
             // What was used before the first response was there, too, if it is as little as it seems.
-            self.used = [counted, heard.sent_by_then, 0.0].map(|used| if used < 0.1 * left { used } else { 0.0 });
+            self.first = [counted, heard.sent_by_then, 0.0].map(|used| if used < 0.1 * left { left + used } else { left });
         }
         self.most = self.most.max(left);
-        let full = self.used.map(|used| self.most + used);
+        let full = self.first.map(|first| self.most.max(first));
         let lasts = [LATE, EARLY, BEHIND].map(|sense| self.books[sense].take(entries[sense], slack, full[sense]));
         self.age += 0.1 * (at - heard.departed - self.age);
         let wrong = |sense: usize| self.books[sense].fallen;

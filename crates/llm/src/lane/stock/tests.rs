@@ -68,10 +68,10 @@ struct Request {
 }
 
 /// What was admitted and refused in the second half of so many seconds.
-fn run(stock: &mut Stock, kind: Kind, is_early: bool, seconds: f64) -> (u32, u32) {
+fn run(stock: &mut Stock, kind: Kind, sense: usize, seconds: f64) -> (u32, u32) {
     let mut server = Server::new(kind);
     let mut flying: Vec<Request> = Vec::new();
-    let (mut sent, mut counts) = (0.0, (0, 0));
+    let (mut sent, mut counts, mut before) = (0.0, (0, 0), CAPACITY);
     for tick in 0..(seconds / TICK) as u32 {
         let now = f64::from(tick) * TICK;
         while let Some(index) = flying.iter().position(|request| request.lands <= now) {
@@ -84,7 +84,8 @@ fn run(stock: &mut Stock, kind: Kind, is_early: bool, seconds: f64) -> (u32, u32
             } else {
                 stock.admitted(now, covered);
             }
-            let left = if is_early { left.unwrap_or(0.0) } else { server.left(now) };
+            let late = server.left(now);
+            let left = [late, left.unwrap_or(0.0), std::mem::replace(&mut before, late)][sense];
             let sent_by_then = sent_by_then - refused;
             stock.hear(Heard { at: now, left, reset: None, sent, unknown: 0.0, departed, sent_by_then, weight: 1.0 });
             if refused > 0.0 {
@@ -109,17 +110,19 @@ fn run(stock: &mut Stock, kind: Kind, is_early: bool, seconds: f64) -> (u32, u32
 
 #[test]
 fn what_is_left_is_used_whatever_the_window() {
-    for (kind, is_early) in [Kind::Bucket, Kind::Fixed, Kind::Sliding].into_iter().flat_map(|kind| [(kind, false), (kind, true)]) {
-        let (admitted, refused) = run(&mut Stock::default(), kind, is_early, 1_200.0);
-        assert!(admitted >= 5_820, "{kind:?}, early {is_early}: {admitted} of 6000");
-        assert!(refused <= 60, "{kind:?}, early {is_early}: {refused} refused");
+    for kind in [Kind::Bucket, Kind::Fixed, Kind::Sliding] {
+        for sense in [LATE, EARLY, BEHIND] {
+            let (admitted, refused) = run(&mut Stock::default(), kind, sense, 1_200.0);
+            assert!(admitted >= 5_820, "{kind:?}, sense {sense}: {admitted} of 6000");
+            assert!(refused <= 60, "{kind:?}, sense {sense}: {refused} refused");
+        }
     }
 }
 
 #[test]
 fn a_window_that_slides_is_known_by_its_length() {
     let mut stock = Stock::default();
-    run(&mut stock, Kind::Sliding, false, 600.0);
+    run(&mut stock, Kind::Sliding, LATE, 600.0);
     let turn = stock.book().turn.expect("a turn");
     assert!((59.0..62.0).contains(&turn), "{turn}");
     assert!(stock.is_sliding());
@@ -127,17 +130,17 @@ fn a_window_that_slides_is_known_by_its_length() {
 
 #[test]
 fn when_numbers_were_written_shows() {
-    for is_early in [false, true] {
+    for sense in [LATE, EARLY, BEHIND] {
         let mut stock = Stock::default();
-        run(&mut stock, Kind::Fixed, is_early, 300.0);
-        assert_eq!(stock.sense, if is_early { EARLY } else { LATE });
+        run(&mut stock, Kind::Fixed, sense, 300.0);
+        assert_eq!(stock.sense, sense);
     }
 }
 
 #[test]
 fn numbers_that_keep_to_nothing_hold_nothing_back() {
     let mut stock = Stock::default();
-    let (admitted, refused) = run(&mut stock, Kind::Noise, false, 60.0);
+    let (admitted, refused) = run(&mut stock, Kind::Noise, LATE, 60.0);
     assert!(!stock.is_sound(60.0));
     // All of the second half but for the last that are still on their way.
     assert!(admitted >= 2_900 && refused == 0, "{admitted} admitted, {refused} refused");
