@@ -32,6 +32,9 @@ pub(super) fn spoken(content: &str) -> Spoken<'_> {
     let behind_thought = |text| Spoken { text, is_behind_thought: true };
     let blank = |sign: char| sign.is_whitespace() || matches!(sign, '\u{feff}' | '\0');
     let content = without_ends(content.trim_matches(blank));
+    if !may_have_marks(content) {
+        return text(content);
+    }
     if let Some(answer) = answer_channel(content) {
         return behind_thought(without_ends(answer));
     }
@@ -54,6 +57,11 @@ pub(super) fn spoken(content: &str) -> Spoken<'_> {
         }
     }
     text(content)
+}
+
+/// Whether there is a sign that a mark begins with: in most contents there is none, and nothing has to be looked for.
+fn may_have_marks(content: &str) -> bool {
+    content.starts_with("analysis") || content.bytes().any(|byte| matches!(byte, b'<' | b'[') || byte == "◁".as_bytes()[0])
 }
 
 /// The answer of gpt-oss, which thinks and speaks in channels; empty where it has only thought.
