@@ -15,8 +15,11 @@ pub struct StageKind {
     /// The stage's table in TOML, without `use`.
     pub example: &'static str,
     schema: fn(&mut SchemaGenerator, &Registry) -> Schema,
-    build: fn(Value, &Registry) -> Result<Arc<dyn Stage>, Mistake>,
+    build: Build,
 }
+
+/// Reads a stage's settings.
+type Build = fn(Value, &Registry) -> Result<Arc<dyn Stage>, Mistake>;
 
 impl StageKind {
     /// The line of the stage `S`.
