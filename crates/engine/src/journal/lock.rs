@@ -1,13 +1,19 @@
 //! One run at a time: an advisory lock on `<state>/lock`, which the system releases if the process dies.
 
 use std::fs::{File, OpenOptions, TryLockError};
-use std::io::{Read, Write};
+use std::io::{Read, Seek, SeekFrom, Write};
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use promptmill_core::{Error, ErrorKind, Result};
 
 use super::holder::{Holder, State};
 use super::trouble::disk;
+
+/// A lock says who holds it a moment after it was taken: so long it is waited for at the most …
+const NAMELESS_AT_MOST: Duration = Duration::from_millis(500);
+/// … and looked at so often.
+const LOOK: Duration = Duration::from_millis(10);
 
 /// The lock, for as long as this lives.
 #[derive(Debug)]
@@ -46,10 +52,16 @@ impl Lock {
     }
 }
 
-fn taken(mut file: &File) -> Error {
-    let mut text = String::new();
+fn taken(file: &File) -> Error {
     // Nothing is there yet if it was locked this very moment.
-    let holder = file.read_to_string(&mut text).ok().and_then(|_| serde_json::from_str::<Holder>(&text).ok());
+    let until = Instant::now() + NAMELESS_AT_MOST;
+    let holder = loop {
+        let holder = holder(file);
+        if holder.is_some() || Instant::now() > until {
+            break holder;
+        }
+        std::thread::sleep(LOOK);
+    };
     let message = "another run works on this pipeline";
     let Some(holder) = holder else { return Error::failed(message).of(ErrorKind::Locked).hint("wait for it to end") };
     let pid = holder.pid;
@@ -62,6 +74,13 @@ fn taken(mut file: &File) -> Error {
         State::Gone | State::Unknown => "wait for it to end, or stop it where it runs; it can be carried on afterwards".to_owned(),
     };
     Error::failed(format!("{message}: {holder}")).of(ErrorKind::Locked).hint(hint)
+}
+
+/// Who holds a lock, as its file says.
+fn holder(mut file: &File) -> Option<Holder> {
+    let mut text = String::new();
+    file.seek(SeekFrom::Start(0)).and_then(|_| file.read_to_string(&mut text)).ok()?;
+    serde_json::from_str(&text).ok()
 }
 
 #[cfg(test)]
