@@ -21,6 +21,7 @@ mod security;
 mod store;
 mod templates;
 mod terminal;
+mod times;
 mod values;
 mod waits;
 

@@ -8,8 +8,8 @@ use std::process::Command;
 use crate::delta::{has, python};
 use crate::support::{Ran, root};
 
-/// Seeds that have failed once, of those that CI does not come by.
-const KEPT: &str = "";
+/// Seeds that have failed once, of those that CI does not come by: DuckDB packs whole numbers by differences of more than 32 bits.
+const KEPT: &str = "217,445,1160,1794";
 /// Processes that share the folders: most of the time goes into starting programs.
 const PROCESSES: u64 = 4;
 

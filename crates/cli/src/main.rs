@@ -107,8 +107,8 @@ impl PipelineArgs {
 }
 
 /// What is logged without `PROMPTMILL_LOG`. A certificate that is not trusted is an error of a request, which says so
-/// itself, and with what to do about it.
-const LOGGED: &str = "warn,rustls_platform_verifier=off";
+/// itself, and with what to do about it; so is a Delta table that cannot be read.
+const LOGGED: &str = "warn,rustls_platform_verifier=off,delta_kernel=off,buoyant_kernel=off,deltalake_core=off";
 
 fn main() -> ExitCode {
     let cli = Cli::parse();

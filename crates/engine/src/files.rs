@@ -29,6 +29,7 @@ use promptmill_core::Result;
 use self::brief::{Brief, How};
 use self::paged::MayBeHeavy;
 use self::weight::Weight;
+use crate::instants::files::Exactly;
 use crate::node::from_datafusion;
 use crate::storage::{Folder, Readers, SMALL_BYTES};
 
@@ -151,6 +152,7 @@ impl TableProvider for Files {
             .with_file_groups(groups)
             .with_projection_indices(projection.cloned())?
             .with_limit(limit)
+            .with_expr_adapter(Some(Arc::new(Exactly)))
             .build();
         Ok(DataSourceExec::from_data_source(config))
     }

@@ -28,7 +28,11 @@ pub(crate) fn texts<'a>(columns: impl IntoIterator<Item = (&'a ArrayRef, &'a Fie
     let options = CastOptions { safe: false, ..CastOptions::default() };
     let columns = columns.into_iter().map(|(array, field)| {
         let array = meaning::texts(array, field)?;
-        Ok(cast_with_options(&array, &DataType::Utf8, &options)?.as_string::<i32>().clone())
+        let texts = cast_with_options(&array, &DataType::Utf8, &options).map_err(|error| {
+            Error::failed(format!("the key column `{}` has a value that has no text: {error}", field.name()))
+                .hint("choose another key; or leave such rows out where the source is written: of a day that no calendar has, or of bytes that are no text, nobody knows which row it is")
+        })?;
+        Ok(texts.as_string::<i32>().clone())
     });
     let columns: Vec<StringArray> = columns.collect::<Result<_>>()?;
     match columns.as_slice() {
@@ -42,10 +46,15 @@ pub(crate) fn texts<'a>(columns: impl IntoIterator<Item = (&'a ArrayRef, &'a Fie
     }
 }
 
+/// Whether every value of a type has a text.
+fn has_text(data_type: &DataType) -> bool {
+    data_type.is_numeric() || data_type.is_string() || *data_type == DataType::Boolean
+}
+
 /// The key as an expression over the columns of a schema.
 pub(crate) fn expr(key: &Key, schema: &Schema) -> Expr {
     match key.columns() {
-        [column] if !schema.field_with_name(column).is_ok_and(meaning::is_uuid) => cast(ident(column), DataType::Utf8),
+        [column] if schema.field_with_name(column).is_ok_and(|field| has_text(field.data_type())) => cast(ident(column), DataType::Utf8),
         columns => ScalarUDF::from(RowKey::new()).call(columns.iter().map(ident).collect()),
     }
 }

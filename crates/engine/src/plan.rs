@@ -12,6 +12,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::Path;
 use std::sync::Arc;
 
+use datafusion::arrow::array::RecordBatch;
 use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
 use datafusion::catalog::TableProvider;
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
@@ -20,6 +21,8 @@ use datafusion::datasource::provider_as_source;
 use datafusion::execution::{FunctionRegistry, SessionStateBuilder};
 use datafusion::logical_expr::expr_rewriter::FunctionRewrite;
 use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder, ScalarUDF, cast, ident};
+use datafusion::physical_expr::PhysicalExpr;
+use datafusion::physical_expr::expressions::{CastExpr, Literal};
 use datafusion::prelude::{SessionConfig, SessionContext};
 use promptmill_core::pipeline::{Draft, SinkFormat};
 use promptmill_core::{
@@ -32,7 +35,7 @@ use promptmill_llm::goes_out_in_clear;
 pub(crate) use self::flow::Flow;
 use crate::commit::CommitLog;
 use crate::files::weight::BATCH_ROWS;
-use crate::instants::Instants;
+use crate::instants::{self, Instants, Micros};
 use crate::key::{self, RowKey, can_be_key};
 use crate::node::{Kept, StageQueryPlanner, from_datafusion};
 use crate::run::state_folder;
@@ -86,7 +89,7 @@ pub(crate) fn session(context: Option<StageContext>) -> SessionContext {
         config = config.with_extension(Arc::new(context));
     }
     let state = SessionStateBuilder::new().with_config(config).with_default_features().with_query_planner(Arc::new(StageQueryPlanner));
-    let mut state = state.with_optimizer_rule(Arc::new(BothZeros)).build();
+    let mut state = state.with_optimizer_rule(Arc::new(BothZeros)).with_type_planner(Arc::new(Micros)).build();
     for rewrite in [Arc::new(UuidsAsTexts) as Arc<dyn FunctionRewrite + Send + Sync>, Arc::new(Instants)] {
         if let Err(error) = state.register_function_rewrite(rewrite) {
             tracing::warn!(%error, "UUIDs or times are not compared as they are meant");
@@ -94,6 +97,7 @@ pub(crate) fn session(context: Option<StageContext>) -> SessionContext {
     }
     let session = SessionContext::new_with_state(state);
     session.register_udf(ScalarUDF::from(RowKey::new()));
+    instants::functions().into_iter().for_each(|function| session.register_udf(function));
     session
 }
 
@@ -392,9 +396,9 @@ impl Checker<'_> {
                 Ok((unfit(at, &expr), builder.clone().filter(expr.clone())?, expr))
             });
             match parsed {
-                Ok((None, filtered, expr)) => match session.create_physical_expr(expr, &columns) {
-                    Ok(_) => builder = filtered,
-                    // Types that cannot be compared.
+                Ok((None, filtered, expr)) => match session.create_physical_expr(expr, &columns).and_then(|expr| constants(&expr)) {
+                    Ok(()) => builder = filtered,
+                    // Types that cannot be compared, and texts that are not of the type that they are compared with.
                     Err(error) => self.stage_wrong(index, sql_mistake(at, predicate, &error, &known)),
                 },
                 Ok((Some(mistake), ..)) => self.stage_wrong(index, mistake),
@@ -469,7 +473,8 @@ impl Checker<'_> {
             return None;
         }
         if sink.format == SinkFormat::Delta {
-            bad.extend(names::alike(&known));
+            let is_kept = |name: &&str| sink.columns.as_ref().is_none_or(|columns| columns.iter().any(|kept| kept == name));
+            bad.extend(names::alike(&known.iter().copied().filter(is_kept).collect::<Vec<_>>()));
         }
         if !bad.is_empty() {
             bad.into_iter().for_each(|mistake| self.wrong(&["sink"], mistake));
@@ -589,6 +594,19 @@ fn unfit(at: &str, predicate: &Expr) -> Option<Mistake> {
 }
 
 const ONE_ROW: &str = "a filter sees one row at a time; make a column of it in the source";
+
+/// Reads what a predicate has as text and means as something else: a text that is no such thing is a mistake whatever the rows are.
+fn constants(predicate: &Arc<dyn PhysicalExpr>) -> datafusion::error::Result<()> {
+    let nothing = RecordBatch::new_empty(Arc::new(Schema::empty()));
+    let read = |expr: &Arc<dyn PhysicalExpr>| {
+        let cast = expr.downcast_ref::<CastExpr>();
+        if cast.is_some_and(|cast| cast.expr().downcast_ref::<Literal>().is_some()) {
+            expr.evaluate(&nothing)?;
+        }
+        Ok(TreeNodeRecursion::Continue)
+    };
+    predicate.apply(read).map(drop)
+}
 
 /// What DataFusion says of a predicate, in our words and at its place.
 fn sql_mistake(at: &str, predicate: &str, error: &DataFusionError, known: &[&str]) -> Mistake {

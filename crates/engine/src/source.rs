@@ -167,7 +167,7 @@ impl Listed {
             columns.check_partition(name, |place| hive::value_of(&folders[place], name)).await?;
             summary.notes.push(format!("column `{name}` is in the files too: the folders' values are taken, with which the files agree"));
         }
-        let merged = shapes.merge(is_partition);
+        let merged = columns.merged(shapes, is_partition).await?;
         for name in &merged.to_floats {
             columns.check_exact(name).await?;
         }

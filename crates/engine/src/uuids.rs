@@ -49,6 +49,10 @@ impl FunctionRewrite for UuidsAsTexts {
                 let list = list.into_iter().map(spelled).collect::<Result<_>>()?;
                 Transformed::yes(Expr::InList(InList { expr: Box::new(text_of(*expr)), list, negated }))
             }
+            Expr::Like(mut like) if is_uuid(&like.expr) && is_text(&like.pattern) => {
+                like.expr = Box::new(text_of(*like.expr));
+                Transformed::yes(Expr::Like(like))
+            }
             Expr::Between(Between { expr, negated, low, high }) if is_uuid(&expr) && is_text(&low) && is_text(&high) => {
                 let (low, high) = (Box::new(spelled(*low)?), Box::new(spelled(*high)?));
                 Transformed::yes(Expr::Between(Between { expr: Box::new(text_of(*expr)), negated, low, high }))
@@ -123,6 +127,8 @@ mod tests {
             ("id IN ('00000000-0000-0000-0000-00000000000A', '00000000-0000-0000-0000-00000000000c')", 2),
             ("id BETWEEN '00000000-0000-0000-0000-00000000000a' AND '00000000-0000-0000-0000-00000000000b'", 2),
             ("id = text", 1),
+            ("id LIKE '%-00000000000b'", 1),
+            ("id NOT LIKE '%-00000000000b'", 2),
             ("CAST(id AS VARCHAR) LIKE '%0b'", 1),
             ("id = id", 3),
         ] {

@@ -162,6 +162,38 @@ fn what_no_parquet_file_holds_is_refused_before_anything_is_asked() {
 }
 
 #[test]
+fn columns_of_a_delta_table_that_differ_by_case_only_are_refused_by_check() {
+    let text = |value: &str| Arc::new(StringArray::from(vec![value])) as ArrayRef;
+    let project = project(vec![("P", text("one")), ("p", text("other"))]);
+    set(&project, "", "format = \"delta\"");
+    let said = refused(&project);
+    assert!(said.contains("`P`") && said.contains("`p`") && said.contains("hint: "), "{said}");
+    set(&project, "", "format = \"delta\"\ncolumns = [\"id\", \"summary\", \"P\"]");
+    project.run_pipeline(&[]).expect(0);
+    assert_eq!(project.query("SELECT \"P\" FROM results").len(), 1);
+}
+
+#[test]
+fn a_text_that_is_none_is_said_with_its_file_and_column() {
+    let schema = parse_message_type("message m { required binary id (UTF8); required binary body (UTF8); }").expect("a schema");
+    let project = project(vec![("body", Arc::new(StringArray::from(vec!["whole"])))]);
+    let file = std::fs::File::create(project.path("in/bytes.parquet")).expect("a file");
+    let mut writer = SerializedFileWriter::new(file, Arc::new(schema), Arc::default()).expect("a writer");
+    let mut group = writer.next_row_group().expect("a row group");
+    for bytes in [b"z".as_slice(), b"caf\xe9"] {
+        let mut column = group.next_column().expect("a column").expect("two of them");
+        column.typed::<ByteArrayType>().write_batch(&[ByteArray::from(bytes)], None, None).expect("written");
+        column.close().expect("closed");
+    }
+    group.close().expect("closed");
+    writer.close().expect("closed");
+    let pipeline = std::fs::read_to_string(project.path("pipeline.toml")).expect("a pipeline");
+    project.write("pipeline.toml", &pipeline.replace("Row {{ id }} is", "{{ body }} is"));
+    let said = project.run(&["run", "pipeline.toml"]).expect(1).stderr;
+    assert!(said.contains("in/bytes.parquet` has a text that is not UTF-8 (column `body`)") && said.contains("hint: "), "{said}");
+}
+
+#[test]
 fn days_that_no_calendar_has_are_said_as_such_and_make_no_folders() {
     let days = Date32Array::from(vec![Some(i32::MAX), Some(19_782), None, Some(-i32::MAX)]);
     let project = project(vec![("day", Arc::new(days))]);

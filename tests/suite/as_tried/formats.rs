@@ -1,6 +1,7 @@
 //! Sources that are no Parquet: CSV, JSON lines and Arrow files, in folders, globs and partitions, near and far.
 
 use std::io::Write;
+use std::process::Command;
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, Float64Array, Int32Array, Int64Array, RecordBatch, StringArray};
@@ -10,6 +11,7 @@ use serde_json::json;
 
 use super::Job;
 use crate::bucket::Bucket;
+use crate::delta::{has, python};
 use crate::spy::{Reply, Spy};
 use crate::support::Project;
 
@@ -251,6 +253,35 @@ fn arrow_files_are_read_as_they_are_and_widen_or_conflict_as_parquet_does() {
     assert!(said.contains("column `n` is") && said.contains("in/e.arrow"), "{said}");
     put(&project, "in/e.arrow", "ARROW1 and then nothing of the kind");
     assert!(refused(&project).contains("source file `in/e.arrow` cannot be read as Arrow"));
+}
+
+/// Arrow files as others write them: before its version 1.0, and with whole numbers of 128 bits.
+const MAKE_ARROW: &str = r#"
+import os, sys
+import polars as pl
+import pyarrow as pa
+os.chdir(sys.argv[1])
+old = pa.ipc.IpcWriteOptions(metadata_version=pa.ipc.MetadataVersion.V4)
+table = pa.table({"id": ["a"], "body": ["amber"]})
+with pa.ipc.new_file("old.arrow", table.schema, options=old) as writer:
+    writer.write_table(table)
+pl.DataFrame({"id": ["a"], "body": ["amber"], "n": pl.Series([2**100], dtype=pl.Int128)}).write_ipc("wide.arrow")
+"#;
+
+#[test]
+fn arrow_files_that_no_reader_here_knows_are_refused_by_name() {
+    if !has("PyArrow or Polars", "import polars, pyarrow", "polars pyarrow") {
+        return;
+    }
+    let project = project("http://127.0.0.1:9", "path = \"old.arrow\"\nkey = \"id\"");
+    let made = Command::new(python()).args(["-c", MAKE_ARROW]).arg(project.path(".")).output().expect("python");
+    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+    let said = refused(&project);
+    assert!(said.contains("`old.arrow` cannot be read as Arrow") && said.contains("before Arrow 1.0"), "{said}");
+    let pipeline = std::fs::read_to_string(project.path("pipeline.toml")).expect("a pipeline");
+    project.write("pipeline.toml", &pipeline.replace("old.arrow", "wide.arrow"));
+    let said = refused(&project);
+    assert!(said.contains("wide.arrow") && said.contains("128 bits"), "{said}");
 }
 
 #[test]

@@ -178,6 +178,50 @@ fn types_of_files_widen_or_the_conflict_names_them() {
 
 /// Of many files one has another type: a filter holds for it, or is refused; and where nobody reads the column it is in nobody's way.
 #[test]
+fn a_backslash_makes_a_letter_mean_itself_in_a_name_without_wildcards_too() {
+    let mut project = project("path = \"in\"");
+    let names = ["in/a*b.parquet", "in/axb.parquet", "in/{a,b}.parquet", "in/[c].parquet"];
+    names.iter().for_each(|name| put(&project, name, &[]));
+    let sources = [
+        (r"in/a\\*b.parquet", "a*b.parquet"),
+        (r"in/\\{a,b\\}.parquet", "{a,b}.parquet"),
+        (r"in/\\[c\\].parquet", "[c].parquet"),
+        (r"in/a*b.parquet", "a*b.parquet"),
+    ];
+    for (path, expected) in sources {
+        assert_eq!(keys(&project, &format!("path = \"{path}\"")), [expected], "{path}");
+    }
+    project.write("pipeline.toml", &pipeline(r#"path = "in/a\\*c.parquet""#, ""));
+    assert!(refused(&project).contains("does not exist"), "and is no pattern where nothing is there");
+    let Some(bucket) = Bucket::start() else { return };
+    for name in names {
+        bucket.put(name, std::fs::read(project.path(name)).expect("a file"));
+    }
+    project.environment = bucket.environment();
+    for (path, expected) in &sources[..3] {
+        assert_eq!(keys(&project, &format!("path = \"s3://lake/{path}\"")), [*expected], "{path}");
+    }
+}
+
+#[test]
+fn a_column_that_is_all_null_has_the_type_of_the_other_files() {
+    let project = project("path = \"in\"");
+    // As pandas writes a column that it knows nothing of.
+    let nothing = || Arc::new(Float64Array::from(vec![None])) as ArrayRef;
+    put(&project, "in/a.parquet", &[("x", nothing())]);
+    put(&project, "in/b.parquet", &[("x", text(&["amber"]))]);
+    put(&project, "in/c.parquet", &[("x", nothing())]);
+    assert_eq!(project.query("SELECT id FROM source WHERE x = 'amber'"), [json!({"id": "b.parquet"})]);
+    assert_eq!(project.query("SELECT count(x) AS n FROM source"), [json!({"n": 1})]);
+    let summary = project.run_pipeline(&[]).expect(0).json();
+    assert_eq!(summary["rows"]["answered"], 3, "{summary}");
+    assert_eq!(project.query("SELECT id FROM results WHERE x IS NULL ORDER BY id").len(), 2);
+    // One number is enough for a conflict.
+    put(&project, "in/c.parquet", &[("x", Arc::new(Float64Array::from(vec![0.5])))]);
+    assert!(refused(&project).contains("column `x` is"));
+}
+
+#[test]
 fn a_filter_holds_in_every_file() {
     let project = project("path = \"in\"");
     for n in 0..150 {
@@ -334,6 +378,22 @@ for line in lines:
     if "protocol" in line:
         line["protocol"] = {"minReaderVersion": 2, "minWriterVersion": 5}
 open(first, "w").write("".join(json.dumps(line) + "\n" for line in lines))
+def field(name, kind, nullable=True):
+    return {"name": name, "type": kind, "nullable": nullable, "metadata": {}}
+inside = pa.table({"id": ["a", "b"], "text": ["The bridge is old."] * 2, "s": [{"l": 1}, None], "l": [[1], None], "m": pa.array([[("k", 1)], None], pa.map_(pa.string(), pa.int64()))})
+write_deltalake("strict", inside)
+first = "strict/_delta_log/00000000000000000000.json"
+lines = [json.loads(line) for line in open(first)]
+for line in lines:
+    if "metaData" in line:
+        schema = json.loads(line["metaData"]["schemaString"])
+        schema["fields"][2:] = [
+            field("s", {"type": "struct", "fields": [field("l", "long", False)]}),
+            field("l", {"type": "array", "elementType": "long", "containsNull": False}),
+            field("m", {"type": "map", "keyType": "string", "valueType": "long", "valueContainsNull": False}),
+        ]
+        line["metaData"]["schemaString"] = json.dumps(schema)
+open(first, "w").write("".join(json.dumps(line) + "\n" for line in lines))
 os.makedirs("ice/metadata")
 open("ice/metadata/00001-x.metadata.json", "w").write("{}")
 "#;
@@ -350,6 +410,9 @@ fn a_delta_table_is_read_through_its_log() {
     assert_eq!(keys(&project, "path = \"removed\""), ["a", "b"]);
     assert_eq!(keys(&project, "path = \"removed\"\nformat = \"parquet\""), ["a", "b", "c", "d"], "past the log, as was asked for");
     assert_eq!(keys(&project, "path = \"grown\""), ["x", "y"]);
+    assert_eq!(keys(&project, "path = \"strict\""), ["a", "b"], "what the log says can never be null, the files say may be");
+    let rows = project.query("SELECT s, l, m FROM source ORDER BY id");
+    assert_eq!(rows, [json!({"s": {"l": 1}, "l": [1], "m": {"k": 1}}), json!({})]);
     assert_eq!(keys(&project, "path = \"grown\"\nversion = 1"), ["a", "b"]);
     assert_eq!(keys(&project, "path = \"grown\"\ntimestamp = \"2099-01-01\""), ["x", "y"]);
     project.write("pipeline.toml", &pipeline("path = \"grown\"\nversion = 1", ""));

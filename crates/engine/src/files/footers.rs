@@ -9,17 +9,17 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use chrono::Utc;
-use datafusion::arrow::datatypes::{Schema, TimeUnit};
+use datafusion::arrow::datatypes::{DataType, Schema, TimeUnit};
 use datafusion::datasource::physical_plan::parquet::Int96Coercer;
 use futures::{StreamExt, TryStreamExt};
 use object_store::{ObjectMeta, ObjectStoreExt};
 use parquet::arrow::parquet_to_arrow_schema;
 use parquet::errors::{ParquetError, Result};
-use parquet::file::metadata::{PageIndexPolicy, ParquetMetaData, ParquetMetaDataReader};
+use parquet::file::metadata::{PageIndexPolicy, ParquetMetaData, ParquetMetaDataReader, RowGroupMetaData};
 use parquet::file::statistics::Statistics;
 
 use self::cache::{Cache, Known};
-use super::merge::Shapes;
+use super::merge::{Shapes, plain};
 use super::weight::{Dictionary, Weight, dictionaries};
 use crate::meaning;
 use crate::storage::{Folder, StoredFile, trusted};
@@ -267,6 +267,34 @@ pub(crate) async fn bounds(folder: &Folder, files: &[ObjectMeta], column: &str) 
     let mut found = found.into_inner().unwrap_or_else(PoisonError::into_inner);
     found.sort_by_key(|(place, _)| *place);
     Ok(found)
+}
+
+/// The types of a column in those files where all its values are null, if it is so in all files where it has that type.
+pub(crate) async fn types_without_values(folder: &Folder, files: &[ObjectMeta], column: &str) -> Result<Vec<DataType>, Unreadable> {
+    let found: Mutex<Vec<(DataType, bool)>> = Mutex::default();
+    each(folder, files, |_, footer| {
+        let schema = schema_of(footer)?;
+        let Ok(place) = schema.index_of(column) else { return Ok(()) };
+        let data_type = plain(schema.field(place).data_type());
+        let leaves = footer.file_metadata().schema_descr();
+        let of_column = |leaf: &usize| leaves.get_column_root_idx(*leaf) == place;
+        let groups = || footer.row_groups().iter().filter(|group| group.num_rows() > 0);
+        let is_null = |group: &RowGroupMetaData, leaf: usize| {
+            group.column(leaf).statistics().and_then(Statistics::null_count_opt) == Some(group.column(leaf).num_values().unsigned_abs())
+        };
+        let is_empty = (0..leaves.num_columns()).filter(of_column).all(|leaf| groups().all(|group| is_null(group, leaf)));
+        if groups().next().is_some() {
+            let mut found = found.lock().unwrap_or_else(PoisonError::into_inner);
+            match found.iter_mut().find(|(known, _)| *known == data_type) {
+                Some((_, are_empty)) => *are_empty &= is_empty,
+                None => found.push((data_type, is_empty)),
+            }
+        }
+        Ok(())
+    })
+    .await?;
+    let found = found.into_inner().unwrap_or_else(PoisonError::into_inner);
+    Ok(found.into_iter().filter(|(_, are_empty)| *are_empty).map(|(data_type, _)| data_type).collect())
 }
 
 fn bounds_of(footer: &ParquetMetaData, column: usize) -> Option<Bounds> {

@@ -7,7 +7,7 @@ use datafusion::arrow::datatypes::{DataType, Field, FieldRef, Fields, Schema, Sc
 use promptmill_core::meaning;
 
 /// The schemas of some files, by shape: most files of a table have the same one.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Shapes {
     /// Each with the place of the first file that has it.
     shapes: Vec<(Fields, usize)>,
@@ -70,6 +70,17 @@ impl Shapes {
             }
         }
         twice
+    }
+
+    /// Takes a column for one that holds nothing in all files where it is of one of these types.
+    pub(crate) fn without_values(&mut self, column: &str, types: &[DataType]) {
+        for (fields, _) in &mut self.shapes {
+            let nothing = |field: &FieldRef| match field.name() == column && types.contains(&plain(field.data_type())) {
+                true => Arc::new(Field::new(column, DataType::Null, true)),
+                false => Arc::clone(field),
+            };
+            *fields = fields.iter().map(nothing).collect();
+        }
     }
 
     /// Makes one schema of them. Some columns may be left out, whatever they are.
@@ -177,7 +188,7 @@ fn is_text(data_type: &DataType) -> bool {
 }
 
 /// A type without dictionaries: what they hold, as each file has one of its own.
-fn plain(data_type: &DataType) -> DataType {
+pub(crate) fn plain(data_type: &DataType) -> DataType {
     let inside = |field: &FieldRef| {
         Arc::new(Field::new(field.name(), plain(field.data_type()), field.is_nullable()).with_metadata(extension(field)))
     };

@@ -4,10 +4,11 @@
 //! row has a megabyte, or a row group one and a half gigabytes, both are too much. Here a page at a time is read, and a large
 //! one in parts; texts stay
 //! in the pages that they came in until a batch is cut, by the bytes that its rows really have. Which files need that is said
-//! by [`super::weight`].
+//! by [`super::weight`]. So are pages that the usual reader takes for damaged ones ([`packed`]).
 
 mod blocks;
 mod header;
+pub(in crate::files) mod packed;
 mod parts;
 mod unpacked;
 
@@ -325,6 +326,26 @@ pub(crate) async fn read_through(folder: &Folder, meta: &ObjectMeta) -> Result<(
     let mut batches = pages.batches(None, rows, &|_| true)?;
     while batches.try_next().await?.is_some() {}
     Ok(())
+}
+
+/// The first column that cannot be read, if it is a column that is to blame.
+pub(crate) async fn unreadable_column(folder: &Folder, meta: &ObjectMeta) -> Result<Option<String>> {
+    let Some(pages) = Pages::open(folder, meta).await? else { return Ok(None) };
+    let columns: Vec<String> = pages.schema.fields().iter().map(|field| field.name().clone()).collect();
+    for (place, column) in columns.into_iter().enumerate() {
+        let Some(pages) = Pages::open(folder, meta).await? else { return Ok(None) };
+        let mask = ProjectionMask::roots(pages.footer.file_metadata().schema_descr(), [place]);
+        let rows = Weight::of(&pages.footer, |leaf| mask.leaf_included(leaf)).rows_at_once;
+        let mut batches = pages.batches(Some(mask), rows, &|_| true)?;
+        loop {
+            match batches.try_next().await {
+                Ok(Some(_)) => {}
+                Ok(None) => break,
+                Err(_) => return Ok(Some(column)),
+            }
+        }
+    }
+    Ok(None)
 }
 
 #[cfg(test)]

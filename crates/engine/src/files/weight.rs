@@ -15,6 +15,8 @@ use parquet::file::metadata::{ColumnChunkMetaData, ParquetMetaData, RowGroupMeta
 use parquet::file::reader::{ChunkReader, Length};
 use parquet::file::serialized_reader::SerializedPageReader;
 
+use super::paged::packed::is_wide;
+
 /// Rows that travel together: enough to be quick, few enough that a stage between two of them stays lively.
 pub(crate) const BATCH_ROWS: usize = 1024;
 /// Bytes of rows that travel together; one row alone may have more.
@@ -56,7 +58,7 @@ impl Weight {
             let stored: u64 = read().map(|column| column.compressed_size().unsigned_abs()).sum();
             let bytes: u64 = read().map(bytes_of).sum();
             let rows_at_once = rows_of(bytes / group.num_rows().unsigned_abs());
-            weight.and(Self { rows_at_once, by_page: rows_at_once < HEAVY_ROWS || stored > GROUP_BYTES })
+            weight.and(Self { rows_at_once, by_page: rows_at_once < HEAVY_ROWS || stored > GROUP_BYTES || read().any(is_wide) })
         })
     }
 

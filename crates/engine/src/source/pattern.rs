@@ -66,7 +66,7 @@ pub(super) fn split(text: &str) -> (String, &str) {
 }
 
 /// The text that a pattern without wildcards stands for.
-fn unescaped(text: &str) -> String {
+pub(super) fn unescaped(text: &str) -> String {
     let mut plain = String::with_capacity(text.len());
     let mut letters = text.chars();
     while let Some(letter) = letters.next() {

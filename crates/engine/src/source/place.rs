@@ -60,6 +60,10 @@ impl Place {
             names.filter(|name| !name.is_empty()).map(str::to_owned).collect::<Vec<_>>()
         };
         if !pattern::is_pattern(&text) {
+            let plain = pattern::unescaped(&text);
+            if plain != text && !is_there(&literal).await? && is_there(&Folder::open(&plain).map_err(|error| told(&error))?).await? {
+                return Ok(Self { written: written.to_owned(), ..Box::pin(Self::of(&plain)).await? });
+            }
             let is_file = match literal.local() {
                 Some(local) if !local.exists() => {
                     let hint = format!(
@@ -74,11 +78,7 @@ impl Place {
             let kind = if is_file { Kind::File } else { Kind::Folder };
             return Ok(Self { written: written.to_owned(), folder: literal, kind, above: above(&text) });
         }
-        let is_there = match literal.local() {
-            Some(local) => local.exists(),
-            None => literal.is_file().await.map_err(|error| told(&error))? || holds_anything(&literal).await?,
-        };
-        if is_there {
+        if is_there(&literal).await? {
             let is_file = match literal.local() {
                 Some(local) => local.is_file(),
                 None => literal.is_file().await.map_err(|error| told(&error))?,
@@ -178,6 +178,14 @@ impl Place {
             Kind::Pattern(pattern) => pattern.matches(&inside.iter().map(String::as_str).collect::<Vec<_>>()),
             Kind::File | Kind::Folder => true,
         }
+    }
+}
+
+/// Whether a file or a folder is there.
+async fn is_there(folder: &Folder) -> Result<bool, Mistake> {
+    match folder.local() {
+        Some(local) => Ok(local.exists()),
+        None => Ok(folder.is_file().await.map_err(|error| told(&error))? || holds_anything(folder).await?),
     }
 }
 

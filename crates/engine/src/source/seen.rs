@@ -72,7 +72,9 @@ impl SourceFiles {
         for file in self.seen.iter().filter(|_| are_parquet) {
             let Err(found) = read_through(&self.folder, file, whole).await else { continue };
             let Wrong { what, hint } = what_is_wrong(&found);
-            return Error::failed(format!("source file `{}` {what}", shown(&self.folder, file)))
+            let column = if whole { paged::unreadable_column(&self.folder, file).await.ok().flatten() } else { None };
+            let column = column.map_or_else(String::new, |column| format!(" (column `{column}`)"));
+            return Error::failed(format!("source file `{}` {what}{column}", shown(&self.folder, file)))
                 .hint(format!("{hint}; what was answered is kept"))
                 .because(found);
         }

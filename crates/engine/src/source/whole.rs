@@ -18,6 +18,7 @@ use promptmill_core::{Error, Mistake, Result};
 use super::records::{self, Kind};
 use super::{damaged, shown, told};
 use crate::files::footers::{self, Bounds, Unreadable};
+use crate::files::merge::{Conflict, Merged, Shapes};
 use crate::storage::{Folder, StoredFile};
 
 /// Whole numbers up to here are fractions without loss.
@@ -32,6 +33,20 @@ pub(super) struct Columns<'s> {
 }
 
 impl Columns<'_> {
+    /// One schema of all. A column that is all null in some files, as pandas writes it with whatever type, is no conflict there.
+    pub(super) async fn merged(&self, mut shapes: Shapes, leave_out: impl Fn(&str) -> bool) -> Result<Merged, Mistake> {
+        let merged = shapes.clone().merge(&leave_out);
+        if merged.conflicts.is_empty() || self.kind.is_some() {
+            return Ok(merged);
+        }
+        for Conflict { column, .. } in &merged.conflicts {
+            let types = footers::types_without_values(self.folder, self.seen, column).await;
+            let types = types.map_err(|unreadable| damaged(self.folder, self.seen, &unreadable))?;
+            shapes.without_values(column, &types);
+        }
+        Ok(shapes.merge(leave_out))
+    }
+
     /// Holds what the files say of a column against the folder that they lie in.
     pub(super) async fn check_partition(&self, name: &str, stands: impl Fn(usize) -> Option<String>) -> Result<(), Mistake> {
         for (place, bounds) in self.bounds(name).await? {

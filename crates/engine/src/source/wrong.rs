@@ -54,6 +54,13 @@ pub(super) fn what_is_wrong(error: &ParquetError) -> Wrong {
         {
             wrong(format!("is Parquet of a kind that promptmill does not read: {words}"), "write it anew, with zstd or snappy")
         }
+        text if text.contains("utf-8") || text.contains("utf8") => {
+            wrong("has a text that is not UTF-8".to_owned(), "write that column as bytes, or its texts as UTF-8")
+        }
+        text if text.contains("required field") => wrong(
+            "has a page that begins with no header: it is damaged, or the column is encrypted".to_owned(),
+            "restore or decrypt it, or leave it out",
+        ),
         _ => wrong(DAMAGED.to_owned(), "restore it, or leave it out"),
     }
 }

@@ -2,16 +2,18 @@
 //!
 //! The least and the greatest that writers note of fractions leave out what is no number, which SQL finds greater than all, and
 //! Bloom filters know one of the two zeros: who goes by them leaves out rows. And old writers say that a dictionary begins at
-//! byte 0, where there is none. The schema of Arrow that some writers put beside their own may be that of other columns, where a tool
-//! has changed those and kept it. And some have not counted the rows of the file, but those of its row groups.
+//! byte 0, where there is none. The schema of Arrow that some writers put beside their own may be that of other columns, or make times
+//! of numbers, where a tool has changed those and kept it. And some have not counted the rows of the file, but those of its row groups.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
+use datafusion::arrow::datatypes::{DataType, Schema};
 use parquet::arrow::{ARROW_SCHEMA_META_KEY, parquet_to_arrow_schema};
-use parquet::basic::{LogicalType, Type};
+use parquet::basic::{ConvertedType, LogicalType, Type};
 use parquet::errors::Result;
 use parquet::file::metadata::{ColumnChunkMetaData, FileMetaData, ParquetMetaData, ParquetMetaDataBuilder, RowGroupMetaData};
 use parquet::file::page_index::column_index::ColumnIndexMetaData;
+use parquet::file::statistics::Statistics;
 use parquet::schema::types::ColumnDescriptor;
 
 /// Whether a footer says something that must not be trusted.
@@ -45,13 +47,48 @@ pub(crate) fn trusted(footer: ParquetMetaData) -> Result<ParquetMetaData> {
     Ok(footer.set_offset_index(pages).set_column_index(bounds).build())
 }
 
-/// Whether the schema of Arrow in a file does not fit its own.
+/// Whether the schema of Arrow in a file does not fit its own, or makes times of plain numbers.
 fn has_stale_schema(footer: &ParquetMetaData) -> bool {
     let file = footer.file_metadata();
     let has_one = file.key_value_metadata().is_some_and(|more| more.iter().any(|entry| entry.key == ARROW_SCHEMA_META_KEY));
     let fits = || catch_unwind(AssertUnwindSafe(|| parquet_to_arrow_schema(file.schema_descr(), file.key_value_metadata())));
     // What makes the reader panic is told by whoever reads the columns.
-    has_one && fits().is_ok_and(|schema| schema.is_err())
+    has_one && fits().is_ok_and(|schema| schema.map_or(true, |schema| has_foreign_times(&schema, file)))
+}
+
+/// Whether some column is a time by a schema of Arrow, and a plain number by the file's own. One writer alone says of some times
+/// nothing but that.
+fn has_foreign_times(schema: &Schema, file: &FileMetaData) -> bool {
+    let is_of_arrow = file.created_by().is_some_and(|writer| writer.starts_with("parquet-rs"));
+    let mut leaves = Vec::new();
+    schema.fields().iter().for_each(|field| add_leaves(field.data_type(), &mut leaves));
+    let columns = file.schema_descr().columns();
+    !is_of_arrow
+        && leaves.len() == columns.len()
+        && leaves.iter().zip(columns).any(|(leaf, column)| leaf.is_temporal() && is_number(leaf, column))
+}
+
+fn add_leaves(data_type: &DataType, to: &mut Vec<DataType>) {
+    match data_type {
+        DataType::Struct(fields) => fields.iter().for_each(|field| add_leaves(field.data_type(), to)),
+        DataType::List(of) | DataType::LargeList(of) | DataType::FixedSizeList(of, _) | DataType::Map(of, _) => {
+            add_leaves(of.data_type(), to);
+        }
+        DataType::Dictionary(_, values) => to.push(values.as_ref().clone()),
+        other => to.push(other.clone()),
+    }
+}
+
+/// Whether a column is a plain number by the file; Parquet has no type for durations, which are one.
+fn is_number(leaf: &DataType, column: &ColumnDescriptor) -> bool {
+    let is_plain = match (column.logical_type_ref(), column.converted_type()) {
+        (Some(LogicalType::Integer { .. }), _) => true,
+        (Some(_), _) => false,
+        (None, ConvertedType::DATE | ConvertedType::TIME_MILLIS | ConvertedType::TIME_MICROS) => false,
+        (None, ConvertedType::TIMESTAMP_MILLIS | ConvertedType::TIMESTAMP_MICROS) => false,
+        (None, _) => true,
+    };
+    is_plain && matches!(column.physical_type(), Type::INT32 | Type::INT64) && !matches!(leaf, DataType::Duration(_))
 }
 
 /// Rows in all row groups.
@@ -83,7 +120,15 @@ fn trusted_column(chunk: &ColumnChunkMetaData) -> Result<ColumnChunkMetaData> {
     if !is_fraction(chunk.column_descr()) {
         return trusted.build();
     }
-    let trusted = trusted.clear_statistics().set_bloom_filter_offset(None);
+    // How many are null is known all the same.
+    let nulls = chunk.statistics().and_then(Statistics::null_count_opt);
+    let trusted = match chunk.column_type() {
+        _ if nulls.is_none() => trusted.clear_statistics(),
+        Type::FLOAT => trusted.set_statistics(Statistics::float(None, None, None, nulls, false)),
+        Type::DOUBLE => trusted.set_statistics(Statistics::double(None, None, None, nulls, false)),
+        _ => trusted.set_statistics(Statistics::fixed_len_byte_array(None, None, None, nulls, false)),
+    };
+    let trusted = trusted.set_bloom_filter_offset(None);
     trusted.set_column_index_offset(None).set_column_index_length(None).build()
 }
 
@@ -96,7 +141,7 @@ mod tests {
     use std::sync::Arc;
 
     use datafusion::arrow::array::{ArrayRef, Float64Array, Int64Array, RecordBatch};
-    use datafusion::arrow::datatypes::{DataType, Field, Schema};
+    use datafusion::arrow::datatypes::{Field, TimeUnit};
     use parquet::arrow::{ArrowWriter, encode_arrow_schema};
     use parquet::file::metadata::{KeyValue, PageIndexPolicy, ParquetMetaDataReader};
 
@@ -131,11 +176,13 @@ mod tests {
         writer.write(&rows).expect("written");
         let bytes = bytes::Bytes::from(writer.into_inner().expect("a file"));
         let footer = ParquetMetaDataReader::new().parse_and_finish(&bytes).expect("a footer");
-        let statistics =
-            |footer: &ParquetMetaData| footer.row_group(0).columns().iter().map(|column| column.statistics().is_some()).collect::<Vec<_>>();
+        let has_bounds = |column: &ColumnChunkMetaData| column.statistics().is_some_and(|found| found.min_bytes_opt().is_some());
+        let statistics = |footer: &ParquetMetaData| footer.row_group(0).columns().iter().map(has_bounds).collect::<Vec<_>>();
         assert_eq!(statistics(&footer), [true, true]);
         let mended = trusted(footer.clone()).expect("a footer");
         assert_eq!((statistics(&mended), mended.row_group(0).num_rows()), (vec![false, true], 2));
+        let nulls = mended.row_group(0).column(0).statistics().and_then(Statistics::null_count_opt);
+        assert_eq!(nulls, Some(0), "how many are null is known all the same");
 
         let file = footer.file_metadata();
         let file = FileMetaData::new(file.version(), 0, None, None, file.schema_descr_ptr(), None);
@@ -153,6 +200,20 @@ mod tests {
         assert!(read(&stale).is_err());
         let read = read(&trusted(stale).expect("a footer")).expect("its own columns");
         assert_eq!(read.fields().iter().map(|field| field.name().as_str()).collect::<Vec<_>>(), ["x", "n"]);
+
+        // A number that another tool has put in the place of a time.
+        let file = footer.file_metadata();
+        let of_times = |writer: Option<&str>| {
+            let times =
+                vec![Field::new("x", DataType::Float64, true), Field::new("n", DataType::Timestamp(TimeUnit::Microsecond, None), true)];
+            let entry = KeyValue::new(ARROW_SCHEMA_META_KEY.to_owned(), encode_arrow_schema(&Schema::new(times)));
+            let writer = writer.map(str::to_owned);
+            let file = FileMetaData::new(file.version(), file.num_rows(), writer, Some(vec![entry]), file.schema_descr_ptr(), None);
+            trusted(ParquetMetaData::new(file, footer.row_groups().to_vec())).expect("a footer")
+        };
+        let has_schema = |footer: &ParquetMetaData| footer.file_metadata().key_value_metadata().is_some_and(|more| !more.is_empty());
+        assert!(!has_schema(&of_times(None)) && !has_schema(&of_times(Some("parquet-cpp-arrow version 26.0.1"))));
+        assert!(has_schema(&of_times(Some("parquet-rs version 59.3.2"))), "which says so of its times in seconds alone");
 
         let group = footer.row_group(0);
         let columns = group.columns().iter().map(|column| column.clone().into_builder().set_dictionary_page_offset(Some(0)).build());

@@ -17,7 +17,7 @@ use crate::storage::Folder;
 /// The file in the state.
 const NAME: &str = "footers.cache";
 /// What it begins with. Whoever changes what is kept of a file, or what its columns are taken to mean, changes this too.
-const MAGIC: &[u8; 8] = b"PMFOOT02";
+const MAGIC: &[u8; 8] = b"PMFOOT03";
 /// Of fewer files nothing is kept: they are looked at in no time.
 const FEW_FILES: usize = 64;
 /// Of more files than these nothing is kept …

@@ -20,6 +20,7 @@ use parquet::file::serialized_reader::SerializedPageReader;
 
 use super::blocks::Blocks;
 use super::header::{Header, Kind, varint};
+use super::packed::as_plain;
 use super::unpacked::{Stored, unpacked};
 
 /// Bytes of a page beyond which it is read in parts …
@@ -112,7 +113,7 @@ impl<R: ChunkReader + 'static> Pages<R> {
             }
             match self.next_large()? {
                 Some(large) => self.large = Some(large),
-                None => return self.whole.get_next_page(),
+                None => return self.whole.get_next_page()?.map(|page| as_plain(page, &self.column)).transpose(),
             }
         }
     }
